@@ -1,0 +1,6 @@
+"""`python -m onnxnull`."""
+
+from onnxnull.cli import main
+
+if __name__ == "__main__":
+    main()

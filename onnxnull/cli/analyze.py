@@ -1,0 +1,115 @@
+"""`onnxnull analyze MODEL...`."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from onnxnull.cli import options
+from onnxnull.errors import OnnxnullError
+
+if TYPE_CHECKING:
+    from onnxnull.analysis import ModelReport, WeightReport
+    from onnxnull.report import Batch
+
+_SORT = {
+    "graph": "the order of the graph",
+    "nullity": "largest nullity first",
+    "share": "largest share of the inputs in the kernel first",
+    "deficiency": "furthest below full rank first",
+    "size": "most entries first",
+}
+
+
+@click.command("analyze")
+@click.argument("models", nargs=-1, required=True, type=click.Path(path_type=str))
+@click.option("--format", "fmt", type=click.Choice(["text", "json", "csv", "markdown"]), default="text", show_default=True)
+@options.output_option
+@click.option(
+    "--sort", type=click.Choice(list(_SORT)), default="graph", show_default=True, help="Order of the weights; worst first."
+)
+@click.option("--exact", is_flag=True, help="Compute the rank over the rationals for all weights, not only where it is cheap.")
+@options.model_options
+@click.pass_context
+def command(ctx: click.Context, models: tuple[str, ...], fmt: str, output: Path | None, sort: str, **settings: Any) -> None:
+    """Kernels of every linear weight of MODEL..., and the paper's metrics.
+
+    One model: a row per weight. Several: the paper's Table 1, a row per model (JSON holds everything either way).
+    """
+    batch = _analyze(models, settings)
+    for failure in batch.failures:
+        click.echo(failure.error, err=True)
+    ordered = dataclasses.replace(batch, reports=tuple(_sorted(report, sort) for report in batch.reports))
+    options.emit(_render(ordered, fmt, to_terminal=output is None and sys.stdout.isatty()), output)
+    for report in batch.reports:
+        if report.complete and not report.weights:
+            click.echo(f"{report.model.file}: nothing linear in this model; there is nothing to analyse", err=True)
+    ctx.exit(int(batch.exit_code))
+
+
+def _analyze(models: tuple[str, ...], settings: dict[str, Any]) -> Batch:
+    from onnxnull.analysis import analyze
+    from onnxnull.kernel.rank import ExactPolicy
+    from onnxnull.report import Batch, Failure
+
+    shapes = dict(settings["input_shapes"])
+    limits = options.limits_of(settings["max_constant_bytes"], settings["max_nodes"], settings["allow_hard_links"])
+    exact = ExactPolicy.ALWAYS if settings["exact"] else ExactPolicy.CHEAP
+    reports, failures = [], []
+    with _progress() as show:
+        for number, path in enumerate(models, start=1):
+            label = f"{Path(path).name} ({number}/{len(models)})" if len(models) > 1 else Path(path).name
+
+            def progress(done: int, total: int, name: str, label: str = label) -> None:
+                show(label, done, total, name)
+
+            try:
+                reports.append(analyze(path, input_shapes=shapes, exact=exact, limits=limits, progress=progress))
+            except OnnxnullError as error:
+                failures.append(Failure(Path(path).name if Path(path).is_absolute() else path, error))
+    return Batch(tuple(reports), tuple(failures))
+
+
+def _progress() -> Any:
+    """A progress bar on stderr where that is a terminal; shown only for work that takes longer than a second."""
+    if not sys.stderr.isatty():
+        return nullcontext(lambda *_: None)
+    from onnxnull.cli.progress import Bar
+
+    return Bar()
+
+
+def _sorted(report: ModelReport, sort: str) -> ModelReport:
+    from onnxnull.kernel.rank import Notion
+
+    def badness(weight: WeightReport) -> float:
+        nullity = weight.ranks.nullity(Notion.FLOAT64) or 0
+        if sort == "nullity":
+            return nullity
+        if sort == "share":
+            return nullity / max(1, weight.inputs)
+        if sort == "deficiency":
+            return min(weight.inputs, weight.outputs) - weight.ranks.float64.value
+        return weight.inputs * weight.outputs
+
+    if sort == "graph":
+        return report
+    return dataclasses.replace(report, weights=tuple(sorted(report.weights, key=badness, reverse=True)))
+
+
+def _render(batch: Batch, fmt: str, *, to_terminal: bool) -> str:
+    if fmt == "text":
+        from onnxnull.report import text
+
+        return text.render(batch, terminal_width=shutil.get_terminal_size().columns if to_terminal else None)
+    from importlib import import_module
+
+    rendered = import_module(f"onnxnull.report.{fmt}").render(batch)
+    assert isinstance(rendered, str)
+    return rendered

@@ -1,0 +1,68 @@
+"""`onnxnull`: the group of commands, and the one place where exit codes leave the program (design §6)."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+
+import click
+
+from onnxnull.errors import ExitCode, OnnxnullError
+from onnxnull.version import __version__
+
+_COMMANDS = {"analyze": "Kernels of every linear weight, and the paper's metrics."}
+"""Command → its one line in `--help`; the module is imported when the command runs."""
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command's module when it is used, so that `--help` answers at once."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The commands in the order of the table."""
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command, imported."""
+        if cmd_name not in _COMMANDS:
+            return None
+        command = import_module(f"onnxnull.cli.{cmd_name}").command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list of commands, without importing any."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+
+@click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="onnxnull")
+def group() -> None:
+    """What an ONNX model cannot see.
+
+    Exit codes: 0 pass; 1 the gate's policy is violated or a collision did not hold; 2 the analysis failed or is incomplete;
+    3 nothing to analyse; 4 usage.
+    """
+
+
+def main() -> None:
+    """Run the command line and exit."""
+    try:
+        code = group.main(standalone_mode=False)
+    except click.UsageError as error:
+        error.show()
+        code = ExitCode.USAGE
+    except click.ClickException as error:
+        error.show()
+        code = ExitCode.INCOMPLETE
+    except OnnxnullError as error:
+        click.echo(error, err=True)
+        code = error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        code = 130  # 128 + SIGINT, as shells count
+    except BrokenPipeError:  # the reader of our output is gone, `| head` say: there is nobody to tell
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 141  # 128 + SIGPIPE
+    sys.exit(int(code or 0))

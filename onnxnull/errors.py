@@ -1,0 +1,97 @@
+"""Every error that a user can meet: a stable code, what was seen, what to do about it.
+
+The codes are a contract: scripts may match on them. `Code` is the whole list; each member carries what the code means and
+what usually helps. An error that stops the analysis of a model is raised as `OnnxnullError`; a weight that could not be
+analysed is listed in the report as `Unsupported` (see `onnxnull.analysis`) under one of the same codes.
+"""
+
+from __future__ import annotations
+
+import enum
+
+
+class ExitCode(enum.IntEnum):
+    """Exit codes of the command line (design §6). Several at once: the first of 4, 2, 1, 3, 0 that occurred."""
+
+    PASS = 0
+    VIOLATED = 1
+    INCOMPLETE = 2
+    NOTHING = 3
+    USAGE = 4
+
+    @classmethod
+    def worst(cls, codes: list[ExitCode]) -> ExitCode:
+        """The one that a run with several outcomes ends with; `PASS` for an empty list."""
+        order = (cls.USAGE, cls.INCOMPLETE, cls.VIOLATED, cls.NOTHING, cls.PASS)
+        return next((code for code in order if code in codes), cls.PASS)
+
+
+class Code(enum.Enum):
+    """Stable code of an error → (what it means, what to do)."""
+
+    FILE_NOT_FOUND = ("file-not-found", "no such file", "check the path")
+    NOT_A_FILE = ("not-a-file", "the path is not a regular file", "name the .onnx file itself")
+    UNREADABLE = ("unreadable", "the file cannot be read", "check its permissions")
+    NOT_ONNX = ("not-onnx", "the file is not an ONNX model", "export the network to ONNX first")
+    TRUNCATED = ("truncated", "the file ends before the model does", "copy or download it again")
+    INVALID_MODEL = ("invalid-model", "the model breaks the rules of ONNX", "check it with onnx.checker, export it again")
+    EXTERNAL_MISSING = ("external-data-missing", "external data is missing", "put the data file beside the model")
+    EXTERNAL_SHORT = ("external-data-short", "external data ends too early", "copy the data file again")
+    EXTERNAL_ESCAPES = (
+        "external-data-escapes",
+        "external data lies outside the model's folder",
+        "move the data beside the model, or do not trust this file",
+    )
+    EXTERNAL_HARD_LINK = (
+        "external-data-hard-link",
+        "external data is a hard link, which may lead out of the model's folder",
+        "if you trust it (package caches use hard links), pass --allow-hard-links",
+    )
+    TOO_LARGE = ("too-large", "a size is above the limit", "raise the limit if you trust the file")
+    INPUT_SHAPE = ("input-shape", "the input shape does not fit the model", "use --input-shape NAME:D0,D1,...")
+    NOTHING_LINEAR = ("nothing-linear", "the model holds no linear weight", "there is nothing to analyse in it")
+    NONFINITE = ("nonfinite-weight", "the weight holds NaN or Inf", "repair the training or the export of this weight")
+    OPERATOR = ("unsupported-operator", "the operator is not analysed yet", "see the list of operators in docs/operators.md")
+    CONSTANT = ("unevaluated-constant", "a constant expression could not be evaluated", "simplify the export")
+    SHAPE = ("unknown-shape", "a shape is needed and unknown", "give it with --input-shape NAME:D0,D1,...")
+    OUTPUT = ("output", "the output file cannot be written", "check the folder and its permissions")
+
+    def __init__(self, code: str, meaning: str, remedy: str) -> None:
+        self.code = code
+        self.meaning = meaning
+        self.remedy = remedy
+
+
+class OnnxnullError(Exception):
+    """A user's problem, told in one line: `FILE: error[code]: what was seen; what to do`.
+
+    Args:
+        code: which of the stable codes.
+        seen: what was found, with the name concerned.
+        remedy: what to do, where something better than the code's own advice is known.
+
+    Attributes:
+        file: the model's path as the user gave it, once it is known.
+    """
+
+    def __init__(self, code: Code, seen: str, remedy: str | None = None) -> None:
+        self.code = code
+        self.seen = one_line(seen)
+        self.remedy = remedy or code.remedy
+        self.file: str | None = None
+        super().__init__(code, self.seen, self.remedy)
+
+    def __str__(self) -> str:
+        line = f"error[{self.code.code}]: {self.seen}; {self.remedy}"
+        return line if self.file is None else f"{one_line(self.file)}: {line}"
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """What the command line exits with when this is the only outcome."""
+        return ExitCode.NOTHING if self.code is Code.NOTHING_LINEAR else ExitCode.INCOMPLETE
+
+
+def one_line(text: object, limit: int = 300) -> str:
+    """`text` on one line of at most `limit` characters: names in a model come from outside and may hold anything."""
+    flat = "".join(c if c.isprintable() else " " for c in " ".join(str(text).split()))
+    return flat if len(flat) <= limit else flat[: limit - 1] + "…"

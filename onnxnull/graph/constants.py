@@ -1,0 +1,233 @@
+"""Constants and what becomes of them: a weight may be stored in many ways and reach its node through any chain of ops.
+
+A `Constant` knows its type and shape from the start and computes its array when asked, with `onnx.reference` as the
+evaluator. Every size is known and checked before anything is allocated. What cannot be evaluated is `Blocked`, with the
+reason: it is a constant all the same, and a weight behind it must be reported, not forgotten.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from onnxnull.errors import one_line
+from onnxnull.graph import external
+
+if TYPE_CHECKING:
+    import onnx
+    import onnx_ir as ir
+
+SMALL = 4096
+"""Constants of up to this many elements are evaluated on sight: they are shapes, axes and scales that decide other shapes."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stored:
+    """A tensor as the file stores it: initializer, Constant node or attribute; in the file or beside it."""
+
+    name: str
+    tensor: ir.TensorProtocol
+
+    def array(self) -> np.ndarray:
+        """The values, read-only; memory-mapped where they lie in an external file."""
+        import onnx_ir as ir
+
+        if isinstance(self.tensor, ir.ExternalTensor):
+            return external.read(self.tensor)
+        return self.tensor.numpy()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Step:
+    """One op applied to constants; gives the output number `output`."""
+
+    node: onnx.NodeProto
+    opsets: Mapping[str, int]
+    inputs: tuple[Constant | None, ...]
+    output: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Constant:
+    """A value that does not depend on the model's inputs.
+
+    Attributes:
+        dtype: onnx-ir data type.
+        shape: dimensions.
+        source: where the values come from: stored, computed by an op, or known (a folded `Shape`, say).
+        signature: equal for two constants that are the same stored tensors put through the same steps.
+        root: the largest stored tensor behind it; None for constants made of shapes and attributes alone.
+    """
+
+    dtype: ir.DataType
+    shape: tuple[int, ...]
+    source: Stored | Step | np.ndarray
+    signature: bytes
+    root: Stored | None
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the evaluated array."""
+        return math.ceil(self.size * self.dtype.bitwidth / 8)
+
+    def array(self) -> np.ndarray:
+        """The values, read-only.
+
+        Raises:
+            EvaluationError: the evaluator failed, or gave another shape than inference had promised.
+        """
+        return evaluate(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """A value that depends on constants only, and yet was not evaluated.
+
+    Attributes:
+        reason: why, in words.
+        name: of the constant or of the node's output.
+    """
+
+    name: str
+    reason: str
+
+
+class EvaluationError(Exception):
+    """A chain of ops over constants could not be evaluated; the message says at which op and why."""
+
+
+def stored(name: str, tensor: ir.TensorProtocol) -> Constant | Blocked:
+    """The constant that `tensor` is; `Blocked` where its stored bytes do not fit its shape."""
+    shape = tuple(int(dim) for dim in tensor.shape)
+    if any(dim < 0 for dim in shape) or math.prod(shape) >= 1 << 62:
+        return Blocked(name, f"its shape {shape} is no shape of a tensor")
+    source = Stored(name, tensor)
+    return Constant(tensor.dtype, shape, source, _digest(b"stored", str(id(tensor)).encode()), source)
+
+
+def known(array: np.ndarray, label: str) -> Constant:
+    """A constant whose small array is known already."""
+    import onnx_ir as ir
+
+    array = np.ascontiguousarray(array)
+    signature = _digest(b"known", str(array.dtype).encode(), str(array.shape).encode(), array.tobytes(), label.encode())
+    return Constant(ir.DataType.from_numpy(array.dtype), array.shape, array, signature, None)
+
+
+def computed(
+    node: onnx.NodeProto,
+    opsets: Mapping[str, int],
+    inputs: tuple[Constant | None, ...],
+    output: int,
+    dtype: ir.DataType,
+    shape: tuple[int, ...],
+) -> Constant:
+    """The constant that an op makes of others. `Identity` adds nothing to the signature."""
+    roots = [c.root for c in inputs if c is not None and c.root is not None]
+    root = max(roots, key=lambda r: r.tensor.size, default=None)
+    if node.op_type == "Identity" and inputs[0] is not None:
+        signature = inputs[0].signature
+    else:
+        attributes = b"".join(sorted(a.SerializeToString(deterministic=True) for a in node.attribute))
+        parts = (b"" if c is None else c.signature for c in inputs)
+        signature = _digest(node.domain.encode(), node.op_type.encode(), attributes, str(output).encode(), *parts)
+    return Constant(dtype, shape, Step(node, opsets, inputs, output), signature, root)
+
+
+def evaluate(constant: Constant) -> np.ndarray:
+    """The values of `constant`: its steps in order, each intermediate dropped once nothing needs it any more."""
+    results: dict[bytes, np.ndarray] = {}
+    pending = _steps_in_order(constant)
+    last_use = {c.signature: i for i, step in enumerate(pending) for c in _operands(step)}
+    for i, item in enumerate(pending):
+        results[item.signature] = _value(item, results)
+        for operand in _operands(item):
+            if last_use[operand.signature] == i:
+                results.pop(operand.signature, None)
+    return results[constant.signature]
+
+
+def run(step: Step) -> np.ndarray:
+    """The output of one op, whose shape nothing has promised. Raises `EvaluationError`."""
+    try:
+        return _apply(step, [None if c is None else evaluate(c) for c in step.inputs])
+    except Exception as error:
+        raise EvaluationError(f"op {step.node.op_type}: {one_line(error)}") from error
+
+
+def _operands(constant: Constant) -> list[Constant]:
+    return [c for c in constant.source.inputs if c is not None] if isinstance(constant.source, Step) else []
+
+
+def _steps_in_order(constant: Constant) -> list[Constant]:
+    """The constants that `constant` is made of and itself, operands first; without recursion: chains can be long."""
+    order: list[Constant] = []
+    seen: set[bytes] = set()
+    stack: list[tuple[Constant, bool]] = [(constant, False)]
+    while stack:
+        item, expanded = stack.pop()
+        if expanded:
+            order.append(item)
+        elif item.signature not in seen:
+            seen.add(item.signature)
+            stack.append((item, True))
+            stack.extend((operand, False) for operand in _operands(item))
+    return order
+
+
+def _value(constant: Constant, results: Mapping[bytes, np.ndarray]) -> np.ndarray:
+    source = constant.source
+    if isinstance(source, np.ndarray):
+        return source
+    try:
+        if isinstance(source, Stored):
+            array = source.array()
+        else:
+            array = _apply(source, [None if c is None else results[c.signature] for c in source.inputs])
+    except Exception as error:
+        what = f"op {source.node.op_type}" if isinstance(source, Step) else f"stored tensor {source.name!r}"
+        raise EvaluationError(f"{what}: {one_line(error)}") from error
+    if array.shape != constant.shape:
+        raise EvaluationError(f"a constant of shape {array.shape} where {constant.shape} was inferred")
+    return array
+
+
+def _apply(step: Step, inputs: list[np.ndarray | None]) -> np.ndarray:
+    """Evaluate one op with the reference evaluator; attributes and opset as the model has them."""
+    import onnx
+    from onnx import helper
+    from onnx.reference import ReferenceEvaluator
+
+    node = onnx.NodeProto()
+    node.CopyFrom(step.node)
+    del node.input[:], node.output[:]
+    node.input.extend("" if a is None else f"x{i}" for i, a in enumerate(inputs))
+    node.output.extend(f"y{i}" for i in range(len(step.node.output)))
+    feeds = {f"x{i}": a for i, a in enumerate(inputs) if a is not None}
+    graph = helper.make_graph(
+        [node],
+        "constant",
+        [helper.make_empty_tensor_value_info(name) for name in feeds],
+        [helper.make_empty_tensor_value_info(f"y{step.output}")],
+    )
+    opsets = [helper.make_opsetid(domain, version) for domain, version in step.opsets.items()]
+    evaluator = ReferenceEvaluator(helper.make_model(graph, opset_imports=opsets))
+    return np.asarray(evaluator.run(None, feeds)[0])
+
+
+def _digest(*parts: bytes) -> bytes:
+    digest = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        digest.update(len(part).to_bytes(8, "little"))
+        digest.update(part)
+    return digest.digest()

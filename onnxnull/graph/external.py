@@ -1,0 +1,65 @@
+"""External data: check where it lies and how long it is before a byte of it is read.
+
+The rules, for the folder that the model lies in (also when that is the current one):
+1. the location is relative, and neither `..` nor a symbolic link leads out of the folder;
+2. the file exists, is a regular file, and has one hard link only, unless hard links are allowed;
+3. offset and length lie inside the file, and the length is what the tensor's shape and type need.
+
+Source: ONNX "External Data" specification; onnx-ir applies the first two rules when it maps a file, but not where the model
+lies in the current folder.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from onnxnull.errors import Code, OnnxnullError
+from onnxnull.graph.limits import Limits
+
+if TYPE_CHECKING:
+    import numpy as np
+    import onnx_ir as ir
+
+
+def check(tensor: ir.ExternalTensor, folder: Path, limits: Limits) -> None:
+    """Raise `OnnxnullError` unless the external data of `tensor` obeys the rules above. `folder` is absolute."""
+    location = os.fspath(tensor.location)
+    seen = f"tensor {tensor.name!r} has external data at {location!r}"
+    # Windows separators and drives are no file names in a portable model.
+    if os.path.isabs(location) or "\\" in location or ":" in location or "\0" in location or not location:
+        raise OnnxnullError(Code.EXTERNAL_ESCAPES, f"{seen}, not a plain relative path")
+    path = folder / location
+    if not _inside(Path(os.path.normpath(path)), folder) or not _inside(path.resolve(), folder.resolve()):
+        raise OnnxnullError(Code.EXTERNAL_ESCAPES, f"{seen}, outside the model's folder")
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise OnnxnullError(Code.EXTERNAL_MISSING, f"{seen}: {error.strerror}") from None
+    if not stat.S_ISREG(status.st_mode):
+        raise OnnxnullError(Code.EXTERNAL_MISSING, f"{seen}, which is not a regular file")
+    if status.st_nlink > 1 and not limits.allow_hard_links:
+        raise OnnxnullError(Code.EXTERNAL_HARD_LINK, f"{seen}, a file with {status.st_nlink} hard links")
+    offset, needed = tensor.offset or 0, tensor.nbytes
+    if tensor.length is not None and tensor.length != needed:
+        raise OnnxnullError(Code.INVALID_MODEL, f"{seen} of {tensor.length} bytes where its shape needs {needed}")
+    if offset < 0 or offset + needed > status.st_size:
+        raise OnnxnullError(
+            Code.EXTERNAL_SHORT, f"{seen}, bytes {offset} to {offset + needed} of a file of {status.st_size} bytes"
+        )
+
+
+def read(tensor: ir.ExternalTensor) -> np.ndarray:
+    """The array of a checked external tensor, memory-mapped afresh: nothing stays mapped once the array is gone."""
+    import onnx_ir as ir
+
+    path = Path(tensor.base_dir, tensor.location).resolve()
+    return ir.ExternalTensor(  # no base_dir: `check` has applied the rules, and knows the option that lifts one of them
+        path, tensor.offset, tensor.length, tensor.dtype, shape=tensor.shape, name=tensor.name or ""
+    ).numpy()
+
+
+def _inside(path: Path, folder: Path) -> bool:
+    return path != folder and path.is_relative_to(folder)

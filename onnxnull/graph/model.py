@@ -1,0 +1,266 @@
+"""Open an ONNX file: the `Model` that everything else starts from."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import mmap
+import os
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from onnxnull.errors import Code, OnnxnullError, one_line
+from onnxnull.graph import external, functions
+from onnxnull.graph.limits import Limits
+from onnxnull.graph.wire import is_truncated_model
+
+if TYPE_CHECKING:
+    import onnx
+    import onnx_ir as ir
+
+Shape = tuple[int | None, ...]
+"""A tensor's dimensions; None where a dimension is unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class GraphInput:
+    """An input that a caller of the model has to give (an initializer that is also listed as an input is none).
+
+    Attributes:
+        shape: None where even the number of dimensions is unknown.
+    """
+
+    name: str
+    dtype: str
+    shape: Shape | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Model:
+    """An ONNX model, opened and checked, its local functions inlined; nothing of it was executed.
+
+    Attributes:
+        file: the path as typed, only its last part where it is absolute (so that reports do not depend on the machine).
+        sha256: hex digest of the file (of the .onnx file alone, without external data).
+        producer: name and version of what wrote the file, as it says.
+        opsets: domain → version; the default domain is "".
+        inputs: what a caller gives, with the shapes that `input_shapes` fixed.
+        graph: the main graph (onnx-ir), in topological order.
+    """
+
+    file: str
+    sha256: str
+    producer: str
+    ir_version: int
+    opsets: Mapping[str, int]
+    inputs: tuple[GraphInput, ...]
+    graph: ir.Graph
+    limits: Limits
+
+
+def open_model(
+    path: str | os.PathLike[str],
+    *,
+    input_shapes: Mapping[str, Sequence[int]] | None = None,
+    limits: Limits | None = None,
+) -> Model:
+    """Open the ONNX file at `path`.
+
+    Args:
+        path: the .onnx file (binary protobuf; external data beside it).
+        input_shapes: graph input → dimensions, replacing what the file says where it leaves dimensions open.
+        limits: what the file may ask of this machine.
+
+    Raises:
+        OnnxnullError: with the code of what is wrong with the file.
+    """
+    try:
+        return _open(Path(path), input_shapes or {}, limits or Limits())
+    except OnnxnullError as error:
+        error.file = os.fspath(path)
+        raise
+
+
+def _open(path: Path, input_shapes: Mapping[str, Sequence[int]], limits: Limits) -> Model:
+    proto, digest = _parse(path)
+    import onnx_ir as ir
+
+    try:
+        # onnx-ir warns about invalid outputs on a logger; what matters of it surfaces here or in the walk.
+        logging.getLogger("onnx_ir").setLevel(logging.ERROR)
+        loaded = ir.serde.deserialize_model(proto)
+    except Exception as error:
+        raise OnnxnullError(Code.INVALID_MODEL, _root_cause(error)) from error
+    functions.inline(loaded, limits)
+    _sort(loaded.graph)
+    folder = Path(os.path.abspath(path)).parent
+    for tensor in _tensors(loaded.graph):
+        if isinstance(tensor, ir.ExternalTensor):
+            tensor.base_dir = str(folder)
+            external.check(tensor, folder, limits)
+    inputs = [value for value in loaded.graph.inputs if not value.is_initializer()]
+    _fix_inputs(inputs, input_shapes)
+    described = tuple(GraphInput(v.name or "", dtype_name(v.dtype), shape_of(v)) for v in inputs)
+    _take_one_sample(inputs)
+    return Model(
+        file=path.name if path.is_absolute() else str(path),
+        sha256=digest,
+        producer=" ".join(filter(None, (loaded.producer_name, loaded.producer_version))),
+        ir_version=int(loaded.ir_version),
+        opsets=dict(loaded.opset_imports),
+        inputs=described,
+        graph=loaded.graph,
+        limits=limits,
+    )
+
+
+def dtype_name(dtype: ir.DataType | None) -> str:
+    """NumPy's name of an ONNX data type: "float32" for FLOAT, "bfloat16" for BFLOAT16."""
+    if dtype is None:
+        return "unknown"
+    return {"FLOAT": "float32", "DOUBLE": "float64"}.get(dtype.name, dtype.name.lower())
+
+
+def shape_of(value: ir.Value) -> Shape | None:
+    """The shape that the file declares for `value`."""
+    if value.shape is None:
+        return None
+    return tuple(dim if isinstance(dim, int) and dim >= 0 else None for dim in value.shape)
+
+
+def subgraphs(node: ir.Node) -> Iterator[tuple[str, ir.Graph]]:
+    """The bodies of a control-flow node with their attribute's name, in the order of the attributes."""
+    import onnx_ir as ir
+
+    for attribute in node.attributes.values():
+        if attribute.type == ir.AttributeType.GRAPH:
+            yield attribute.name, attribute.as_graph()
+        elif attribute.type == ir.AttributeType.GRAPHS:
+            yield from ((f"{attribute.name}[{i}]", graph) for i, graph in enumerate(attribute.as_graphs()))
+
+
+def _parse(path: Path) -> tuple[onnx.ModelProto, str]:
+    """The protobuf of the file, external data not loaded, and the file's SHA-256."""
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise OnnxnullError(Code.NOT_A_FILE, "not a regular file")
+        if status.st_size == 0:
+            raise OnnxnullError(Code.TRUNCATED, "the file is empty")
+        if status.st_size >= 1 << 31:  # protobuf messages end at 2 GiB; larger models keep their weights outside
+            raise OnnxnullError(Code.TOO_LARGE, f"{status.st_size} bytes, and a protobuf has less than 2 GiB")
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            return _decode(data), hashlib.sha256(data).hexdigest()
+    except FileNotFoundError:
+        raise OnnxnullError(Code.FILE_NOT_FOUND, "no such file") from None
+    except OSError as error:
+        raise OnnxnullError(Code.UNREADABLE, str(error.strerror)) from None
+
+
+def _decode(data: mmap.mmap) -> onnx.ModelProto:
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    with memoryview(data) as view:
+        try:
+            proto = onnx.ModelProto.FromString(view)
+        except DecodeError:
+            if is_truncated_model(view):
+                raise OnnxnullError(Code.TRUNCATED, "the file ends inside the model") from None
+            raise OnnxnullError(Code.NOT_ONNX, "not an ONNX protobuf") from None
+    if not proto.HasField("graph"):
+        code = Code.TRUNCATED if proto.ir_version else Code.NOT_ONNX
+        raise OnnxnullError(code, "the file holds no graph")
+    if not proto.opset_import:
+        raise OnnxnullError(Code.INVALID_MODEL, "the file names no operator set (opset_import)")
+    _refuse_sparse_initializers(proto.graph)
+    return proto
+
+
+def _refuse_sparse_initializers(graph: onnx.GraphProto) -> None:
+    """Refuse sparse initializers: onnx-ir drops them without a word, and a weight must never be lost."""
+    if graph.sparse_initializer:
+        name = graph.sparse_initializer[0].values.name
+        raise OnnxnullError(Code.OPERATOR, f"sparse initializer {name!r}", "store it as a dense initializer")
+    for node in graph.node:
+        for attribute in node.attribute:
+            for body in (*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])):
+                _refuse_sparse_initializers(body)
+
+
+def _tensors(graph: ir.Graph) -> Iterator[ir.TensorProtocol]:
+    """Every tensor stored in the graph and its subgraphs: initializers and attributes."""
+    import onnx_ir as ir
+
+    for value in graph.initializers.values():
+        if value.const_value is not None:
+            yield value.const_value
+    for node in graph:
+        for attribute in node.attributes.values():
+            if attribute.type == ir.AttributeType.TENSOR:
+                yield attribute.as_tensor()
+            elif attribute.type == ir.AttributeType.TENSORS:
+                yield from attribute.as_tensors()
+        for _, body in subgraphs(node):
+            yield from _tensors(body)
+
+
+def _sort(graph: ir.Graph) -> None:
+    """Bring nodes that a careless exporter left out of order into topological order; refuse a cycle."""
+    try:
+        if not _is_sorted(graph, set()):
+            graph.sort()
+    except ValueError as error:
+        raise OnnxnullError(Code.INVALID_MODEL, str(error)) from None
+
+
+def _is_sorted(graph: ir.Graph, done: set[ir.Node]) -> bool:
+    for node in graph:
+        for value in node.inputs:
+            producer = value.producer() if value is not None else None
+            if producer is not None and producer not in done:
+                return False
+        if not all(_is_sorted(body, done) for _, body in subgraphs(node)):
+            return False
+        done.add(node)
+    return True
+
+
+def _fix_inputs(values: list[ir.Value], shapes: Mapping[str, Sequence[int]]) -> None:
+    import onnx_ir as ir
+
+    inputs = {value.name: value for value in values}
+    for name, shape in shapes.items():
+        if name not in inputs:
+            known = ", ".join(repr(n) for n in inputs) or "none"
+            raise OnnxnullError(Code.INPUT_SHAPE, f"no input is named {name!r}; inputs are {known}")
+        declared = shape_of(inputs[name])
+        if declared is not None and (
+            len(declared) != len(shape) or any(d not in (None, s) for d, s in zip(declared, shape, strict=True))
+        ):
+            text = ",".join("?" if d is None else str(d) for d in declared)
+            raise OnnxnullError(Code.INPUT_SHAPE, f"input {name!r} is {text}, not {','.join(map(str, shape))}")
+        inputs[name].shape = ir.Shape(list(shape))
+
+
+def _take_one_sample(inputs: list[ir.Value]) -> None:
+    """Where only the leading dimension of an input is open, it is the batch: take one sample.
+
+    A model that runs for every batch size runs for one, so what is inferred below holds; shapes of Reshape and Expand that
+    are computed from the batch size become known.
+    """
+    import onnx_ir as ir
+
+    for value in inputs:
+        shape = shape_of(value)
+        if shape is not None and len(shape) > 1 and shape[0] is None and None not in shape[1:]:
+            value.shape = ir.Shape([1, *(dim for dim in shape[1:] if dim is not None)])
+
+
+def _root_cause(error: BaseException) -> str:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return one_line(error)

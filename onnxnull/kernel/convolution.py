@@ -1,0 +1,166 @@
+"""Convolutions and transposed convolutions as linear maps on whole images. Blocks are (g, q, p): rows inputs, columns outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from onnxnull.kernel.im2col import ConvGeometry, Im2col, samples_at_once
+from onnxnull.kernel.linear_map import Array, LinearMap, Ranges, Shape
+
+
+@dataclass(frozen=True, eq=False)
+class Convolution(LinearMap):
+    """ONNX Conv (without bias): (C_in, *spatial) → (C_out, *output_spatial), blocks (g, C_in/g·∏k, C_out/g).
+
+    The blocks of an ONNX weight `W` (C_out, C_in/g, *kernel) are `W.reshape(g, C_out // g, -1).transpose(0, 2, 1)`;
+    `conv_blocks` does it.
+    """
+
+    geometry: ConvGeometry
+    blocks: Array
+
+    def __post_init__(self) -> None:
+        blocks = np.asarray(self.blocks, dtype=np.float64)
+        object.__setattr__(self, "blocks", blocks)
+        if blocks.ndim != 3 or blocks.shape[:2] != (self.geometry.groups, self.geometry.patch_size):
+            raise ValueError(
+                f"blocks of shape {blocks.shape} do not fit {self.geometry.groups} groups of "
+                f"{self.geometry.patch_size}-entry patches"
+            )
+
+    @property
+    def input_shape(self) -> Shape:
+        """(C_in, *spatial)."""
+        return self.geometry.input_shape
+
+    @property
+    def output_shape(self) -> Shape:
+        """(C_out, *output_spatial)."""
+        return (self.blocks.shape[0] * self.blocks.shape[2], *self.geometry.output_spatial)
+
+    def window(self, ranges: Ranges) -> LinearMap:
+        """The convolution on a box, (start, stop) of the channels and of each spatial axis.
+
+        All channels: a smaller Convolution with the outputs that reach the box. Some of them: those of its inputs.
+        """
+        channels, *spatial = ranges
+        smaller = Convolution(self.geometry.window(spatial), self.blocks)
+        if tuple(channels) == (0, self.geometry.channels):
+            return smaller
+        return LinearMap.window(smaller, [channels, *((0, stop - start) for start, stop in spatial)])
+
+    def _apply(self, x: Array) -> Array:
+        im2col = Im2col(self.geometry)
+
+        def some(part: Array) -> Array:
+            images = im2col._apply(part) @ self.blocks
+            return images.swapaxes(2, 3).reshape((len(part), *self.output_shape))
+
+        return _in_parts(some, x, self.output_shape, samples_at_once(self.geometry))
+
+    def _adjoint(self, y: Array) -> Array:
+        im2col = Im2col(self.geometry)
+        groups, _, columns = self.blocks.shape
+
+        def some(part: Array) -> Array:
+            images = part.reshape(len(part), groups, columns, self.geometry.positions).swapaxes(2, 3)
+            return im2col._adjoint(images @ self.blocks.swapaxes(1, 2))
+
+        return _in_parts(some, y, self.input_shape, samples_at_once(self.geometry))
+
+
+@dataclass(frozen=True, eq=False)
+class TransposedConvolution(LinearMap):
+    """ONNX ConvTranspose (without bias): (C_in, *spatial) → (C_out, *output_spatial), blocks (g, C_in/g, C_out/g·∏k).
+
+    It is the adjoint of the convolution that `geometry` describes: that one reads this one's output. Use `transposed` to
+    build it from ONNX's attributes.
+    """
+
+    geometry: ConvGeometry
+    blocks: Array
+
+    def __post_init__(self) -> None:
+        blocks = np.asarray(self.blocks, dtype=np.float64)
+        object.__setattr__(self, "blocks", blocks)
+        if blocks.ndim != 3 or blocks.shape[0] != self.geometry.groups or blocks.shape[2] != self.geometry.patch_size:
+            raise ValueError(
+                f"blocks of shape {blocks.shape} do not fit {self.geometry.groups} groups of "
+                f"{self.geometry.patch_size}-entry patches"
+            )
+
+    @property
+    def forward(self) -> Convolution:
+        """The convolution whose adjoint this is."""
+        return Convolution(self.geometry, self.blocks.swapaxes(1, 2))
+
+    @property
+    def input_shape(self) -> Shape:
+        """(C_in, *spatial)."""
+        return (self.blocks.shape[0] * self.blocks.shape[1], *self.geometry.output_spatial)
+
+    @property
+    def output_shape(self) -> Shape:
+        """(C_out, *output_spatial)."""
+        return self.geometry.input_shape
+
+    def _apply(self, x: Array) -> Array:
+        return self.forward._adjoint(x)
+
+    def _adjoint(self, y: Array) -> Array:
+        return self.forward._apply(y)
+
+
+def transposed(
+    spatial: Shape,
+    kernel: Shape,
+    blocks: Array,
+    *,
+    strides: Shape,
+    dilations: Shape,
+    pads_begin: Shape,
+    pads_end: Shape,
+    output_padding: Shape | None = None,
+) -> TransposedConvolution:
+    """ConvTranspose with ONNX's attributes (opset 1 to 22) on an input of size `spatial`; blocks (g, C_in/g, C_out/g·∏k).
+
+    output = stride·(input − 1) + output_padding + extent − pads; the last `output_padding` positions may lie beyond the
+    reach of every input, which is a negative pad of the convolution underneath.
+    """
+    groups, _, columns = blocks.shape
+    taps = int(np.prod(kernel))
+    if columns % taps:
+        raise ValueError(f"{columns} columns do not divide into kernels of {taps} taps")
+    extra = output_padding or (0,) * len(spatial)
+    ends = tuple(end - more for end, more in zip(pads_end, extra, strict=True))
+    axes = zip(spatial, strides, kernel, dilations, pads_begin, ends, strict=True)
+    output = tuple(s * (n - 1) + (k - 1) * d + 1 - begin - end for n, s, k, d, begin, end in axes)
+    geometry = ConvGeometry(
+        output, kernel, strides, dilations, pads_begin, ends, groups * (columns // taps), groups
+    )
+    return TransposedConvolution(geometry, blocks)
+
+
+def conv_blocks(weight: Array, groups: int = 1) -> Array:
+    """ONNX Conv's weight (C_out, C_in/g, *kernel) as blocks (g, C_in/g·∏k, C_out/g)."""
+    return np.ascontiguousarray(
+        np.asarray(weight, dtype=np.float64).reshape(groups, weight.shape[0] // groups, -1).swapaxes(1, 2)
+    )
+
+
+def transposed_blocks(weight: Array, groups: int = 1) -> Array:
+    """ONNX ConvTranspose's weight (C_in, C_out/g, *kernel) as blocks (g, C_in/g, C_out/g·∏k)."""
+    return np.asarray(weight, dtype=np.float64).reshape(groups, weight.shape[0] // groups, -1)
+
+
+def _in_parts(function: Callable[[Array], Array], x: Array, shape: Shape, step: int) -> Array:
+    """Apply to a few samples at a time, so that the patches of a large batch need not lie in memory at once."""
+    if len(x) <= step:
+        return function(x)
+    result = np.empty((len(x), *shape))
+    for start in range(0, len(x), step):
+        result[start : start + step] = function(x[start : start + step])
+    return result

@@ -1,0 +1,215 @@
+"""Input nullity: the dimension of the kernel of a convolution as an operator on its whole input tensor (design §2).
+
+What the numbers mean, and what is proved:
+
+- **exact**: the operator's nullity over ℚ for the stored numbers. Both ends are theorems. From above: inputs − rank modulo a
+  prime, of blocks (sweep) or of the whole operator (frontier). From below: unread inputs, and counting (inputs − outputs and its
+  refinements) with filters counted by a proved upper bound of their rank over ℚ.
+- **float64** (and **float32**): every group's filters are first replaced by an orthonormal basis of their numerical span at
+  that cut-off (that of the block-diagonal matrix, as in the patch nullity). Meant is the dimension of the kernel of *that*
+  operator by linear algebra over ℝ. The sweep proves its upper bound for the basis as stored if every block's rank is certified;
+  counting is proved. A frontier in float64 is numerical. It is not the number of singular values of the whole operator
+  below a cut-off: modes that decay exponentially from a border are not in the kernel however small their gain. Small operators
+  are the exception: they are done densely by singular values, which do count such modes.
+
+`proved` says which ends are theorems in that sense.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+
+from onnxnull.kernel.convolution import Convolution, TransposedConvolution
+from onnxnull.kernel.im2col import ConvGeometry, tap_slices
+from onnxnull.kernel.linear_map import Array
+from onnxnull.kernel.rank import Notion, rank
+from onnxnull.kernel.rank_bounds import NOTHING, RankBounds, exact_filters, group_bounds, numerical_filters
+
+# Operators with at most this many inputs are done densely …
+DENSE_LIMIT = 1500
+# … if their matrix has at most this many entries.
+_DENSE_ENTRIES = 6_000_000
+# Multiply-adds that one call may spend: a few seconds on one core.
+WORK = 2e10
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """lower ≤ input nullity ≤ upper, in the notion that was asked for."""
+
+    lower: int
+    upper: int
+    lower_reason: str
+    upper_reason: str
+    lower_proved: bool
+    upper_proved: bool
+    unread: int
+    inputs: int
+
+    @property
+    def tight(self) -> bool:
+        """Whether the bounds are one number."""
+        return self.lower == self.upper
+
+    @property
+    def proved(self) -> bool:
+        """Whether both ends are theorems (see the module's docstring for of what)."""
+        return self.lower_proved and self.upper_proved
+
+
+def image_nullity(
+    operator: Convolution | TransposedConvolution,
+    notion: Notion,
+    *,
+    dense_limit: int = DENSE_LIMIT,
+    work: float = WORK,
+) -> Bounds:
+    """Bounds on the dimension of {x : operator(x) = 0}, x of the operator's input shape.
+
+    `dense_limit`: operators with at most this many inputs are done by their dense matrix (0 turns that off). `work`: how many
+    multiply-adds the sweeps and frontiers may spend; the result depends on it, never on the clock.
+    """
+    convolution = operator if isinstance(operator, Convolution) else operator.forward
+    if not np.isfinite(convolution.blocks).all():
+        raise ValueError("a weight with NaN or Inf has no kernel")
+    transposed = isinstance(operator, TransposedConvolution)
+    read_inputs, read_outputs = count_read(convolution)
+    unread = operator.inputs - (read_outputs if transposed else read_inputs)
+    bounds = _dense_bounds(convolution, notion) if _is_small(operator, dense_limit) else None
+    if bounds is None:
+        bounds = _structured_bounds(convolution, notion, work)
+    upper_rank, upper_method, upper_proved = bounds.upper, bounds.upper_method, bounds.upper_proved
+    readable = min(read_inputs, read_outputs)
+    if readable < upper_rank or (readable == upper_rank and not upper_proved):
+        upper_rank, upper_method, upper_proved = readable, "unread", True
+    return Bounds(
+        lower=operator.inputs - upper_rank,
+        upper=operator.inputs - min(bounds.lower, upper_rank),
+        lower_reason=_LOWER_REASONS.get(upper_method, upper_method),
+        upper_reason=_UPPER_REASONS.get(bounds.lower_method, bounds.lower_method),
+        lower_proved=upper_proved,
+        upper_proved=bounds.lower_proved,
+        unread=unread,
+        inputs=operator.inputs,
+    )
+
+
+_LOWER_REASONS = {
+    "": "all filters vanish",
+    "count": "dimension count",
+    "unread": "unread inputs",
+    "dense": "dense matrix",
+    "frontier": "frontier in float64",
+    "patch": "independent patches",
+}
+_UPPER_REASONS = {
+    "": "all filters vanish",
+    "sweep": "block sweep",
+    "dense": "dense matrix",
+    "frontier": "frontier",
+    "patch": "independent patches",
+}
+
+
+def _is_small(operator: Convolution | TransposedConvolution, limit: int) -> bool:
+    groups = operator.geometry.groups
+    return operator.inputs <= limit and operator.inputs * operator.outputs / groups <= _DENSE_ENTRIES
+
+
+def _cutoff(blocks: Array, notion: Notion) -> float:
+    """σ_max·max(Q, P)·eps of the block-diagonal matrix."""
+    groups, q, p = blocks.shape
+    if blocks.size == 0:
+        return 0.0
+    return float(np.linalg.norm(blocks, ord=2, axis=(1, 2)).max()) * groups * max(q, p) * notion.eps
+
+
+def _structured_bounds(convolution: Convolution, notion: Notion, work: float) -> RankBounds:
+    geometry, blocks = convolution.geometry, convolution.blocks
+    cutoff = 0.0 if notion is Notion.EXACT else _cutoff(blocks, notion)
+    total = NOTHING
+    for block in blocks:
+        if notion is Notion.EXACT:
+            filters = exact_filters(block, geometry.kernel)
+        else:
+            filters = numerical_filters(block, geometry.kernel, cutoff)
+        total = total + group_bounds(geometry, filters, work=work / len(blocks))
+    return total
+
+
+def _dense_bounds(convolution: Convolution, notion: Notion) -> RankBounds:
+    """The rank of the operator's dense matrix, group by group."""
+    geometry = convolution.geometry
+    alone = ConvGeometry(
+        geometry.spatial,
+        geometry.kernel,
+        geometry.strides,
+        geometry.dilations,
+        geometry.pads_begin,
+        geometry.pads_end,
+        geometry.channels // geometry.groups,
+        1,
+    )
+    cutoff = 0.0 if notion is Notion.EXACT else _cutoff(convolution.blocks, notion)
+    total = NOTHING
+    for block in convolution.blocks:
+        if notion is Notion.EXACT:
+            matrix = Convolution(alone, block[None]).dense()
+            found = rank(matrix, Notion.EXACT)
+        else:
+            basis = numerical_filters(block, (geometry.patch_size,), cutoff).weight
+            matrix = Convolution(alone, basis.reshape(1, block.shape[0], basis.shape[-1])).dense()
+            found = rank(matrix, Notion.FLOAT64)
+        proved = found.certainty.is_proved
+        total = total + RankBounds(found.lower, found.upper, "dense", "dense", proved, proved)
+    return total
+
+
+def count_read(convolution: Convolution) -> tuple[int, int]:
+    """(inputs that some output reads with a nonzero weight, outputs that read some input so)."""
+    geometry = convolution.geometry
+    groups, _, columns = convolution.blocks.shape
+    taps = (convolution.blocks != 0).reshape(groups, -1, *geometry.kernel, columns)
+    inputs: dict[bytes, int] = {}
+    outputs: dict[bytes, int] = {}
+    read_inputs = read_outputs = 0
+    for group in range(groups):
+        for mask in taps[group].any(axis=-1):
+            key = mask.tobytes()
+            if key not in inputs:
+                inputs[key] = _covered(geometry, mask)[0]
+            read_inputs += inputs[key]
+        for mask in np.moveaxis(taps[group].any(axis=0), -1, 0):
+            key = mask.tobytes()
+            if key not in outputs:
+                outputs[key] = _covered(geometry, mask)[1]
+            read_outputs += outputs[key]
+    return read_inputs, read_outputs
+
+
+def _covered(geometry: ConvGeometry, mask: np.ndarray) -> tuple[int, int]:
+    """With these taps (kernel-shaped booleans): positions of the input that are read, of the output that read any."""
+    if geometry.positions == 0 or min(geometry.spatial, default=1) == 0:
+        return 0, 0
+    padded = tuple(
+        (count - 1) * stride + extent
+        for count, stride, extent in zip(geometry.output_spatial, geometry.strides, geometry.extent, strict=True)
+    )
+    inside = np.zeros(padded, dtype=bool)
+    inside[
+        tuple(
+            slice(max(0, begin), max(0, begin + n))
+            for begin, n in zip(geometry.pads_begin, geometry.spatial, strict=True)
+        )
+    ] = True
+    read = np.zeros(padded, dtype=bool)
+    reads = np.zeros(geometry.output_spatial, dtype=bool)
+    for tap in product(*(range(k) for k in geometry.kernel)):
+        if mask[tap]:
+            where = tap_slices(geometry, tap)
+            read[where] = True
+            reads |= inside[where]
+    return int((read & inside).sum()), int(reads.sum())

@@ -1,0 +1,209 @@
+"""The linear maps that others are made of: reshapes, permutations, scalings, matrices. q×p = (inputs, outputs) throughout."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from onnxnull.kernel.linear_map import Array, LinearMap, Shape, size
+
+
+@dataclass(frozen=True, eq=False)
+class Identity(LinearMap):
+    """x → x."""
+
+    shape: Shape
+
+    @property
+    def input_shape(self) -> Shape:
+        """The shape."""
+        return self.shape
+
+    @property
+    def output_shape(self) -> Shape:
+        """The shape."""
+        return self.shape
+
+    def _apply(self, x: Array) -> Array:
+        return x
+
+    def _adjoint(self, y: Array) -> Array:
+        return y
+
+
+@dataclass(frozen=True, eq=False)
+class Reshape(LinearMap):
+    """The same entries in C order under another shape."""
+
+    from_shape: Shape
+    to_shape: Shape
+
+    def __post_init__(self) -> None:
+        if size(self.from_shape) != size(self.to_shape):
+            raise ValueError(f"cannot reshape {self.from_shape} to {self.to_shape}")
+
+    @property
+    def input_shape(self) -> Shape:
+        """`from_shape`."""
+        return self.from_shape
+
+    @property
+    def output_shape(self) -> Shape:
+        """`to_shape`."""
+        return self.to_shape
+
+    def _apply(self, x: Array) -> Array:
+        return x.reshape((len(x), *self.to_shape))
+
+    def _adjoint(self, y: Array) -> Array:
+        return y.reshape((len(y), *self.from_shape))
+
+
+@dataclass(frozen=True, eq=False)
+class Permute(LinearMap):
+    """Transposed axes: output axis i is input axis `axes[i]` (the batch axis is not counted)."""
+
+    shape: Shape
+    axes: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if sorted(self.axes) != list(range(len(self.shape))):
+            raise ValueError(f"{self.axes} is no permutation of the axes of {self.shape}")
+
+    @property
+    def input_shape(self) -> Shape:
+        """`shape`."""
+        return self.shape
+
+    @property
+    def output_shape(self) -> Shape:
+        """`shape` with its axes permuted."""
+        return tuple(self.shape[axis] for axis in self.axes)
+
+    def _apply(self, x: Array) -> Array:
+        return x.transpose(0, *(axis + 1 for axis in self.axes))
+
+    def _adjoint(self, y: Array) -> Array:
+        return y.transpose(0, *(int(axis) + 1 for axis in np.argsort(self.axes)))
+
+
+@dataclass(frozen=True, eq=False)
+class Scale(LinearMap):
+    """x → diagonal * x; `diagonal` is broadcast to `shape` (a channel scale is (C, 1, 1))."""
+
+    shape: Shape
+    diagonal: Array
+
+    def __post_init__(self) -> None:
+        np.broadcast_to(self.diagonal, self.shape)
+        object.__setattr__(self, "diagonal", np.asarray(self.diagonal, dtype=np.float64))
+
+    @property
+    def input_shape(self) -> Shape:
+        """`shape`."""
+        return self.shape
+
+    @property
+    def output_shape(self) -> Shape:
+        """`shape`."""
+        return self.shape
+
+    def _apply(self, x: Array) -> Array:
+        return x * self.diagonal
+
+    def _adjoint(self, y: Array) -> Array:
+        return y * self.diagonal
+
+
+@dataclass(frozen=True, eq=False)
+class Matrix(LinearMap):
+    """x → xᵀW on the last axis: (*leading, q) → (*leading, p), W of shape (q, p)."""
+
+    weight: Array
+    leading: Shape = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "weight", np.asarray(self.weight, dtype=np.float64))
+        if self.weight.ndim != 2:
+            raise ValueError(f"a matrix has two axes, got {self.weight.shape}")
+
+    @property
+    def input_shape(self) -> Shape:
+        """(*leading, q)."""
+        return (*self.leading, self.weight.shape[0])
+
+    @property
+    def output_shape(self) -> Shape:
+        """(*leading, p)."""
+        return (*self.leading, self.weight.shape[1])
+
+    def _apply(self, x: Array) -> Array:
+        return x @ self.weight
+
+    def _adjoint(self, y: Array) -> Array:
+        return y @ self.weight.T
+
+
+@dataclass(frozen=True, eq=False)
+class BlockMatrix(LinearMap):
+    """Block-diagonal: (*leading, g, q) → (*leading, g, p) with blocks (g, q, p)."""
+
+    blocks: Array
+    leading: Shape = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "blocks", np.asarray(self.blocks, dtype=np.float64))
+        if self.blocks.ndim != 3:
+            raise ValueError(f"blocks have three axes (g, q, p), got {self.blocks.shape}")
+
+    @property
+    def input_shape(self) -> Shape:
+        """(*leading, g, q)."""
+        return (*self.leading, *self.blocks.shape[:2])
+
+    @property
+    def output_shape(self) -> Shape:
+        """(*leading, g, p)."""
+        return (*self.leading, self.blocks.shape[0], self.blocks.shape[2])
+
+    def _apply(self, x: Array) -> Array:
+        return np.einsum("...gq,gqp->...gp", x, self.blocks, optimize=True)
+
+    def _adjoint(self, y: Array) -> Array:
+        return np.einsum("...gp,gqp->...gq", y, self.blocks, optimize=True)
+
+
+@dataclass(frozen=True, eq=False)
+class Embed(LinearMap):
+    """A box placed into a tensor of zeros; `ranges` holds the box's (start, stop) per axis. Its adjoint is a slice."""
+
+    shape: Shape
+    ranges: tuple[tuple[int, int], ...]
+    _slices: tuple[slice, ...] = field(init=False, repr=False, default=())
+
+    def __post_init__(self) -> None:
+        good = len(self.ranges) == len(self.shape) and all(
+            0 <= start <= stop <= length for (start, stop), length in zip(self.ranges, self.shape, strict=True)
+        )
+        if not good:
+            raise ValueError(f"the box {self.ranges} does not lie in a tensor of shape {self.shape}")
+        object.__setattr__(self, "_slices", (slice(None), *(slice(start, stop) for start, stop in self.ranges)))
+
+    @property
+    def input_shape(self) -> Shape:
+        """The box's shape."""
+        return tuple(stop - start for start, stop in self.ranges)
+
+    @property
+    def output_shape(self) -> Shape:
+        """The whole tensor's shape."""
+        return self.shape
+
+    def _apply(self, x: Array) -> Array:
+        whole = np.zeros((len(x), *self.shape))
+        whole[self._slices] = x
+        return whole
+
+    def _adjoint(self, y: Array) -> Array:
+        return y[self._slices]

@@ -1,0 +1,238 @@
+"""Orthogonal projection on the kernel of a linear map, matrix-free, and kernel vectors that live on a small window.
+
+The projection of a wish d is d − Aᵀ(AAᵀ)⁺A d (design §2). Three things make it fast and accurate:
+
+1. Filters are replaced by an orthonormal basis of their numerical span at the float64 cut-off (`same_kernel`): the kernel at
+   that notion stays, what is numerically dead is gone, and AAᵀ has unit diagonal blocks.
+2. AAᵀ y = A d is solved by conjugate gradients. Their residual *is* A times the projection, so they stop on the number that
+   is promised. For a convolution they are preconditioned by the circulant matrix of the same stencil (Chan, "An optimal
+   circulant preconditioner for Toeplitz systems", 1988; here Strang's variant, inverted frequency by frequency).
+3. The result is projected again: the second pass removes what rounding left of the first ("twice is enough", Parlett).
+
+The residual that is returned is that of the map as given, with its own filters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from onnxnull.kernel.convolution import Convolution
+from onnxnull.kernel.im2col import ConvGeometry
+from onnxnull.kernel.linear_map import Array, Composition, LinearMap, Ranges, Stack
+from onnxnull.kernel.primitives import BlockMatrix, Matrix
+from onnxnull.kernel.rank import Notion
+from onnxnull.kernel.rank_bounds import orthonormal_span
+
+# The circulant preconditioner holds (filters)² complex numbers per frequency: at most this many in all (256 MiB).
+_SYMBOL_ENTRIES = 16 << 20
+# Frequencies that the filters hardly see are not amplified by more than this.
+_SYMBOL_FLOOR = 1e-6
+
+Solve = Callable[[Array], Array]
+
+
+@dataclass(frozen=True, eq=False)
+class Projection:
+    """The projection of a wish on a kernel.
+
+    `vector` has the map's input shape. `residual` is ‖A·vector‖₂ of the map as given; `bound` what it was allowed to be,
+    tol·‖A‖·‖wish‖ with ‖A‖ estimated from below; `converged` says whether it is. `iterations` counts both passes.
+    """
+
+    vector: Array
+    residual: float
+    bound: float
+    iterations: int
+    method: str
+
+    @property
+    def converged(self) -> bool:
+        """Whether the residual is within its bound."""
+        return self.residual <= self.bound
+
+
+class NotConvergedError(ArithmeticError):
+    """The projection did not reach its tolerance; `projection` holds what was reached."""
+
+    def __init__(self, projection: Projection) -> None:
+        super().__init__(
+            f"after {projection.iterations} iterations the residual is {projection.residual:.1e}, "
+            f"not {projection.bound:.1e}"
+        )
+        self.projection = projection
+
+
+def project(linear_map: LinearMap, wish: Array, *, tol: float = 1e-13, max_iterations: int = 3000) -> Projection:
+    """The orthogonal projection of `wish` (input shape) on ker(map), residual ≤ tol·‖A‖·‖wish‖.
+
+    Raises NotConvergedError with the best that was reached. Where the kernel is {0} the result is 0 up to the residual.
+    """
+    wish = np.asarray(wish, dtype=np.float64)
+    if wish.shape != linear_map.input_shape:
+        raise ValueError(f"the wish has shape {wish.shape}, the map takes {linear_map.input_shape}")
+    operator = same_kernel(linear_map)
+    precondition = _circulant(operator) if isinstance(operator, Convolution) else None
+    norm = norm_estimate(linear_map)
+    length = float(np.linalg.norm(wish))
+    bound = tol * norm * length
+    # the inner residual is measured with the replaced filters, whose norm differs
+    inner = tol * norm_estimate(operator) * length if operator is not linear_map else bound
+    vector, iterations = wish, 0
+    for _ in range(2):
+        vector, count = _one_pass(operator, vector, inner / 10, max_iterations - iterations, precondition)
+        iterations += count
+    method = "conjugate gradients" + (" with a circulant preconditioner" if precondition else "")
+    residual = float(np.linalg.norm(linear_map.apply(vector)))
+    result = Projection(vector, residual, bound, iterations, method)
+    if not result.converged:
+        raise NotConvergedError(result)
+    return result
+
+
+def local_kernel_vectors(linear_map: LinearMap, ranges: Ranges, *, cutoff: float = 1.0) -> Array:
+    """Kernel vectors supported in a box of the input; `ranges` holds (start, stop) per input axis.
+
+    Returns (count, *box), orthonormal: the dense left null space of the windowed map, all outputs that it reaches kept,
+    at `cutoff` times SciPy's σ_max·max(q, p)·ε in float64. Padded by zeros they are kernel vectors of the map.
+    """
+    window = same_kernel(linear_map).window(ranges)
+    matrix = window.dense()
+    if 0 in matrix.shape or not matrix.any():
+        basis: Array = np.eye(matrix.shape[0])
+    else:
+        left, sigma, _ = np.linalg.svd(matrix, full_matrices=True)
+        threshold = cutoff * sigma[0] * max(matrix.shape) * Notion.FLOAT64.eps
+        basis = left[:, int(np.count_nonzero(sigma > threshold)) :].T
+    return np.ascontiguousarray(basis).reshape((len(basis), *window.input_shape))
+
+
+def same_kernel(linear_map: LinearMap) -> LinearMap:
+    """A map of the same kernel at the float64 cut-off whose last weight has orthonormal columns."""
+    match linear_map:
+        case Convolution(geometry=geometry, blocks=blocks):
+            return Convolution(geometry, orthonormal_blocks(blocks))
+        case Matrix(weight=weight):
+            return replace(linear_map, weight=orthonormal_blocks(weight[None])[0])
+        case BlockMatrix(blocks=blocks):
+            return replace(linear_map, blocks=orthonormal_blocks(blocks))
+        case Composition(second=second, first=first):
+            return Composition(same_kernel(second), first)
+        case Stack(parts=parts):
+            return Stack(tuple(same_kernel(part) for part in parts))
+    return linear_map
+
+
+def orthonormal_blocks(blocks: Array) -> Array:
+    """Blocks (g, q, p) replaced by orthonormal bases of their spans, (g, q, r): the cut-off is the block-diagonal matrix's.
+
+    r is the largest rank of a block; the others are filled up with zero columns.
+    """
+    groups, q, p = blocks.shape
+    if blocks.size == 0 or not blocks.any():
+        return np.zeros((groups, q, 1))
+    top = float(np.linalg.norm(blocks, ord=2, axis=(1, 2)).max())
+    bases = [orthonormal_span(block, top * groups * max(q, p) * Notion.FLOAT64.eps) for block in blocks]
+    result = np.zeros((groups, q, max(1, *(basis.shape[1] for basis in bases))))
+    for block, basis in zip(result, bases, strict=True):
+        block[:, : basis.shape[1]] = basis
+    return result
+
+
+def norm_estimate(linear_map: LinearMap, steps: int = 12) -> float:
+    """A lower estimate of ‖A‖₂ by power iteration from a fixed start."""
+    x = np.random.default_rng(0).standard_normal(linear_map.input_shape)
+    norm = 0.0
+    for _ in range(steps):
+        x /= max(float(np.linalg.norm(x)), np.finfo(float).tiny)
+        y = linear_map.apply(x)
+        norm = float(np.linalg.norm(y))
+        if norm == 0.0:
+            break
+        x = linear_map.adjoint(y)
+    return norm
+
+
+def _one_pass(
+    operator: LinearMap, wish: Array, target: float, max_iterations: int, precondition: Solve | None
+) -> tuple[Array, int]:
+    """wish − Aᵀy with AAᵀy = A·wish by preconditioned conjugate gradients, until ‖A(wish − Aᵀy)‖ ≤ target."""
+    projected = wish.copy()
+    residual = operator.apply(projected)
+    best = float(np.linalg.norm(residual))
+    if best <= target:
+        return projected, 0
+    direction = z = precondition(residual) if precondition else residual
+    slope = float(np.vdot(residual, z))
+    for iteration in range(1, max_iterations + 1):
+        back = operator.adjoint(direction)
+        curvature = float(np.vdot(back, back))
+        if curvature <= 0.0 or slope <= 0.0:
+            return projected, iteration
+        step = slope / curvature
+        # the projection is updated in place, so no y is needed
+        projected -= step * back
+        residual = residual - step * operator.apply(back)
+        if float(np.linalg.norm(residual)) <= target:
+            return projected, iteration
+        z = precondition(residual) if precondition else residual
+        following = float(np.vdot(residual, z))
+        direction = z + (following / slope) * direction
+        slope = following
+    return projected, max_iterations
+
+
+def _circulant(convolution: Convolution) -> Solve | None:
+    """The inverse of the circulant matrix with the stencil of AAᵀ; None where it would be too large to hold.
+
+    AAᵀ couples output positions o and o + δ by a (filters × filters) matrix G_δ that depends on δ only, away from the
+    borders. On a torus of the output's size the Fourier transform of G makes it block-diagonal.
+    """
+    geometry = convolution.geometry
+    groups, _, filters = convolution.blocks.shape
+    grid = geometry.output_spatial
+    if groups * filters**2 * geometry.positions > _SYMBOL_ENTRIES or geometry.positions == 0:
+        return None
+    reach = tuple((extent - 1) // stride for extent, stride in zip(geometry.extent, geometry.strides, strict=True))
+    if not any(reach):
+        return None
+    stencil = _stencil(convolution, reach)
+    torus = np.zeros((groups, filters, filters, *grid))
+    for index in np.ndindex(*(2 * r + 1 for r in reach)):
+        place = tuple((i - r) % n for i, r, n in zip(index, reach, grid, strict=True))
+        torus[(..., *place)] += stencil[(..., *index)]
+    axes = tuple(range(-len(grid), 0))
+    symbol = np.moveaxis(np.fft.rfftn(torus, axes=axes), (1, 2), (-2, -1))
+    values, vectors = np.linalg.eigh(symbol)
+    inverse = (vectors / np.maximum(values, _SYMBOL_FLOOR * values.max())[..., None, :]) @ vectors.conj().swapaxes(-1, -2)
+
+    def solve(y: Array) -> Array:
+        waves = np.fft.rfftn(y.reshape(groups, filters, *grid), axes=axes)
+        answer = inverse @ np.moveaxis(waves, 1, -1)[..., None]
+        return np.fft.irfftn(np.moveaxis(answer[..., 0], -1, 1), s=grid, axes=axes).reshape(y.shape)
+
+    return solve
+
+
+def _stencil(convolution: Convolution, reach: tuple[int, ...]) -> Array:
+    """G, (g, filters, filters, *(2·reach + 1)): AAᵀ's answer to one output position, seen from the middle of a small image."""
+    geometry = convolution.geometry
+    groups, _, filters = convolution.blocks.shape
+    size = tuple(2 * r * s + e for r, s, e in zip(reach, geometry.strides, geometry.extent, strict=True))
+    small = ConvGeometry.of(
+        size,
+        geometry.kernel,
+        channels=geometry.channels // groups,
+        strides=geometry.strides,
+        dilations=geometry.dilations,
+    )
+    result = np.empty((groups, filters, filters, *(2 * r + 1 for r in reach)))
+    for group, block in enumerate(convolution.blocks):
+        alone = Convolution(small, block[None])
+        impulses = np.zeros((filters, filters, *small.output_spatial))
+        impulses[(np.arange(filters), np.arange(filters), *reach)] = 1.0
+        # answers are (impulse, filter, position); the symbol maps impulses to filters
+        result[group] = alone.apply(alone.adjoint(impulses)).swapaxes(0, 1)
+    return result

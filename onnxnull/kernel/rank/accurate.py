@@ -1,0 +1,66 @@
+"""Matrix products far more accurate than one rounding, from ordinary BLAS calls (Ozaki's error-free splitting).
+
+Ozaki, Ogita, Oishi, Rump, *Error-free transformations of matrix multiplication*, Numerical Algorithms 59 (2012): split both
+factors into slices of so few bits that the products of the leading slices are exact; what is left is 2⁻⁴⁰ smaller, and
+plain arithmetic is good enough for it.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from onnxnull.kernel.rank.rounding import UNDERFLOW, UNIT, Array, gamma, up
+
+
+def product(a: Array, x: Array) -> tuple[Array, float]:
+    """a @ x for a (m, n), x (n, k), and a bound of its error in the Frobenius norm.
+
+    The bound is about u·‖a @ x‖_F + n²·2⁻⁹⁰·‖a‖_F·‖x‖_F: tiny results of large factors keep their leading digits.
+    """
+    n = a.shape[1]
+    bits = (53 - math.ceil(math.log2(max(n, 2)))) // 2
+    a1, rest = _slice(a, bits, axis=1)
+    a2, a3 = _slice(rest, bits, axis=1)
+    x1, rest = _slice(x, bits, axis=0)
+    x2, x3 = _slice(rest, bits, axis=0)
+    # Exact: sums of n integers below 2^bits·2^bits, times a power of two per row and column.
+    leading, second, third = a1 @ x1, a1 @ x2, a2 @ x1
+    tail = a1 @ x3 + a2 @ (x2 + x3)
+    size = _norm(a1) * _norm(x3) + _norm(a2) * (_norm(x2) + _norm(x3))
+    if a3.any():
+        tail += a3 @ x
+        size += _norm(a3) * _norm(x)
+    total, lost = _two_sum(leading, second)
+    total, lost_too = _two_sum(total, third)
+    small = lost + lost_too + tail
+    y = total + small
+    # The tail: γ_{n+4} per product. The sum of the three small terms, and the last addition: one rounding each.
+    error = gamma(n + 8) * size + 4 * UNIT * (_norm(lost) + _norm(lost_too) + _norm(tail)) + UNIT * 2 * _norm(y)
+    return y, up(error) * (1 + gamma(x.size + a.size)) + UNDERFLOW
+
+
+def _slice(a: Array, bits: int, axis: int) -> tuple[Array, Array]:
+    """The leading `bits` bits of every row (axis=1) or column (axis=0), relative to its largest entry, and the rest.
+
+    Adding and subtracting 1.5·2^(52 + e − bits) rounds to multiples of 2^(e − bits), e the exponent of the largest entry:
+    both parts are exact.
+    """
+    largest = np.abs(a).max(axis=axis, keepdims=True)
+    _, exponent = np.frexp(largest)
+    anchor = np.ldexp(1.5, np.maximum(exponent, -800) + (52 - bits))
+    head = (a + anchor) - anchor
+    return head, a - head
+
+
+def _two_sum(a: Array, b: Array) -> tuple[Array, Array]:
+    """Sum and its exact rounding error (Knuth)."""
+    total = a + b
+    virtual = total - a
+    return total, (a - (total - virtual)) + (b - virtual)
+
+
+def _norm(a: Array) -> float:
+    """Frobenius norm."""
+    return float(np.linalg.norm(a))

@@ -1,0 +1,154 @@
+"""Which method when: the decision table, and the bookkeeping around it."""
+
+from __future__ import annotations
+
+import functools
+import time
+
+import numpy as np
+import numpy.typing as npt
+
+from onnxnull.kernel.rank import cholesky, gram_eigenvalues, minors, modular, relations, shape, spectral
+from onnxnull.kernel.rank.enclosure import Enclosure, enclose
+from onnxnull.kernel.rank.evidence import NOTHING, Bracket, Cost, Cutoff, Evidence, Method
+from onnxnull.kernel.rank.problem import Block, Problem, prepare
+from onnxnull.kernel.rank.proof import Proof, fingerprint, merge
+from onnxnull.kernel.rank.result import Certainty, Notion, Rank
+from onnxnull.kernel.rank.rounding import down, up
+
+# Cheapest first. A method runs on a block only while the bounds of the block's rank in that notion differ.
+AT_A_CUTOFF: tuple[Method, ...] = (
+    shape.distinct_lines,  # dead and equal columns: an upper bound in every notion
+    cholesky.full_rank,  # full rank: one syrk, one Cholesky
+    gram_eigenvalues.counted,  # rank lost above σ/σ_max ≈ 1e-7: eigenvalues and two factorisations
+    spectral.enclosed,  # rank lost below: singular vectors and accurate products
+)
+OVER_Q: tuple[tuple[Method, Cost], ...] = (
+    (shape.distinct_lines, shape.cost),
+    (modular.pivots, modular.cost),  # lower bound: a minor that is not 0 modulo a prime
+    (relations.kernel, relations.cost),  # upper bound: integer kernel vectors with small entries
+    (minors.vanish, minors.cost),  # upper bound: rank modulo primes whose product exceeds every minor
+)
+CHEAP_SECONDS = 1.0
+"""What exact arithmetic may cost for one weight where it is not asked for."""
+
+# rank(float32) ≤ rank(float64) ≤ rank over ℚ, for the cut-offs are in this order and at least 0.
+ORDER = (Notion.FLOAT32, Notion.FLOAT64, Notion.EXACT)
+
+
+class Decision:
+    """The ranks of one weight, worked out notion by notion; what one notion proves, the others use."""
+
+    def __init__(self, source: npt.NDArray[np.generic], deadline: float | None) -> None:
+        self.problem: Problem = prepare(source)
+        self._deadline = deadline
+        self._brackets = {
+            notion: [Bracket(NOTHING, Evidence("shape", block.n)) for block in self.problem.blocks] for notion in ORDER
+        }
+
+    @functools.cached_property
+    def enclosure(self) -> Enclosure:
+        """Where σ_max of the scaled weight lies."""
+        self._check_time()
+        return enclose(self.problem)
+
+    def cutoff(self, notion: Notion) -> Cutoff:
+        """The enclosed cut-off of a notion for the scaled weight."""
+        if notion is Notion.EXACT or not self.problem.blocks:
+            return Cutoff(notion, 0.0, 0.0, self._check_time)
+        factor = self.problem.longest * notion.eps
+        return Cutoff(notion, down(self.enclosure.low * factor), up(self.enclosure.high * factor), self._check_time)
+
+    def settled(self, notion: Notion) -> bool:
+        """Whether the rank is proved."""
+        return all(bracket.settled for bracket in self._brackets[notion])
+
+    def prove(self, notion: Notion) -> None:
+        """Run the methods of the table for a cut-off until every block's bounds have met or the table ends."""
+        if not all(block.exact_as_double for block in self.problem.blocks):
+            return  # integers beyond 2^53 are rounded before the first operation: no certificate would be one
+        for method in AT_A_CUTOFF:
+            if not self.settled(notion):
+                self._run(method, self.cutoff(notion))
+
+    def prove_exact(self, *, always: bool) -> None:
+        """Run the methods over ℚ; a method that looks too costly only if the rank is wanted `always`."""
+        for method, cost in OVER_Q:
+            if self.settled(Notion.EXACT):
+                return
+            if always or sum(cost(block, bracket) for block, bracket in self._open(Notion.EXACT)) <= CHEAP_SECONDS:
+                self._run(method, self.cutoff(Notion.EXACT))
+
+    def _run(self, method: Method, cutoff: Cutoff) -> None:
+        for i, (block, bracket) in enumerate(zip(self.problem.blocks, self._brackets[cutoff.notion], strict=True)):
+            if not bracket.settled:
+                self._check_time()
+                self._record(i, cutoff.notion, *method(block, cutoff, bracket))
+
+    def _open(self, notion: Notion) -> list[tuple[Block, Bracket]]:
+        pairs = zip(self.problem.blocks, self._brackets[notion], strict=True)
+        return [(block, bracket) for block, bracket in pairs if not bracket.settled]
+
+    @property
+    def singular_over_q(self) -> bool:
+        """Whether the smallest singular value is known to be exactly 0."""
+        possible = sum(bracket.upper.count for bracket in self._brackets[Notion.EXACT])
+        return possible < self.problem.shortest
+
+    def result(self, notion: Notion) -> Rank:
+        """What is known by now, with the proof if there is one."""
+        brackets = self._brackets[notion]
+        lower = sum(bracket.lower.count for bracket in brackets)
+        upper = sum(bracket.upper.count for bracket in brackets)
+        if lower == upper:
+            exact = notion is Notion.EXACT or not brackets
+            return Rank(lower, Certainty.EXACT if exact else Certainty.CERTIFIED, lower, upper, self._proof(notion))
+        return Rank(*self._estimate(notion, lower, upper))
+
+    def _record(self, i: int, notion: Notion, lower: Evidence | None, upper: Evidence | None) -> None:
+        """A lower bound holds for every later notion too, an upper bound for every earlier one."""
+        place = ORDER.index(notion)
+        for other in ORDER[place:]:
+            self._brackets[other][i].offer(lower, None)
+        if upper is not None and upper.method in ("shape", "relations", "minors"):
+            place = len(ORDER) - 1  # upper bounds over ℚ, whoever asked
+        for other in ORDER[: place + 1]:
+            self._brackets[other][i].offer(None, upper)
+
+    def _estimate(self, notion: Notion, lower: int, upper: int) -> tuple[int, Certainty, int, int]:
+        """The rank as floating point sees it, kept within what is proved, and the band it leaves open."""
+        if notion is Notion.EXACT:
+            # Modulo a large prime a rank is almost never too small.
+            return lower, Certainty.NUMERICAL, lower, upper
+        cutoff = self.cutoff(notion)
+        sigma = np.concatenate([block.spectrum.sigma for block in self.problem.blocks])
+        tau, band = (cutoff.low + cutoff.high) / 2, 4 * 2.0**-53 * self.enclosure.estimate + (cutoff.high - cutoff.low)
+        value, low, high = (
+            min(max(int(np.count_nonzero(sigma > t)), lower), upper) for t in (tau, tau + band, tau - band)
+        )
+        return value, Certainty.NUMERICAL if low == high else Certainty.AMBIGUOUS, low, high
+
+    def _proof(self, notion: Notion) -> Proof:
+        brackets = self._brackets[notion]
+        numbers = [block.index for block in self.problem.blocks]
+        bounds = None if notion is Notion.EXACT or not brackets else (self.enclosure.low, self.enclosure.high)
+        return Proof(
+            notion=notion.value,
+            inputs=self.problem.inputs,
+            outputs=self.problem.outputs,
+            groups=self.problem.groups,
+            rank=sum(bracket.lower.count for bracket in brackets),
+            exponent=self.problem.exponent,
+            sigma_max=bounds,
+            lower=merge(zip(numbers, (bracket.lower for bracket in brackets), strict=True)),
+            upper=merge(zip(numbers, (bracket.upper for bracket in brackets), strict=True)),
+            weight=self._fingerprint,
+        )
+
+    @functools.cached_property
+    def _fingerprint(self) -> str:
+        return fingerprint(self.problem.source)
+
+    def _check_time(self) -> None:
+        if self._deadline is not None and time.monotonic() > self._deadline:
+            raise TimeoutError("the time limit was reached before the rank was known")

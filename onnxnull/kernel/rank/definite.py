@@ -1,0 +1,42 @@
+"""Certificates by Cholesky: a Gram matrix has all eigenvalues above, or all below, a shift.
+
+If floating-point Cholesky of a symmetric H runs to completion, H + ΔH is positive semidefinite with
+‖ΔH‖₂ ≤ γ_{n+1}/(1 − γ_{n+1})·tr H (Higham, Thm 10.3 with the proof of Thm 10.5; Rump, *Verification of positive
+definiteness*, BIT 46 (2006)). We double the index, since triangular solves may multiply by reciprocals.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from onnxnull.kernel.rank.rounding import UNDERFLOW, UNIT, Gram, down, gamma, up
+
+
+def smallest_above(gram: Gram, shift: float) -> float | None:
+    """A proved lower bound of λ_min(AᵀA), a little below `shift`; None where Cholesky of G − shift·I breaks down."""
+    slack = _slack(gram, shift, 1)
+    return None if slack is None or slack >= shift else down(shift - slack)
+
+
+def largest_below(gram: Gram, shift: float) -> float | None:
+    """A proved upper bound of λ_max(AᵀA), a little above `shift`; None where Cholesky of shift·I − G breaks down."""
+    slack = _slack(gram, shift, -1)
+    return None if slack is None else up(shift + slack)
+
+
+def _slack(gram: Gram, shift: float, sign: int) -> float | None:
+    """How far the eigenvalues may lie beyond the shift although Cholesky succeeded; None where it did not."""
+    n = gram.n
+    shifted = gram.matrix * sign
+    diagonal = shifted.reshape(-1)[:: n + 1]
+    diagonal -= sign * shift
+    if not (diagonal > 0).all():
+        return None
+    try:
+        np.linalg.cholesky(shifted)
+    except np.linalg.LinAlgError:
+        return None
+    g = gamma(2 * n + 4)
+    trace = float(diagonal.sum()) * (1 + gamma(n))
+    # The last term: subtracting the shift errs by u·|h_ii|, a diagonal matrix.
+    return up(g / (1 - g) * trace + gram.error + UNIT * float(diagonal.max(initial=0.0))) + UNDERFLOW

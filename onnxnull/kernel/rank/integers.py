@@ -1,0 +1,87 @@
+"""A block as integers: entries odd·2^exponent, rows and columns scaled by powers of two so that they are small.
+
+Scaling rows and columns by non-zero rationals leaves the rank over ℚ alone (and moves singular values: for exact
+arithmetic only).
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Integers = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class IntegerMatrix:
+    """The tall matrix (m, n) of a block: entry = odd·2^(shift + row_i + column_j), shift ≥ 0."""
+
+    odd: Integers
+    shift: Integers
+    rows: Integers
+    columns: Integers
+
+    def restricted(self, columns: npt.NDArray[np.intp]) -> IntegerMatrix:
+        """Some of the columns."""
+        return IntegerMatrix(self.odd[:, columns], self.shift[:, columns], self.rows, self.columns[columns])
+
+    def modulo(self, prime: int) -> Integers:
+        """The scaled entries odd·2^shift modulo a prime below 2³¹, in [0, prime)."""
+        powers = [1]
+        for _ in range(int(self.shift.max(initial=0))):
+            powers.append(powers[-1] * 2 % prime)
+        return np.asarray((self.odd % prime) * np.array(powers, dtype=np.int64)[self.shift] % prime, dtype=np.int64)
+
+    @functools.cached_property
+    def log2_norms(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """log₂ of the 2-norms of the scaled rows and columns, rounded up; −inf for zero."""
+        with np.errstate(divide="ignore"):
+            bits = np.where(self.odd == 0, -np.inf, np.log2(np.abs(self.odd.astype(np.float64))) + self.shift)
+        return _norms(bits, 1), _norms(bits, 0)
+
+
+def integers(native: npt.NDArray[np.generic]) -> IntegerMatrix | None:
+    """The entries of a matrix (m, n) of integers or floats as integers; None where an integer needs 64 bits or more."""
+    if native.dtype.kind in "iu":
+        if native.size and (int(native.max()) >= 2**62 or int(native.min()) <= -(2**62)):
+            return None
+        odd, low = native.astype(np.int64), np.zeros(native.shape, dtype=np.int64)
+    else:
+        fraction, exponent = np.frexp(native.astype(np.float64))
+        odd = np.ldexp(fraction, 53).astype(np.int64)
+        low = exponent.astype(np.int64) - 53
+    used = odd != 0
+    lowest = np.where(used, odd & -odd, 1)
+    trailing = np.round(np.log2(lowest.astype(np.float64))).astype(np.int64)
+    odd = odd >> trailing
+    low = low + trailing
+    far = np.int64(1 << 40)
+    columns = np.where(used, low, far).min(axis=0)
+    low = low - columns
+    rows = np.where(used, low, far).min(axis=1)
+    low = np.where(used, low - rows[:, None], 0)
+    return IntegerMatrix(odd, low, rows, columns)
+
+
+def primes(count: int) -> Iterator[int]:
+    """Primes below 2³¹, decreasing; 2³¹ − 1 is left out, for modulo it too many powers of two are equal."""
+    import flint
+
+    candidate = 2**31 - 1
+    while count:
+        candidate -= 2
+        if flint.fmpz(candidate).is_prime():
+            count -= 1
+            yield candidate
+
+
+def _norms(bits: npt.NDArray[np.float64], axis: int) -> npt.NDArray[np.float64]:
+    largest = bits.max(axis=axis, keepdims=True)
+    finite = np.where(np.isfinite(largest), largest, 0.0)
+    with np.errstate(divide="ignore"):
+        total = np.log2(np.exp2(2 * (bits - finite)).sum(axis=axis)) / 2 + np.squeeze(finite, axis)
+    return np.asarray(total + 2.0**-20)

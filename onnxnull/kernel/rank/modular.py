@@ -1,0 +1,60 @@
+"""Lower bound over ℚ: a minor that is not zero modulo a prime is not zero."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from onnxnull.kernel.rank.evidence import Bracket, Cutoff, Evidence
+from onnxnull.kernel.rank.integers import primes
+from onnxnull.kernel.rank.problem import Block
+
+Residues = npt.NDArray[np.int64]
+
+
+def pivots(block: Block, cutoff: Cutoff, known: Bracket) -> tuple[Evidence | None, None]:
+    """The rank modulo a prime, with the rows and columns of a minor that shows it."""
+    if block.integers is None:
+        return None, None
+    prime = next(primes(1))
+    residues = block.integers.modulo(prime)
+    # A part of the rows is usually enough for the rank that is possible, and much cheaper for a tall matrix.
+    kept = np.zeros(0, dtype=np.int64)
+    step = block.n + 16
+    for start in range(0, block.m, step):
+        cutoff.tick()
+        candidates = np.concatenate([kept, np.arange(start, min(start + step, block.m))])
+        kept = candidates[echelon(residues[candidates].T, prime)[1]]
+        if len(kept) == known.upper.count:
+            break
+    if len(kept) <= known.lower.count:
+        return None, None
+    _, columns = echelon(residues[kept], prime)
+    inputs, outputs = (columns, kept) if block.transposed else (kept, columns)
+    detail = {"prime": prime, "rows": block.rows[inputs].tolist(), "columns": block.columns[outputs].tolist()}
+    return Evidence("modular", len(kept), detail), None
+
+
+def cost(block: Block, known: Bracket) -> float:
+    """Seconds that one elimination takes, roughly [measured: 4608×512 in 0.5 s, conversion included]."""
+    return 1e-7 * block.m * block.n + block.m * block.n**2 / 4e9
+
+
+def echelon(residues: Residues, prime: int) -> tuple[Residues, Residues]:
+    """Reduced row echelon form modulo a prime without its zero rows (r, n), and its pivot columns (r,)."""
+    form, rank = _flint(residues, prime).rref()
+    entries = np.array([int(x) for x in form.entries()], dtype=np.int64).reshape(residues.shape)[:rank]
+    return entries, (entries != 0).argmax(axis=1) if rank else np.zeros(0, dtype=np.int64)
+
+
+def rank_modulo(residues: Residues, prime: int) -> int:
+    """The rank modulo a prime."""
+    return int(_flint(residues, prime).rank())
+
+
+def _flint(residues: Residues, prime: int) -> Any:
+    import flint
+
+    return flint.nmod_mat(residues.shape[0], residues.shape[1], residues.ravel().tolist(), prime)

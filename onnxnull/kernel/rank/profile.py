@@ -1,0 +1,88 @@
+"""The two entry points: the rank in one notion, and the profile in all of them."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from onnxnull.kernel.rank import extremes
+from onnxnull.kernel.rank.decide import Decision
+from onnxnull.kernel.rank.problem import Block
+from onnxnull.kernel.rank.result import ExactPolicy, Notion, Rank, RankProfile
+
+
+def rank(matrix_or_blocks: npt.NDArray[np.generic], notion: Notion, *, deadline: float | None = None) -> Rank:
+    """Rank of a matrix (q, p), or of a block-diagonal stack (g, q, p), in one notion, proved where possible.
+
+    `deadline` is an instant of `time.monotonic()`, looked at between the steps of the computation. Raises TimeoutError past it, and
+    ValueError where an entry is not finite.
+    """
+    decision = Decision(matrix_or_blocks, deadline)
+    if notion is Notion.EXACT:
+        decision.prove_exact(always=True)
+    else:
+        decision.prove(notion)
+    return decision.result(notion)
+
+
+def rank_profile(
+    blocks: npt.NDArray[np.generic], *, exact: ExactPolicy = ExactPolicy.CHEAP, deadline: float | None = None
+) -> RankProfile:
+    """Ranks in every notion, and the extreme singular values, of a stack (g, q, p) or a matrix (q, p).
+
+    Arguments and errors as for `rank`. With `ExactPolicy.CHEAP` the exact rank is None unless it is proved within about a
+    second; with `ALWAYS` it may lack the proof of its upper bound only where an entry is an integer beyond 2⁶².
+    """
+    decision = Decision(blocks, deadline)
+    decision.prove(Notion.FLOAT32)
+    decision.prove(Notion.FLOAT64)
+    if exact is not ExactPolicy.NEVER:
+        decision.prove_exact(always=exact is ExactPolicy.ALWAYS)
+    over_q = decision.result(Notion.EXACT)
+    if exact is ExactPolicy.NEVER or (exact is ExactPolicy.CHEAP and not over_q.certainty.is_proved):
+        over_q_shown = None
+    else:
+        over_q_shown = over_q
+    largest, smallest = _extremes(decision)
+    return RankProfile(
+        decision.problem.inputs,
+        decision.problem.outputs,
+        decision.result(Notion.FLOAT32),
+        decision.result(Notion.FLOAT64),
+        over_q_shown,
+        largest,
+        smallest,
+    )
+
+
+def _extremes(decision: Decision) -> tuple[float, float]:
+    """σ_max and the min(inputs, outputs)-th singular value of the weight as stored."""
+    problem = decision.problem
+    if not problem.blocks:
+        return 0.0, 0.0
+    top = math.ldexp(decision.enclosure.estimate, problem.exponent)
+    if decision.singular_over_q:
+        return top, 0.0
+    smallest = min(_smallest(block) for block in problem.blocks)
+    if smallest <= decision.enclosure.estimate * problem.longest * Notion.FLOAT64.eps:
+        return top, 0.0
+    return top, math.ldexp(smallest, problem.exponent)
+
+
+def _smallest(block: Block) -> float:
+    """The n-th singular value of a tall block (m, n), to at least 6 digits if it is not tiny."""
+    if block.n <= extremes.DENSE:
+        smallest, largest = float(block.eigenvalues[-1]), float(block.eigenvalues[0])
+        # λ is off by about 1e-15·λ_max, so 8 digits are left above 1e-6·λ_max.
+        return math.sqrt(smallest) if smallest > 1e-6 * largest else float(block.spectrum.sigma[-1])
+    try:
+        factor = np.linalg.cholesky(block.gram.matrix)
+    except np.linalg.LinAlgError:
+        return float(block.spectrum.sigma[-1])
+    value, vector = extremes.smallest(factor)
+    if value <= 1e-6 * float(np.abs(block.gram.matrix).sum(axis=1).max()):
+        # The vector is better than the value: measure it on the matrix itself.
+        return math.sqrt(sum(float(np.sum((piece @ vector) ** 2)) for piece in block.pieces(2048)))
+    return math.sqrt(value)

@@ -1,0 +1,135 @@
+"""A proof of a rank as an object: small, JSON-serialisable, checked again by `onnxnull.kernel.proof_check`."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from onnxnull.kernel.rank.evidence import Evidence
+from onnxnull.kernel.structure import pieces
+
+FORMAT = "onnxnull.proof/1"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The same evidence for several blocks: each has at least (or at most) `evidence.count`."""
+
+    blocks: tuple[int, ...]
+    evidence: Evidence
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """Why a rank is what it is.
+
+    The weight, scaled by 2^−`exponent`, has `sigma_max` in the given interval, hence an enclosed cut-off (for numerical
+    notions); every block's rank is at least its count in `lower` (0 where none is given), at most its count in `upper`.
+    `weight` is the SHA-256 of the entries. The methods, and what each needs to be checked, are listed in `proof_check`.
+    """
+
+    notion: str
+    inputs: int
+    outputs: int
+    groups: int
+    rank: int
+    exponent: int
+    sigma_max: tuple[float, float] | None
+    lower: tuple[Part, ...]
+    upper: tuple[Part, ...]
+    weight: str
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The methods used, in alphabetical order."""
+        return tuple(sorted({part.evidence.method for part in (*self.lower, *self.upper)}))
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON values; floats as exact hexadecimal strings."""
+        return {
+            "format": FORMAT,
+            "notion": self.notion,
+            "inputs": self.inputs,
+            "outputs": self.outputs,
+            "groups": self.groups,
+            "rank": self.rank,
+            "exponent": self.exponent,
+            "sigma_max": None if self.sigma_max is None else [x.hex() for x in self.sigma_max],
+            "lower": [_part_to_json(part) for part in self.lower],
+            "upper": [_part_to_json(part) for part in self.upper],
+            "weight": self.weight,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Proof:
+        """The inverse of `to_json`; raises ValueError for another format."""
+        if data.get("format") != FORMAT:
+            raise ValueError(f"not a proof in the format {FORMAT}: {data.get('format')!r}")
+        bounds = data["sigma_max"]
+        return cls(
+            notion=data["notion"],
+            inputs=data["inputs"],
+            outputs=data["outputs"],
+            groups=data["groups"],
+            rank=data["rank"],
+            exponent=data["exponent"],
+            sigma_max=None if bounds is None else (float.fromhex(bounds[0]), float.fromhex(bounds[1])),
+            lower=tuple(_part_from_json(part) for part in data["lower"]),
+            upper=tuple(_part_from_json(part) for part in data["upper"]),
+            weight=data["weight"],
+        )
+
+
+def merge(evidence: Iterable[tuple[int, Evidence]]) -> tuple[Part, ...]:
+    """Collect equal evidence: (block, evidence) pairs in, parts out; counts of 0 from nothing are left out."""
+    parts: list[tuple[Evidence, list[int]]] = []
+    for index, item in evidence:
+        if item.method == "trivial":
+            continue
+        for known, blocks in parts[-8:]:
+            if known == item:
+                blocks.append(index)
+                break
+        else:
+            parts.append((item, [index]))
+    return tuple(Part(tuple(blocks), item) for item, blocks in parts)
+
+
+def fingerprint(stack: npt.NDArray[np.generic]) -> str:
+    """SHA-256 of a stack (g, q, p): its shape, its type and its entries in row-major order, little-endian."""
+    digest = hashlib.sha256(f"{stack.shape} {stack.dtype.name}".encode())
+    for _, piece in pieces(stack):
+        data = np.ascontiguousarray(piece)
+        digest.update(data.astype(data.dtype.newbyteorder("<"), copy=False).view(np.uint8).data)
+    return digest.hexdigest()
+
+
+def _part_to_json(part: Part) -> dict[str, Any]:
+    return {
+        "blocks": _ranges(part.blocks),
+        "method": part.evidence.method,
+        "count": part.evidence.count,
+        **part.evidence.detail,
+    }
+
+
+def _part_from_json(data: Mapping[str, Any]) -> Part:
+    detail = {key: value for key, value in data.items() if key not in ("blocks", "method", "count")}
+    blocks = tuple(i for start, stop in data["blocks"] for i in range(start, stop))
+    return Part(blocks, Evidence(data["method"], data["count"], detail))
+
+
+def _ranges(indices: Sequence[int]) -> list[list[int]]:
+    """Increasing indices as half-open ranges."""
+    ranges: list[list[int]] = []
+    for i in indices:
+        if ranges and ranges[-1][1] == i:
+            ranges[-1][1] = i + 1
+        else:
+            ranges.append([i, i + 1])
+    return ranges

@@ -1,0 +1,82 @@
+"""Singular values and right singular vectors of a block, accurate far below what the Gram matrix resolves.
+
+Eigenvectors of the Gram matrix separate the large singular values from those below about 10⁻⁴·σ_max, which drown in its
+rounding. That lower part is a subspace N; W·N, computed accurately and freed of the large part, is a small matrix whose own
+SVD resolves the rest down to the rounding of N, about 2⁻⁵³·σ_max. Nothing here is proved; `spectral` proves from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from onnxnull.kernel.rank.accurate import product
+from onnxnull.kernel.rank.rounding import Array, Gram, gamma
+
+_LARGE = 1e-4
+"""Singular values above this share of σ_max are taken from the Gram matrix: λ is right to 10⁻¹⁵/10⁻⁸ there."""
+
+
+class Tall(Protocol):
+    """A tall matrix (m, n) that is read a few rows at a time (`problem.Block`)."""
+
+    @property
+    def m(self) -> int:
+        """Rows."""
+
+    @property
+    def n(self) -> int:
+        """Columns, at most m."""
+
+    @property
+    def gram(self) -> Gram:
+        """Its Gram matrix (n, n)."""
+
+    def pieces(self, size: int) -> Iterator[Array]:
+        """At most `size` rows at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spectrum:
+    """`sigma` (n,) decreasing; `vectors` (n, n), columns v_i; `large` of them belong to the well-separated part."""
+
+    sigma: Array
+    vectors: Array
+    large: int
+
+
+def spectrum(block: Tall) -> Spectrum:
+    """Approximate singular values and right singular vectors of a tall block (m, n)."""
+    eigenvalues, vectors = np.linalg.eigh(block.gram.matrix)
+    eigenvalues, vectors = eigenvalues[::-1], np.ascontiguousarray(vectors[:, ::-1])
+    large = int(np.count_nonzero(eigenvalues > _LARGE**2 * eigenvalues[0]))
+    big = np.sqrt(eigenvalues[:large])
+    if large == block.n:
+        return Spectrum(big, vectors, large)
+    v1, small = vectors[:, :large], vectors[:, large:]
+    sigma = np.zeros(0)
+    for _ in range(3):
+        # What of W·N lies along the large left singular vectors is an error of N: take it out.
+        image, _ = apply(block, small)
+        coupling = sum(
+            (piece @ v1).T @ image[i : i + len(piece)]
+            for i, piece in zip(range(0, block.m, 2048), block.pieces(2048), strict=True)
+        )
+        small = small - v1 @ (coupling / (big**2)[:, None])
+        image, _ = apply(block, small)
+        _, sigma, turn = np.linalg.svd(image, full_matrices=False)
+        small = small @ turn.T
+    return Spectrum(np.concatenate([big, sigma]), np.hstack([v1, small]), large)
+
+
+def apply(block: Tall, x: Array) -> tuple[Array, float]:
+    """W·x for x (n, k), accurately, and a bound of the error in the Frobenius norm."""
+    parts, square = [], 0.0
+    for piece in block.pieces(2048):
+        part, error = product(piece, x)
+        parts.append(part)
+        square += error**2
+    return np.concatenate(parts), square**0.5 * (1 + gamma(len(parts) + 4))

@@ -1,0 +1,113 @@
+"""Lower bounds on a convolution's rank by sweeping over its outputs (design §2).
+
+Visit the outputs in blocks. Let N_j be the inputs that block j reads and no earlier block has read. The operator restricted
+to the rows N_1, N_2, … and the columns of the blocks is block triangular, hence
+
+    rank ≥ Σ_j rank(W_j),  W_j = the operator's rows N_j in the columns of block j.
+
+Blocks are cut axis by axis: a strip along the first axis is itself a convolution in the remaining axes with more channels
+and columns (`unroll`), and is swept in turn. So only a handful of different W_j occur, whatever the image's size. Every
+order and block size gives a valid bound; strategies differ in the size of the first block (which sees much at once; large
+is good where outputs outnumber inputs), of the inner ones, and of the last ones (large is good where inputs outnumber
+outputs and the padding leaves the last block little that is new), and in the corner where the sweep starts.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from onnxnull.kernel.fields import FieldArray
+from onnxnull.kernel.parts import Axis, Part, Weight, flip, swap, unroll
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """Sizes of the first, the inner and the last block along every axis."""
+
+    head: int
+    body: int
+    tail: int
+
+    def blocks(self, outputs: int) -> list[tuple[int, int]]:
+        """The output positions of one axis, cut into (start, stop)."""
+        if self.head + self.tail >= outputs:
+            return [(0, outputs)]
+        cuts = [0, *range(self.head, outputs - self.tail, self.body), outputs - self.tail, outputs]
+        return [(a, b) for a, b in zip(cuts, cuts[1:], strict=False) if b > a]
+
+
+def strategies(part: Part, filters: int) -> Iterator[Strategy]:
+    """From the cheapest to the dearest for filters of this rank; the large block goes where the shape wants it."""
+    yield Strategy(1, 1, 1)
+    cell = part.weight.shape[0] * math.prod(axis.stride for axis in part.axes)
+    many_outputs = filters >= cell
+    for size in (2, 3, 4, 6, 8, 12):
+        yield Strategy(size, 1, 1) if many_outputs else Strategy(1, 1, size)
+        if size <= 4:
+            yield Strategy(size, size, size)
+
+
+@dataclass
+class Sweep:
+    """Sweeps over one part, in one arithmetic; `rank` ranks a leaf (rows, columns). Leaves are cached by signature.
+
+    `work` is what all leaves together may cost, in multiply-adds.
+    """
+
+    rank: Callable[[FieldArray], int]
+    work: float
+    _leaves: dict[tuple[object, ...], int] = field(default_factory=dict)
+
+    def lower_bound(self, part: Part, strategy: Strategy) -> int:
+        """A lower bound on the part's rank; TooLarge where the leaves would cost too much."""
+        return self._strip(part.axes, part.weight, strategy, ())
+
+    def _strip(
+        self, axes: tuple[Axis, ...], weight: Weight, strategy: Strategy, signature: tuple[object, ...]
+    ) -> int:
+        if not axes:
+            if signature not in self._leaves:
+                rows, columns = weight.shape
+                cost = float(rows) * columns * min(rows, columns)
+                if cost > self.work:
+                    raise TooLarge
+                self.work -= cost
+                self._leaves[signature] = self.rank(weight)
+            return self._leaves[signature]
+        axis, *rest = axes
+        seen = 0
+        kinds: Counter[tuple[int, int, int]] = Counter()
+        for start, stop in strategy.blocks(axis.outputs):
+            first = max(seen, axis.reads(start)[0])
+            seen = max(seen, axis.reads(stop - 1)[1])
+            if seen > first:
+                # the block's matrix depends on where its new inputs lie relative to its first output only
+                kinds[first - start * axis.stride + axis.begin, seen - first, stop - start] += 1
+        total = 0
+        for (offset, count, width), times in kinds.items():
+            inner = Axis(count, axis.kernel, axis.stride, offset, width)
+            strip = unroll(weight, inner, (0, count), (0, width))
+            total += times * self._strip(tuple(rest), strip, strategy, (*signature, (offset, count, width)))
+        return total
+
+
+class TooLarge(ArithmeticError):  # noqa: N818
+    """The blocks of this strategy cost more than is left."""
+
+
+def views(part: Part) -> Iterator[Part]:
+    """The part as seen from other corners and with another axis first: the rank is the same, the bounds differ."""
+    yield part
+    last = len(part.axes) - 1
+    opposite = part
+    for axis in range(last + 1):
+        opposite = flip(opposite, axis)
+    yield opposite
+    if last >= 1:
+        yield swap(part, last)
+        yield flip(part, 0)
+        yield flip(part, last)
+        yield swap(opposite, last)

@@ -1,0 +1,167 @@
+"""Gemm (opset 1 to 13), MatMul (opset 1 to 13) and Einsum (opset 12) with one constant operand: fully connected layers.
+
+Gemm: Y = alpha·A'·B' + beta·C with A' = Aᵀ where transA is set, B' likewise; all of rank 2.
+MatMul: numpy.matmul: the last two axes are multiplied, the others broadcast; a vector counts as a row on the left and as a
+column on the right.
+Einsum: the equation in numpy's notation, `...` and an implicit output included; upper-case and lower-case labels differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+import numpy as np
+
+from onnxnull.errors import Code
+from onnxnull.graph.constants import Constant
+from onnxnull.graph.flow import NodeView
+from onnxnull.graph.model import Shape
+from onnxnull.kernel.linear_map import LinearMap
+from onnxnull.operators.contraction import Contraction, ContractionMap, Labels, contraction_blocks
+from onnxnull.operators.registry import LinearUse, Refusal, constant_at, holds_weights, shape_at
+
+_ROW, _COLUMN, _INNER = 0, 1, 2
+"""Labels of Gemm and MatMul: rows of the product, its columns, and what is contracted. Broadcast axes follow from 3 on."""
+
+
+@holds_weights("Gemm")
+def gemm(node: NodeView) -> Iterator[LinearUse]:
+    """A or B, whichever is constant."""
+    left = (_INNER, _ROW) if node.attribute("transA", 0) else (_ROW, _INNER)
+    right = (_COLUMN, _INNER) if node.attribute("transB", 0) else (_INNER, _COLUMN)
+    for index, own, other in ((0, left, right), (1, right, left)):
+        weight = constant_at(node, index)
+        if weight is not None:
+            if len(weight.shape) != 2:
+                raise Refusal(Code.INVALID_MODEL, f"Gemm needs matrices, got a constant of shape {weight.shape}")
+            contraction = Contraction(own, other, (_ROW, _COLUMN))
+            yield _use(contraction, weight, activation=1 - index, scale=float(node.attribute("alpha", 1.0)))
+
+
+@holds_weights("MatMul")
+def matmul(node: NodeView) -> Iterator[LinearUse]:
+    """The left or the right operand, whichever is constant."""
+    for index in (0, 1):
+        weight = constant_at(node, index)
+        if weight is not None:
+            other = shape_at(node, 1 - index)
+            contraction = matmul_contraction(weight.shape, other, constant_on_the_right=index == 1)
+            yield _use(contraction, weight, activation=1 - index)
+
+
+@holds_weights("Einsum")
+def einsum(node: NodeView) -> Iterator[LinearUse]:
+    """The constant operand of an equation with one other operand."""
+    constants = [constant_at(node, i) for i in range(len(node.inputs))]
+    found = [(i, c) for i, c in enumerate(constants) if c is not None and c.shape]
+    if not found:
+        return
+    equation = node.attribute("equation", "")
+    if len(node.inputs) != 2:
+        raise Refusal(Code.OPERATOR, f"Einsum {equation!r} of {len(node.inputs)} operands, one of them constant")
+    index, weight = found[0]
+    other = shape_at(node, 1 - index)
+    terms, output = parse_equation(equation, [shape_at(node, 0), shape_at(node, 1)])
+    alone = [label for label in dict.fromkeys(terms[1 - index]) if label not in terms[index] and label not in output]
+    sizes = dict(zip(terms[1 - index], other or (), strict=False))
+    summed = tuple(sizes.get(label) for label in alone)
+    if any(size is None for size in summed):
+        raise Refusal(Code.SHAPE, f"Einsum {equation!r} sums over an axis of unknown size")
+    contraction = Contraction(terms[index], terms[1 - index], output, tuple(s for s in summed if s is not None))
+    yield _use(contraction, weight, activation=1 - index)
+
+
+def matmul_contraction(weight: tuple[int, ...], activation: Shape | None, *, constant_on_the_right: bool) -> Contraction:
+    """MatMul's axes as labels. `activation` may be None where the constant is a matrix or a vector.
+
+    Raises:
+        Refusal: the constant has batch axes, and the activation's shape is needed to know whether it shares them.
+    """
+    own_core: Labels = (_INNER, _COLUMN) if constant_on_the_right else (_ROW, _INNER)
+    other_core: Labels = (_ROW, _INNER) if constant_on_the_right else (_INNER, _COLUMN)
+    if not weight:
+        raise Refusal(Code.INVALID_MODEL, "MatMul of a scalar")
+    if len(weight) == 1:
+        own_core = (_INNER,)
+    batch = weight[:-2]
+    if activation is None:
+        if any(size != 1 for size in batch):
+            raise Refusal(Code.SHAPE, f"a constant of shape {weight} times an activation of unknown shape")
+        activation = (*batch, 1, 1)  # the rank is not known: patches stay the activation's last two axes
+    if len(activation) == 1:
+        other_core = (_INNER,)
+    other_batch = activation[:-2]
+    depth = max(len(batch), len(other_batch))
+    labels = tuple(range(3, 3 + depth))
+    private = iter(range(3 + depth, 3 + 3 * depth))
+    own_batch, broadcast = [], list(labels[depth - len(other_batch) :])
+    for position, size in enumerate(batch, start=depth - len(batch)):
+        slot = position - (depth - len(other_batch))
+        theirs = other_batch[slot] if slot >= 0 else 1
+        if size == 1 and slot >= 0:
+            own_batch.append(next(private))  # the constant is broadcast: its axis of one is summed away
+        elif theirs == 1 or slot < 0:
+            own_batch.append(labels[position])
+            if slot >= 0 and size != 1:
+                broadcast[slot] = next(private)  # the activation is broadcast: every block sees the same input
+        elif theirs is None:
+            raise Refusal(Code.SHAPE, f"a constant of shape {weight} times an activation of shape {activation}")
+        else:
+            own_batch.append(labels[position])
+    rows = (_ROW,) if _ROW in (*own_core, *other_core) else ()
+    columns = (_COLUMN,) if _COLUMN in (*own_core, *other_core) else ()
+    ones = tuple(1 for label in broadcast if label >= 3 + depth)
+    return Contraction((*own_batch, *own_core), (*broadcast, *other_core), (*labels, *rows, *columns), ones)
+
+
+def parse_equation(equation: str, shapes: Sequence[Shape | None]) -> tuple[list[Labels], Labels]:
+    """The labels of an Einsum's two operands and of its output; the axes behind `...` get labels of their own.
+
+    Raises:
+        Refusal: an ellipsis whose operand has an unknown rank.
+    """
+    left, arrow, right = equation.replace(" ", "").partition("->")
+    terms = left.split(",")
+    if len(terms) != len(shapes):
+        raise Refusal(Code.INVALID_MODEL, f"Einsum {equation!r} names {len(terms)} operands of {len(shapes)}")
+    letters = {letter: i for i, letter in enumerate(sorted(set(left) - set(".,")))}
+    dots = [0] * len(terms)
+    for i, (term, shape) in enumerate(zip(terms, shapes, strict=True)):
+        if "..." in term:
+            if shape is None:
+                raise Refusal(Code.SHAPE, f"Einsum {equation!r}: an operand of unknown rank")
+            dots[i] = len(shape) - len(term.replace("...", ""))
+        elif shape is not None and len(shape) != len(term):
+            raise Refusal(Code.INVALID_MODEL, f"Einsum {equation!r}: an operand of {len(shape)} axes")
+    depth = max(dots, default=0)
+    ellipsis = tuple(range(len(letters), len(letters) + depth))
+    if not arrow:  # implicit output: the ellipsis, then every label that occurs once, in alphabetical order
+        right = "..." * ("..." in left) + "".join(sorted(c for c in letters if left.count(c) == 1))
+    if set(right.replace("...", "")) - letters.keys():
+        raise Refusal(Code.INVALID_MODEL, f"Einsum {equation!r}: an output label that no operand has")
+
+    def labels(term: str, count: int) -> Labels:
+        before, dotted, after = term.partition("...")
+        middle = ellipsis[depth - count :] if dotted else ()
+        return (*(letters[c] for c in before), *middle, *(letters[c] for c in after))
+
+    return [labels(term, count) for term, count in zip(terms, dots, strict=True)], labels(right, depth)
+
+
+def _use(contraction: Contraction, weight: Constant, *, activation: int, scale: float = 1.0) -> LinearUse:
+    return LinearUse(
+        constant=weight,
+        activation=activation,
+        shape=contraction.shape(weight.shape),
+        arrange=partial(contraction_blocks, contraction),
+        linear_map=partial(_contraction_map, contraction, weight.shape),
+        paper=True,
+        scale=scale,
+    )
+
+
+def _contraction_map(
+    contraction: Contraction, constant: tuple[int, ...], blocks: np.ndarray, activation: tuple[int, ...]
+) -> LinearMap:
+    return ContractionMap(contraction, constant, blocks, activation)

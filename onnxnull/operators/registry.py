@@ -1,0 +1,150 @@
+"""What onnxnull knows about each ONNX operator, behind one registry. A new operator touches one file of this package.
+
+A family file registers, per operator, a function that lists the linear weights a node of it holds: `LinearUse`, or a
+`Refusal` where it holds one that is not analysed. Operators that hold no linear weight are on the reviewed list in
+`reviewed.py`. What is on neither side is refused as soon as it has a constant of two or more dimensions: a weight is never
+dropped without a word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from onnxnull.errors import Code
+from onnxnull.graph.constants import Blocked, Constant
+from onnxnull.graph.flow import NodeView, Operand
+from onnxnull.graph.model import Shape
+from onnxnull.kernel.linear_map import LinearMap
+
+
+@dataclass(frozen=True, slots=True)
+class LinearUse:
+    """A constant that a node applies as a matrix to another of its inputs.
+
+    The matrix is block-diagonal: `blocks` of shape (g, q, p), rows are inputs, columns outputs; one patch (one row of the
+    activation) meets one block.
+
+    Attributes:
+        constant: the weight's constant.
+        activation: index of the node input that the matrix acts on; None where it is the node's own state.
+        shape: (g, q, p).
+        arrange: array of the constant → blocks (g, q, p), same dtype; equal arrangements have equal func and args.
+        linear_map: (blocks, shape of the activation) → the node as a linear map from that tensor to the node's first
+            output, without the constant terms (bias).
+        paper: whether Table 1 of the paper counts it: weights of Conv and of fully connected layers.
+        scale: factor that the node puts on the product (Gemm's alpha).
+        part: which part of the constant, where a node holds several ("forward", "zr").
+        groups: the node's `group` attribute, for reports.
+    """
+
+    constant: Constant
+    activation: int | None
+    shape: tuple[int, int, int]
+    arrange: partial[np.ndarray]
+    linear_map: Callable[[np.ndarray, tuple[int, ...]], LinearMap]
+    paper: bool
+    scale: float = 1.0
+    part: str = ""
+    groups: int = 1
+
+    def matrix(self) -> np.ndarray:
+        """What the node multiplies by: the blocks in float64, times `scale`."""
+        return self.scale * self.blocks().astype(np.float64)
+
+    def blocks(self) -> np.ndarray:
+        """The matrix, (g, q, p), in the dtype of the constant, without `scale`. Raises `EvaluationError`."""
+        blocks: np.ndarray = self.arrange(self.constant.array())
+        return blocks
+
+    @property
+    def signature(self) -> tuple[object, ...]:
+        """Equal for two uses of the same matrix: same constant, same steps, same arrangement."""
+        return (self.constant.signature, self.arrange.func.__qualname__, self.arrange.args, self.scale)
+
+
+class Refusal(Exception):
+    """A weight, or what may be one, that is not analysed, and why."""
+
+    def __init__(self, code: Code, reason: str) -> None:
+        super().__init__(f"{code.code}: {reason}")
+        self.code = code
+        self.reason = reason
+
+
+Uses = Callable[[NodeView], Iterable[LinearUse]]
+
+_WEIGHTS: dict[tuple[str, str], Uses] = {}
+
+
+def holds_weights(*op_types: str, domain: str = "") -> Callable[[Uses], Uses]:
+    """Register the function that lists the linear weights of a node of these operators."""
+
+    def register(function: Uses) -> Uses:
+        for op_type in op_types:
+            _WEIGHTS[domain, op_type] = function
+        return function
+
+    return register
+
+
+def handled_operators() -> frozenset[tuple[str, str]]:
+    """(domain, op type) of every operator that a family file speaks for."""
+    return frozenset(_WEIGHTS)
+
+
+def linear_uses(node: NodeView) -> Iterator[LinearUse | Refusal]:
+    """The linear weights of a node and what it holds that may be one; nothing for a node of constants only."""
+    from onnxnull.operators.reviewed import NO_LINEAR_WEIGHT
+
+    if node.outputs and all(o is None or isinstance(o.constant, Constant) for o in node.outputs):
+        return
+    domain = "" if node.domain == "ai.onnx" else node.domain
+    function = _WEIGHTS.get((domain, node.op_type))
+    try:
+        if function is not None:
+            yield from function(node)
+        elif (domain, node.op_type) not in NO_LINEAR_WEIGHT:
+            yield from _of_unknown_operator(node)
+    except Refusal as refusal:
+        yield refusal
+
+
+def constant_at(node: NodeView, index: int) -> Constant | None:
+    """The constant at an input; None where it is left out or depends on the model's inputs. Raises `Refusal`."""
+    operand = node.input(index)
+    if operand is None or operand.constant is None:
+        return None
+    if isinstance(operand.constant, Blocked):
+        raise Refusal(Code.CONSTANT, f"constant {operand.constant.name!r} was not evaluated: {operand.constant.reason}")
+    return operand.constant
+
+
+def shape_at(node: NodeView, index: int) -> Shape | None:
+    """The shape of an input as far as it is known."""
+    operand = node.input(index)
+    return None if operand is None else operand.shape
+
+
+def refuse_constant_operands(node: NodeView, reason: str, *, least_rank: int = 2) -> Iterator[Refusal]:
+    """A refusal if any input is a constant of at least `least_rank` dimensions (or of unknown shape)."""
+    names = [operand.name for operand in node.inputs if operand is not None and _may_be_weight(operand, least_rank)]
+    if names:
+        yield Refusal(Code.OPERATOR, f"{reason} (constant {', '.join(map(repr, names))})")
+
+
+def _may_be_weight(operand: Operand, least_rank: int) -> bool:
+    constant = operand.constant
+    return isinstance(constant, Blocked) or (constant is not None and len(constant.shape) >= least_rank and constant.size > 1)
+
+
+def _of_unknown_operator(node: NodeView) -> Iterator[Refusal]:
+    """An operator that nobody has reviewed: any constant of it may be a weight, stored flat or as an attribute too."""
+    name = f"{node.domain or 'ai.onnx'}.{node.op_type}"
+    yield from refuse_constant_operands(node, f"operator {name} is not known", least_rank=1)
+    numbers = [a.name for a in node.node.attributes.values() if a.type.name in ("TENSOR", "TENSORS", "FLOATS")]
+    if numbers:
+        yield Refusal(Code.OPERATOR, f"operator {name} is not known (attribute {', '.join(map(repr, numbers))})")
