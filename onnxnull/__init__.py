@@ -12,16 +12,17 @@ from typing import TYPE_CHECKING
 from onnxnull.version import __version__
 
 if TYPE_CHECKING:
-    from onnxnull.analysis import ModelReport, analyze
+    from onnxnull.analysis import analyze
     from onnxnull.errors import Code, OnnxnullError
     from onnxnull.graph.limits import Limits
+    from onnxnull.results import ModelReport
 
 __all__ = ["Code", "Limits", "ModelReport", "OnnxnullError", "__version__", "analyze"]
 
 _HOMES = {
     "Code": "onnxnull.errors",
     "Limits": "onnxnull.graph.limits",
-    "ModelReport": "onnxnull.analysis",
+    "ModelReport": "onnxnull.results",
     "OnnxnullError": "onnxnull.errors",
     "analyze": "onnxnull.analysis",
 }

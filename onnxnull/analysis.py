@@ -1,154 +1,47 @@
-"""`analyze(path)`: every linear weight of a model, its ranks and kernels, and the metrics of the paper's Table 1.
-
-Notions: the paper's metrics use ranks at the float32 cut-off (which fits its table) and its own conventions, `paper`; the
-truth about the same network is `full`: every linear weight, groups as the block-diagonal matrix they are, at the float64
-cut-off, where a kernel vector makes a collision. The two are never mixed.
-"""
+"""`analyze(path)`: every linear weight of a model, its ranks and kernels, and how the network reads its inputs."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from onnxnull.errors import Code, OnnxnullError
 from onnxnull.graph.limits import Limits
-from onnxnull.graph.model import GraphInput, Model, dtype_name, open_model
+from onnxnull.graph.model import dtype_name, open_model
 from onnxnull.kernel.rank import ExactPolicy, Notion, RankProfile, rank_profile
 from onnxnull.kernel.structure import dead_outputs, duplicate_outputs, unread_inputs
+from onnxnull.results import (
+    Bounds,
+    FrontierReport,
+    FullSummary,
+    KernelShare,
+    ModelInfo,
+    ModelReport,
+    OperatorReport,
+    PaperSummary,
+    Unsupported,
+    WeightNode,
+    WeightReport,
+)
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from onnxnull.graph.flow import NodeView
+    from onnxnull.frontier import Frontier
+    from onnxnull.graph.flow import Flow, NodeView
+    from onnxnull.inputs import Preprocessing, Sample
     from onnxnull.operators import LinearUse
 
 Progress = Callable[[int, int, str], None]
 """Called with (weights done, weights in all, name of the next one)."""
 
-
-@dataclass(frozen=True, slots=True)
-class ModelInfo:
-    """What the file says of itself. `file` is the path as typed, only its last part where that was absolute."""
-
-    file: str
-    sha256: str
-    producer: str
-    ir_version: int
-    opset: Mapping[str, int]
-    inputs: tuple[GraphInput, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class WeightNode:
-    """A node that uses a weight."""
-
-    name: str
-    op: str
-    groups: int
-
-
-@dataclass(frozen=True, slots=True)
-class WeightReport:
-    """One linear weight: a stored constant as the matrix that its nodes apply.
-
-    Attributes:
-        name: of the stored constant, with the part in brackets where the node holds several ("R [reverse]").
-        op: operator type of the first node that uses it.
-        dtype: of the constant as the node reads it.
-        ranks: of the block-diagonal matrix, inputs × outputs.
-        stacked: the paper's matrix for grouped weights, all outputs over the inputs of one group; None for one group.
-        dead_outputs: zero columns. unread_inputs: zero rows. duplicate_outputs: columns equal to an earlier one of their
-            block, dead ones not counted.
-        nodes: every node that applies this matrix, in the order of the graph.
-        in_paper: whether the paper's metrics count it.
-    """
-
-    name: str
-    op: str
-    dtype: str
-    ranks: RankProfile
-    stacked: RankProfile | None
-    dead_outputs: int
-    unread_inputs: int
-    duplicate_outputs: int
-    nodes: tuple[WeightNode, ...]
-    in_paper: bool
-
-    @property
-    def inputs(self) -> int:
-        """q, rows of the block-diagonal matrix."""
-        return self.ranks.inputs
-
-    @property
-    def outputs(self) -> int:
-        """p, its columns."""
-        return self.ranks.outputs
-
-    @property
-    def paper_ranks(self) -> RankProfile:
-        """Ranks of the matrix that the paper looks at."""
-        return self.stacked or self.ranks
-
-
-@dataclass(frozen=True, slots=True)
-class Unsupported:
-    """A weight, or what may hold one, that was not analysed: the report is incomplete."""
-
-    node: str
-    op: str
-    code: Code
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class PaperSummary:
-    """Table 1 of the paper (Eq. 6): weights of Conv and fully connected layers, at the float32 cut-off.
-
-    Attributes:
-        weights: n, how many; each stored constant once.
-        nu: ν, how many have a kernel. mu: μ, how many have fewer outputs than inputs.
-        nu_percent, mu_percent: truncated, as the paper does; 0 of 0 is 0.
-        nullity: Σ nullity. first_nullity: of the first weight in graph order; None if there is none.
-    """
-
-    weights: int
-    nu: int
-    mu: int
-    nu_percent: int
-    mu_percent: int
-    nullity: int
-    first_nullity: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class FullSummary:
-    """Every linear weight, groups as block-diagonal matrices, at the float64 cut-off.
-
-    Attributes:
-        weights: how many. rank_deficient: how many have a kernel. nullity: Σ nullity.
-    """
-
-    weights: int
-    rank_deficient: int
-    nullity: int
-
-
-@dataclass(frozen=True, slots=True)
-class ModelReport:
-    """What `analyze` found in one model."""
-
-    model: ModelInfo
-    paper: PaperSummary
-    full: FullSummary
-    weights: tuple[WeightReport, ...]
-    unsupported: tuple[Unsupported, ...]
-
-    @property
-    def complete(self) -> bool:
-        """Whether every linear weight was analysed."""
-        return not self.unsupported
+_FRONT_WORK, _INNER_WORK = 2e10, 2e8
+"""Multiply-adds that bounding one input nullity may spend: at the input frontier, where collisions are made, and elsewhere."""
 
 
 def analyze(
@@ -156,6 +49,9 @@ def analyze(
     *,
     input_shapes: Mapping[str, Sequence[int]] | None = None,
     exact: ExactPolicy = ExactPolicy.CHEAP,
+    data: tuple[Path, Preprocessing] | None = None,
+    jobs: int = 1,
+    time_limit: float | None = None,
     limits: Limits | None = None,
     progress: Progress | None = None,
 ) -> ModelReport:
@@ -165,6 +61,9 @@ def analyze(
         path: the .onnx file.
         input_shapes: graph input → dimensions, for inputs whose shape the file leaves open.
         exact: for which weights to compute the rank over ℚ.
+        data: a folder of real inputs and how to read images: what share of their energy can the network not see?
+        jobs: how many weights to analyse at a time; each holds its matrix in memory.
+        time_limit: in seconds; what was not finished then is listed in `unsupported`.
         limits: what the file may ask of this machine.
         progress: called before each weight.
 
@@ -172,23 +71,38 @@ def analyze(
         The report; weights that were not analysed are in `unsupported`.
 
     Raises:
-        OnnxnullError: the file cannot be opened or breaks the rules of ONNX.
+        OnnxnullError: the file cannot be opened or breaks the rules of ONNX, or a sample does not fit an input.
     """
+    from onnxnull import frontier as frontiers
+    from onnxnull.graph.flow import Flow
+    from onnxnull.inputs import load_folder
+
+    deadline = None if time_limit is None else time.monotonic() + time_limit
     model = open_model(path, input_shapes=input_shapes, limits=limits)
     try:
-        found, unsupported = _find(model)
+        samples = [] if data is None else load_folder(data[0], model.inputs, data[1])
+        flow = Flow(model)
+        found, unsupported = _find(flow)
+        fronts = frontiers.find(flow)
     except OnnxnullError as error:
         error.file = os.fspath(path)
         raise
+    work = {layer.node: _FRONT_WORK for front in fronts for layer in front.layers}
+
+    def one(weight: _Found) -> WeightReport | Unsupported:
+        return _analyze_weight(weight, exact, work, deadline)
+
     weights: list[WeightReport] = []
-    for done, weight in enumerate(found):
+    upcoming = [weight.name for weight in found] + ["the input frontier"]
+    for done, result in enumerate(_in_order(one, found, jobs), start=1):
         if progress is not None:
-            progress(done, len(found), weight.name)
-        result = _analyze_weight(weight, exact)
+            progress(done, len(found), upcoming[done])
         if isinstance(result, Unsupported):
             unsupported.append(result)
         else:
             weights.append(result)
+    names = {node.name: weight.name for weight in found for node, _ in weight.uses}
+    reports = tuple(_frontier_report(front, weights, names, samples, deadline) for front in fronts)
     return ModelReport(
         model=ModelInfo(model.file, model.sha256, model.producer, model.ir_version, model.opsets, model.inputs),
         paper=_paper_summary(weights),
@@ -196,8 +110,10 @@ def analyze(
             weights=len(weights),
             rank_deficient=sum(_nullity(w.ranks, Notion.FLOAT64) > 0 for w in weights),
             nullity=sum(_nullity(w.ranks, Notion.FLOAT64) for w in weights),
+            input_nullity=_sum([report.input_nullity for report in reports]),
         ),
         weights=tuple(weights),
+        frontier=reports,
         unsupported=tuple(unsupported),
     )
 
@@ -211,15 +127,14 @@ class _Found:
     again: bool = False
 
 
-def _find(model: Model) -> tuple[list[_Found], list[Unsupported]]:
+def _find(flow: Flow) -> tuple[list[_Found], list[Unsupported]]:
     """The distinct weights in graph order, and what cannot be analysed."""
-    from onnxnull.graph.flow import Flow
     from onnxnull.operators import Refusal, linear_uses
 
     by_signature: dict[tuple[object, ...], _Found] = {}
     by_root: dict[object, list[_Found]] = {}
     unsupported: list[Unsupported] = []
-    for node in Flow(model).nodes:
+    for node in flow.nodes:
         for use in linear_uses(node):
             if isinstance(use, Refusal):
                 unsupported.append(Unsupported(node.name, _op_name(node), use.code, use.reason))
@@ -256,29 +171,35 @@ def _same_matrix(first: LinearUse, second: LinearUse, *, transposed: bool) -> bo
     return bool(np.array_equal(a, b.swapaxes(1, 2) if transposed else b))
 
 
-def _analyze_weight(weight: _Found, exact: ExactPolicy) -> WeightReport | Unsupported:
+def _analyze_weight(
+    weight: _Found, exact: ExactPolicy, work: Mapping[str, float], deadline: float | None
+) -> WeightReport | Unsupported:
     import numpy as np
 
     from onnxnull.graph.constants import EvaluationError
 
     node, use = weight.uses[0]
+
+    def refuse(code: Code, what: str) -> Unsupported:
+        return Unsupported(node.name, _op_name(node), code, f"weight {weight.name!r} {what}")
+
+    if deadline is not None and time.monotonic() > deadline:
+        return refuse(Code.TIME, "was not reached within the time limit")
     try:
         blocks = use.blocks()
     except EvaluationError as error:
-        return Unsupported(node.name, _op_name(node), Code.CONSTANT, f"weight {weight.name!r}: {error}")
+        return refuse(Code.CONSTANT, f"was not evaluated: {error}")
     if not _is_real(blocks):
-        return Unsupported(node.name, _op_name(node), Code.OPERATOR, f"weight {weight.name!r} has type {blocks.dtype}")
+        return refuse(Code.OPERATOR, f"has type {blocks.dtype}")
     if not np.isfinite(blocks).all():
-        bad = int(np.count_nonzero(~np.isfinite(blocks)))
-        reason = f"weight {weight.name!r} holds {bad} NaN or Inf; {Code.NONFINITE.remedy}"
-        return Unsupported(node.name, _op_name(node), Code.NONFINITE, reason)
+        return refuse(Code.NONFINITE, f"holds {np.count_nonzero(~np.isfinite(blocks))} NaN or Inf; {Code.NONFINITE.remedy}")
     if use.scale == 0.0:  # Gemm with alpha = 0: whatever the numbers, nothing passes
         blocks = np.zeros_like(blocks)
-    ranks = _scaled(rank_profile(blocks, exact=exact), use.scale)
+    ranks = _scaled(rank_profile(blocks, exact=exact, deadline=deadline), use.scale)
     stacked = None
     if len(blocks) > 1:
         side_by_side = blocks.transpose(1, 0, 2).reshape(1, blocks.shape[1], -1)
-        stacked = _scaled(rank_profile(side_by_side, exact=ExactPolicy.NEVER), use.scale)
+        stacked = _scaled(rank_profile(side_by_side, exact=ExactPolicy.NEVER, deadline=deadline), use.scale)
     return WeightReport(
         name=weight.name,
         op=_op_name(node),
@@ -288,9 +209,87 @@ def _analyze_weight(weight: _Found, exact: ExactPolicy) -> WeightReport | Unsupp
         dead_outputs=dead_outputs(blocks),
         unread_inputs=unread_inputs(blocks),
         duplicate_outputs=duplicate_outputs(blocks),
-        nodes=tuple(WeightNode(n.name, _op_name(n), u.groups) for n, u in weight.uses),
+        nodes=tuple(
+            WeightNode(n.name, _op_name(n), u.groups, _operator(n, u, work.get(n.name, _INNER_WORK))) for n, u in weight.uses
+        ),
         in_paper=any(u.paper for _, u in weight.uses) and not weight.again,
     )
+
+
+def _operator(node: NodeView, use: LinearUse, work: float) -> OperatorReport | None:
+    """Bounds on the input nullity of a convolution, where the shape of one sample is known."""
+    from onnxnull.kernel.batched import Batched
+    from onnxnull.kernel.convolution import Convolution, TransposedConvolution
+    from onnxnull.kernel.image_nullity import image_nullity
+    from onnxnull.operators.registry import shape_at
+
+    shape = None if use.activation is None else shape_at(node, use.activation)
+    if shape is None or None in shape[1:]:
+        return None
+    linear_map = use.linear_map(use.matrix(), (1, *(d for d in shape[1:] if d is not None)))
+    sample = linear_map.sample if isinstance(linear_map, Batched) else None
+    if not isinstance(sample, Convolution | TransposedConvolution):
+        return None
+    float64, exact = (image_nullity(sample, notion, work=work) for notion in (Notion.FLOAT64, Notion.EXACT))
+    return OperatorReport(
+        input_shape=sample.input_shape,
+        unread=float64.unread,
+        float64=Bounds(float64.lower, float64.upper, float64.proved),
+        exact=Bounds(exact.lower, exact.upper, exact.proved),
+    )
+
+
+def _frontier_report(
+    front: Frontier,
+    weights: Sequence[WeightReport],
+    names: Mapping[str, str],
+    samples: Sequence[Sample],
+    deadline: float | None,
+) -> FrontierReport:
+    from onnxnull import frontier as frontiers
+    from onnxnull.graph.constants import EvaluationError
+    from onnxnull.operators.steps import UnknownShapeError
+
+    reason, bounds, shares = front.obstacle, None, ()
+    finite = {weight.name for weight in weights}
+    nodes = tuple(dict.fromkeys(layer.node for layer in front.layers))
+    if front.guaranteed and any(names[node] not in finite for node in nodes):
+        reason = "a weight at the frontier was not analysed"
+    elif front.guaranteed:
+        try:
+            found = frontiers.joint_nullity(front, Notion.FLOAT64)
+            bounds = Bounds(found.lower, found.upper, found.proved)
+            shares = tuple(KernelShare(s.file, frontiers.kernel_share(front, s.array)) for s in samples if s.input == front.input.name)
+        except (UnknownShapeError, EvaluationError) as error:
+            reason = str(error)
+    return FrontierReport(
+        input=front.input.name,
+        inputs=front.entries,
+        nodes=nodes,
+        weights=tuple(dict.fromkeys(names[node] for node in nodes)),
+        guaranteed=front.guaranteed,
+        reason=reason,
+        input_nullity=bounds,
+        shares=shares,
+    )
+
+
+def _in_order(
+    function: Callable[[_Found], WeightReport | Unsupported], items: Sequence[_Found], jobs: int
+) -> Iterator[WeightReport | Unsupported]:
+    """The results in the order of the items; with several jobs, side by side in threads (BLAS lets go of the interpreter)."""
+    if jobs <= 1:
+        yield from map(function, items)
+        return
+    with ThreadPoolExecutor(jobs) as pool:
+        yield from pool.map(function, items)
+
+
+def _sum(bounds: Sequence[Bounds | None]) -> Bounds | None:
+    known = [b for b in bounds if b is not None]
+    if not bounds or len(known) < len(bounds):
+        return None
+    return Bounds(sum(b.lower for b in known), sum(b.upper for b in known), all(b.proved for b in known))
 
 
 def _is_real(blocks: np.ndarray) -> bool:
@@ -300,8 +299,6 @@ def _is_real(blocks: np.ndarray) -> bool:
 
 def _scaled(ranks: RankProfile, scale: float) -> RankProfile:
     """Ranks do not feel a factor; singular values do."""
-    from dataclasses import replace
-
     if abs(scale) in (0.0, 1.0):
         return ranks
     return replace(ranks, sigma_max=ranks.sigma_max * abs(scale), sigma_min=ranks.sigma_min * abs(scale))

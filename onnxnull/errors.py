@@ -2,7 +2,7 @@
 
 The codes are a contract: scripts may match on them. `Code` is the whole list; each member carries what the code means and
 what usually helps. An error that stops the analysis of a model is raised as `OnnxnullError`; a weight that could not be
-analysed is listed in the report as `Unsupported` (see `onnxnull.analysis`) under one of the same codes.
+analysed is listed in the report as `Unsupported` (see `onnxnull.results`) under one of the same codes.
 """
 
 from __future__ import annotations
@@ -54,6 +54,8 @@ class Code(enum.Enum):
     OPERATOR = ("unsupported-operator", "the operator is not analysed yet", "see the list of operators in docs/operators.md")
     CONSTANT = ("unevaluated-constant", "a constant expression could not be evaluated", "simplify the export")
     SHAPE = ("unknown-shape", "a shape is needed and unknown", "give it with --input-shape NAME:D0,D1,...")
+    TIME = ("time-limit", "the time limit was reached", "raise --time-limit")
+    DATA = ("data", "an input could not be read or does not fit the model", "see `onnxnull analyze --help`")
     OUTPUT = ("output", "the output file cannot be written", "check the folder and its permissions")
 
     def __init__(self, code: str, meaning: str, remedy: str) -> None:

@@ -34,7 +34,10 @@ def main() -> int:
         return max(_check(recipe, held_out, options.out) for recipe in recipes)
     (options.out / "samples").mkdir(parents=True, exist_ok=True)
     for recipe in recipes:
-        _make(recipe, training, held_out, options.out)
+        if not options.measure:
+            _make(recipe, training, options.out)
+        _measure(recipe, held_out, options.out)
+    _write_card(options.out)
     return 0
 
 
@@ -42,31 +45,35 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=[recipe.name for recipe in RECIPES], help="not all four")
     parser.add_argument("--out", type=Path, default=MODELS, help="the folder to write or check (default: models/)")
-    parser.add_argument("--check", action="store_true", help="measure what is there instead of training")
+    parser.add_argument("--measure", action="store_true", help="keep the models; measure, choose samples, write the card")
+    parser.add_argument("--check", action="store_true", help="train and write nothing")
     return parser.parse_args()
 
 
-def _make(recipe: Recipe, training: Material, held_out: Material, folder: Path) -> None:
-    """Train, export, measure, choose samples, record the results and rewrite the model card."""
+def _make(recipe: Recipe, training: Material, folder: Path) -> None:
+    """Train and export, and record how long it took."""
     print(recipe.name, flush=True)
-    start = time.perf_counter()
+    start = time.process_time()
     network = fit.fit(recipe.make, partial(_draw, recipe, training), recipe.loss, recipe.schedule)
-    seconds = round(time.perf_counter() - start)
-    path = folder / f"{recipe.name}.onnx"
-    export(network, recipe, path)
-    examination = measure.examine(path, recipe, held_out)
+    _record(folder, recipe, {"seconds": round(time.process_time() - start)})
+    export(network, recipe, folder / f"{recipe.name}.onnx")
+
+
+def _measure(recipe: Recipe, held_out: Material, folder: Path) -> None:
+    """Measure the exported file, record the scores, choose the samples."""
+    examination = measure.examine(folder / f"{recipe.name}.onnx", recipe, held_out)
+    scores = measure.scores(examination, recipe)
+    _record(folder, recipe, {**scores, "pictures": len(examination.scenes.labels)})
+    print(recipe.name, scores, flush=True)
     for stale in (folder / "samples").glob(f"{recipe.name}_*.png"):
         stale.unlink()
     measure.write_labels(measure.write_samples(examination, recipe, folder / "samples"), folder / "samples/labels.csv")
+
+
+def _record(folder: Path, recipe: Recipe, news: dict[str, Any]) -> None:
     results = _results(folder)
-    results[recipe.name] = {
-        **measure.scores(examination, recipe),
-        "pictures": len(examination.scenes.labels),
-        "seconds": seconds,
-    }
-    (folder / "results.json").write_text(json.dumps(results, indent=2, sort_keys=True) + "\n")
-    print(f"  {seconds} s  {results[recipe.name]}", flush=True)
-    _write_card(folder)
+    results[recipe.name] = results.get(recipe.name, {}) | news
+    (folder / "results.json").write_text(json.dumps(results, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def _write_card(folder: Path) -> None:

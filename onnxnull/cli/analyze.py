@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from onnxnull.cli import options
-from onnxnull.errors import OnnxnullError
+from onnxnull.errors import Code, OnnxnullError
 
 if TYPE_CHECKING:
-    from onnxnull.analysis import ModelReport, WeightReport
+    from onnxnull.results import ModelReport, WeightReport
     from onnxnull.report import Batch
 
 _SORT = {
@@ -28,28 +28,43 @@ _SORT = {
 
 
 @click.command("analyze")
-@click.argument("models", nargs=-1, required=True, type=click.Path(path_type=str))
+@click.argument("models", metavar="MODEL...", nargs=-1, required=True, type=click.Path(path_type=str))
 @click.option("--format", "fmt", type=click.Choice(["text", "json", "csv", "markdown"]), default="text", show_default=True)
 @options.output_option
 @click.option(
-    "--sort", type=click.Choice(list(_SORT)), default="graph", show_default=True, help="Order of the weights; worst first."
+    "--sort",
+    type=click.Choice(list(_SORT)),
+    default="graph",
+    show_default=True,
+    help=f"Order of the weights. {'; '.join(f'{name}: {order}' for name, order in _SORT.items())}.",
 )
 @click.option("--exact", is_flag=True, help="Compute the rank over the rationals for all weights, not only where it is cheap.")
+@click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Weights to analyse side by side.")
+@click.option("--time-limit", type=click.FloatRange(min=0), help="Seconds per model; what is not finished then is listed, exit 2.")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    help="Folder of real inputs, images or .npy/.npz arrays: what share of their energy the network cannot see.",
+)
+@options.preprocessing_options
 @options.model_options
 @click.pass_context
-def command(ctx: click.Context, models: tuple[str, ...], fmt: str, output: Path | None, sort: str, **settings: Any) -> None:
+def command(ctx: click.Context, /, models: tuple[str, ...], fmt: str, output: Path | None, sort: str, **settings: Any) -> None:
     """Kernels of every linear weight of MODEL..., and the paper's metrics.
 
     One model: a row per weight. Several: the paper's Table 1, a row per model (JSON holds everything either way).
     """
+    options.check_output(output, models)
     batch = _analyze(models, settings)
     for failure in batch.failures:
         click.echo(failure.error, err=True)
     ordered = dataclasses.replace(batch, reports=tuple(_sorted(report, sort) for report in batch.reports))
-    options.emit(_render(ordered, fmt, to_terminal=output is None and sys.stdout.isatty()), output)
+    options.emit(_render(ordered, fmt, to_terminal=output is None and options.is_terminal(sys.stdout)), output)
     for report in batch.reports:
         if report.complete and not report.weights:
-            click.echo(f"{report.model.file}: nothing linear in this model; there is nothing to analyse", err=True)
+            error = OnnxnullError(Code.NOTHING_LINEAR, Code.NOTHING_LINEAR.meaning)
+            error.file = report.model.file
+            click.echo(error, err=True)
     ctx.exit(int(batch.exit_code))
 
 
@@ -58,27 +73,41 @@ def _analyze(models: tuple[str, ...], settings: dict[str, Any]) -> Batch:
     from onnxnull.kernel.rank import ExactPolicy
     from onnxnull.report import Batch, Failure
 
-    shapes = dict(settings["input_shapes"])
+    shapes = settings["input_shapes"]
     limits = options.limits_of(settings["max_constant_bytes"], settings["max_nodes"], settings["allow_hard_links"])
     exact = ExactPolicy.ALWAYS if settings["exact"] else ExactPolicy.CHEAP
+    names = ("preset", "size", "mean", "std", "layout", "channels", "value_range")
+    preprocessing = options.preprocessing_of(**{name: settings[name] for name in names})
     reports, failures = [], []
     with _progress() as show:
         for number, path in enumerate(models, start=1):
-            label = f"{Path(path).name} ({number}/{len(models)})" if len(models) > 1 else Path(path).name
+            label = Path(path).name + (f" ({number}/{len(models)})" if len(models) > 1 else "")
 
             def progress(done: int, total: int, name: str, label: str = label) -> None:
                 show(label, done, total, name)
 
             try:
-                reports.append(analyze(path, input_shapes=shapes, exact=exact, limits=limits, progress=progress))
+                reports.append(
+                    analyze(
+                        path,
+                        input_shapes=shapes,
+                        exact=exact,
+                        data=None if settings["data"] is None else (settings["data"], preprocessing),
+                        jobs=settings["jobs"],
+                        time_limit=settings["time_limit"],
+                        limits=limits,
+                        progress=progress,
+                    )
+                )
             except OnnxnullError as error:
-                failures.append(Failure(Path(path).name if Path(path).is_absolute() else path, error))
+                error.file = error.file or path
+                failures.append(Failure((Path(path).name or path) if Path(path).is_absolute() else path, error))
     return Batch(tuple(reports), tuple(failures))
 
 
 def _progress() -> Any:
     """A progress bar on stderr where that is a terminal; shown only for work that takes longer than a second."""
-    if not sys.stderr.isatty():
+    if not options.is_terminal(sys.stderr):
         return nullcontext(lambda *_: None)
     from onnxnull.cli.progress import Bar
 

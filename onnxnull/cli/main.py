@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import os
+import signal
 import sys
+import traceback
 from importlib import import_module
 
 import click
@@ -48,6 +49,8 @@ def group() -> None:
 
 def main() -> None:
     """Run the command line and exit."""
+    if hasattr(signal, "SIGPIPE"):  # end quietly when the reader of our output does, `| head` say; click would exit with 1
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     try:
         code = group.main(standalone_mode=False)
     except click.UsageError as error:
@@ -62,7 +65,8 @@ def main() -> None:
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
         code = 130  # 128 + SIGINT, as shells count
-    except BrokenPipeError:  # the reader of our output is gone, `| head` say: there is nobody to tell
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 141  # 128 + SIGPIPE
+    except Exception:  # noqa: BLE001 - Python would exit with 1, which is a verdict of the gate
+        traceback.print_exc()
+        click.echo("this is a bug in onnxnull; please report it with the lines above", err=True)
+        code = ExitCode.INCOMPLETE
     sys.exit(int(code or 0))

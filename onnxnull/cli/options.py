@@ -2,40 +2,44 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
 from onnxnull.errors import Code, OnnxnullError
 from onnxnull.graph.limits import Limits
 
+if TYPE_CHECKING:
+    from onnxnull.inputs import Preprocessing
+
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
-class InputShape(click.ParamType):
-    """NAME:D0,D1,... → (name, dimensions)."""
+def input_shape(text: str) -> tuple[str, tuple[int, ...]]:
+    """NAME:D0,D1,... → (name, dimensions); NAME: alone is a scalar."""
+    name, colon, dims = text.rpartition(":")
+    try:
+        shape = tuple(int(dim) for dim in dims.split(",")) if dims else ()
+    except ValueError:
+        shape = (-1,)
+    if not colon or not name or any(dim < 0 for dim in shape):
+        raise click.BadParameter(f"{text!r} is not NAME:D0,D1,... with whole numbers")
+    return name, shape
 
-    name = "NAME:D0,D1,..."
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, tuple[int, ...]]:
-        """Parse one option value."""
-        if isinstance(value, tuple):
-            return value
-        name, colon, dims = str(value).rpartition(":")
-        try:
-            shape = tuple(int(dim) for dim in dims.split(",")) if dims else ()
-        except ValueError:
-            shape = (-1,)
-        if not colon or not name or any(dim < 0 for dim in shape):
-            self.fail(f"{value!r} is not NAME:D0,D1,... with whole numbers", param, ctx)
-        return name, shape
+def distinct(ctx: click.Context, param: click.Parameter, value: tuple[tuple[str, Any], ...]) -> dict[str, Any]:
+    """Callback of a repeatable option (name, value): a dictionary, where no name may come twice."""
+    found = dict(value)
+    if len(found) < len(value):
+        raise click.BadParameter("the same name is given twice", ctx, param)
+    return found
 
 
 def model_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -53,13 +57,65 @@ def model_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--input-shape",
             "input_shapes",
-            type=InputShape(),
+            type=input_shape,
+            metavar="NAME:D0,D1,...",
             multiple=True,
+            callback=distinct,
             help="Fix the shape of an input that the file leaves open. Repeatable.",
         ),
     ):
         function = option(function)
     return function
+
+
+def numbers(text: str) -> tuple[float, ...]:
+    """A,B,... → numbers."""
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is not a list of numbers") from None
+
+
+def image_size(text: str) -> tuple[int, int]:
+    """N or HEIGHTxWIDTH → (height, width)."""
+    try:
+        sides = tuple(int(side) for side in text.split("x"))
+    except ValueError:
+        sides = ()
+    if len(sides) not in (1, 2) or min(sides) < 1:
+        raise click.BadParameter(f"{text!r} is not N or HEIGHTxWIDTH")
+    return sides[0], sides[-1]
+
+
+def preprocessing_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """How image files become inputs."""
+    for option in (
+        click.option("--range", "value_range", type=numbers, metavar="LOW,HIGH", help="What black and white become first [0,1]."),
+        click.option("--channels", type=click.Choice(["rgb", "bgr"]), help="Order of the colours [rgb]."),
+        click.option("--layout", type=click.Choice(["nchw", "nhwc"]), help="Order of the axes [found from the input's shape]."),
+        click.option("--std", type=numbers, metavar="S[,S,S]", help="Divide by this, per channel [1]."),
+        click.option("--mean", type=numbers, metavar="M[,M,M]", help="Subtract this, per channel [0]."),
+        click.option("--size", type=image_size, metavar="N|HxW", help="Scale and crop images to this [the input's size]."),
+        click.option(
+            "--preset", type=click.Choice(["imagenet", "half", "caffe"]), help="Common preprocessing; the options above adjust it."
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+def preprocessing_of(preset: str | None, **settings: Any) -> Preprocessing:
+    """The preprocessing that the options of `preprocessing_options` say."""
+    from dataclasses import replace
+
+    from onnxnull.inputs import PRESETS, Preprocessing
+
+    given = {name: value for name, value in settings.items() if value is not None}
+    if len(given.get("value_range", (0, 1))) != 2:
+        raise click.BadParameter("two numbers are needed", param_hint="'--range'")
+    if 0.0 in given.get("std", ()):
+        raise click.BadParameter("nothing can be divided by 0", param_hint="'--std'")
+    return replace(PRESETS[preset] if preset else Preprocessing(), **given)
 
 
 def output_option(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -74,27 +130,80 @@ def limits_of(max_constant_bytes: int, max_nodes: int, allow_hard_links: bool) -
     return Limits(constant_bytes=max_constant_bytes, nodes=max_nodes, allow_hard_links=allow_hard_links)
 
 
+def is_terminal(stream: TextIO | None) -> bool:
+    """Whether a person reads it; a stream that was closed before we started is None."""
+    return stream is not None and stream.isatty()
+
+
+def check_output(output: Path | None, models: tuple[str, ...]) -> None:
+    """Find out before the work whether `emit` can write to `output`.
+
+    Raises:
+        click.BadParameter: `output` is one of the models.
+        OnnxnullError: the folder cannot be written to.
+    """
+    if output is None:
+        return
+    if output.exists() and any(os.path.exists(model) and output.samefile(model) for model in models):
+        raise click.BadParameter(f"{str(output)!r} is the model itself", param_hint="'-o' / '--output'")
+    if _is_device(output):
+        return
+    folder = output.resolve().parent
+    if not folder.is_dir():
+        raise OnnxnullError(Code.OUTPUT, f"{str(output)!r}: its folder does not exist")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise OnnxnullError(Code.OUTPUT, f"{str(output)!r}: its folder is not writable")
+
+
 def emit(text: str, output: Path | None) -> None:
     """Write a report to stdout, or to `output` in one step: an old file is replaced whole or left alone.
 
     Raises:
-        OnnxnullError: the file cannot be written.
+        OnnxnullError: it cannot be written.
     """
-    if output is None:
+    try:
+        if output is None:
+            _print(text)
+        elif _is_device(output):
+            output.write_text(text, encoding="utf-8", newline="")
+        else:
+            _replace(output.resolve(), text)
+    except OSError as error:
+        if output is None:
+            raise OnnxnullError(Code.OUTPUT, f"stdout: {error.strerror}", "check where it leads") from None
+        raise OnnxnullError(Code.OUTPUT, f"{str(output)!r}: {error.strerror}") from None
+
+
+def _is_device(output: Path) -> bool:
+    """/dev/null, a pipe: what is written to, never replaced."""
+    return output.exists() and not output.is_file()
+
+
+def _print(text: str) -> None:
+    if sys.stdout is None:
+        raise OSError(errno.EBADF, "it is closed")
+    try:
         sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
         sys.stdout.write(text)
         sys.stdout.flush()
-        return
-    partial: str | None = None
-    try:
-        handle, partial = tempfile.mkstemp(dir=output.absolute().parent, prefix=f".{output.name}.")
-        with open(handle, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python tries again when it exits, and complains
+        raise
+
+
+def _replace(output: Path, text: str) -> None:
+    if output.exists():
+        mode = stat.S_IMODE(output.stat().st_mode)
+    else:
         umask = os.umask(0)
         os.umask(umask)
-        Path(partial).chmod(0o666 & ~umask)  # mkstemp's files are private
-        Path(partial).replace(output)
-    except OSError as error:
-        if partial is not None:
-            Path(partial).unlink(missing_ok=True)
-        raise OnnxnullError(Code.OUTPUT, f"{str(output)!r}: {error.strerror}") from None
+        mode = 0o666 & ~umask
+    handle, name = tempfile.mkstemp(dir=output.parent, prefix=".onnxnull-")
+    partial = Path(name)
+    try:
+        with open(handle, "w", encoding="utf-8", newline="") as file:
+            file.write(text)
+        partial.chmod(mode)  # mkstemp's files are private
+        partial.replace(output)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import time
+import threading
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from onnxnull.report.words import shown
 
 _PATIENCE = 1.0
 """Seconds of work before anything is shown."""
@@ -15,20 +17,26 @@ class Bar:
     """Context manager; gives `show(label, done, total, name)`."""
 
     def __init__(self) -> None:
-        columns = (TextColumn("{task.fields[label]}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
+        columns = (
+            TextColumn("{task.fields[label]}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.description}", markup=False),
+        )
         self._progress = Progress(*columns, console=Console(stderr=True, markup=False), transient=True)
-        self._started = time.monotonic()
         self._task = self._progress.add_task("", label="", total=None)
+        self._timer = threading.Timer(_PATIENCE, self._progress.start)
+        self._timer.daemon = True
 
     def __enter__(self) -> Bar:
+        self._timer.start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+        self._timer.join()
         self._progress.stop()
 
     def __call__(self, label: str, done: int, total: int, name: str) -> None:
         """Say that `done` of `total` are finished and `name` comes next."""
-        if time.monotonic() - self._started < _PATIENCE:
-            return
-        self._progress.start()
-        self._progress.update(self._task, completed=done, total=total, description=name, label=label)
+        self._progress.update(self._task, completed=done, total=total, description=shown(name, 40), label=shown(label, 40))

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 
 SMALL = 4096
 """Constants of up to this many elements are evaluated on sight: they are shapes, axes and scales that decide other shapes."""
+
+
+_FIRST_EVALUATED = {"QuantizeLinear": 19, "DequantizeLinear": 19}
+"""Ops that the evaluator has only since this opset, which does the same on the inputs that earlier ones allow."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,7 +81,9 @@ class Constant:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the evaluated array."""
+        """Bytes of the evaluated array; strings count a pointer each."""
+        if self.dtype.is_string():
+            return 8 * self.size
         return math.ceil(self.size * self.dtype.bitwidth / 8)
 
     def array(self) -> np.ndarray:
@@ -108,9 +114,13 @@ class EvaluationError(Exception):
 
 def stored(name: str, tensor: ir.TensorProtocol) -> Constant | Blocked:
     """The constant that `tensor` is; `Blocked` where its stored bytes do not fit its shape."""
-    shape = tuple(int(dim) for dim in tensor.shape)
+    shape = tuple(dim if isinstance(dim, int) else -1 for dim in tensor.shape)
     if any(dim < 0 for dim in shape) or math.prod(shape) >= 1 << 62:
         return Blocked(name, f"its shape {shape} is no shape of a tensor")
+    if tensor.dtype.name == "UNDEFINED":
+        return Blocked(name, "its data type is undefined")
+    if not _holds_data(tensor):
+        return Blocked(name, "the file holds no data for it")
     source = Stored(name, tensor)
     return Constant(tensor.dtype, shape, source, _digest(b"stored", str(id(tensor)).encode()), source)
 
@@ -119,9 +129,14 @@ def known(array: np.ndarray, label: str) -> Constant:
     """A constant whose small array is known already."""
     import onnx_ir as ir
 
-    array = np.ascontiguousarray(array)
+    array = np.asarray(array, order="C")  # ascontiguousarray would give a scalar an axis
     signature = _digest(b"known", str(array.dtype).encode(), str(array.shape).encode(), array.tobytes(), label.encode())
     return Constant(ir.DataType.from_numpy(array.dtype), array.shape, array, signature, None)
+
+
+def settled(constant: Constant) -> Constant:
+    """The same constant, evaluated now: what builds on it need not start from its operands. Raises `EvaluationError`."""
+    return replace(constant, source=evaluate(constant))
 
 
 def computed(
@@ -132,15 +147,14 @@ def computed(
     dtype: ir.DataType,
     shape: tuple[int, ...],
 ) -> Constant:
-    """The constant that an op makes of others. `Identity` adds nothing to the signature."""
+    """The constant that an op makes of others. `Identity` gives its operand."""
+    if node.op_type == "Identity" and node.domain in ("", "ai.onnx") and inputs[0] is not None:
+        return inputs[0]
     roots = [c.root for c in inputs if c is not None and c.root is not None]
     root = max(roots, key=lambda r: r.tensor.size, default=None)
-    if node.op_type == "Identity" and inputs[0] is not None:
-        signature = inputs[0].signature
-    else:
-        attributes = b"".join(sorted(a.SerializeToString(deterministic=True) for a in node.attribute))
-        parts = (b"" if c is None else c.signature for c in inputs)
-        signature = _digest(node.domain.encode(), node.op_type.encode(), attributes, str(output).encode(), *parts)
+    attributes = b"".join(sorted(a.SerializeToString(deterministic=True) for a in node.attribute))
+    parts = (b"" if c is None else c.signature for c in inputs)
+    signature = _digest(node.domain.encode(), node.op_type.encode(), attributes, str(output).encode(), *parts)
     return Constant(dtype, shape, Step(node, opsets, inputs, output), signature, root)
 
 
@@ -160,9 +174,20 @@ def evaluate(constant: Constant) -> np.ndarray:
 def run(step: Step) -> np.ndarray:
     """The output of one op, whose shape nothing has promised. Raises `EvaluationError`."""
     try:
-        return _apply(step, [None if c is None else evaluate(c) for c in step.inputs])
+        return apply(step.node, step.opsets, [None if c is None else evaluate(c) for c in step.inputs], step.output)
     except Exception as error:
         raise EvaluationError(f"op {step.node.op_type}: {one_line(error)}") from error
+
+
+def _holds_data(tensor: ir.TensorProtocol) -> bool:
+    """Whether a tensor in the file comes with any data (onnx-ir reads one without as zeros)."""
+    import onnx
+
+    proto = getattr(tensor, "raw", None)
+    if not isinstance(proto, onnx.TensorProto) or math.prod(proto.dims) == 0:
+        return True
+    fields = ("raw_data", "float_data", "double_data", "int32_data", "int64_data", "uint64_data", "string_data")
+    return any(len(getattr(proto, field)) for field in fields)
 
 
 def _operands(constant: Constant) -> list[Constant]:
@@ -193,7 +218,8 @@ def _value(constant: Constant, results: Mapping[bytes, np.ndarray]) -> np.ndarra
         if isinstance(source, Stored):
             array = source.array()
         else:
-            array = _apply(source, [None if c is None else results[c.signature] for c in source.inputs])
+            arrays = [None if c is None else results[c.signature] for c in source.inputs]
+            array = apply(source.node, source.opsets, arrays, source.output)
     except Exception as error:
         what = f"op {source.node.op_type}" if isinstance(source, Step) else f"stored tensor {source.name!r}"
         raise EvaluationError(f"{what}: {one_line(error)}") from error
@@ -202,27 +228,33 @@ def _value(constant: Constant, results: Mapping[bytes, np.ndarray]) -> np.ndarra
     return array
 
 
-def _apply(step: Step, inputs: list[np.ndarray | None]) -> np.ndarray:
-    """Evaluate one op with the reference evaluator; attributes and opset as the model has them."""
+def apply(op: onnx.NodeProto, opsets: Mapping[str, int], inputs: Sequence[np.ndarray | None], output: int = 0) -> np.ndarray:
+    """Output number `output` of one op on these arrays, by the reference evaluator; names in `op` do not matter.
+
+    Raises whatever the evaluator raises.
+    """
     import onnx
     from onnx import helper
     from onnx.reference import ReferenceEvaluator
 
     node = onnx.NodeProto()
-    node.CopyFrom(step.node)
+    node.CopyFrom(op)
     del node.input[:], node.output[:]
     node.input.extend("" if a is None else f"x{i}" for i, a in enumerate(inputs))
-    node.output.extend(f"y{i}" for i in range(len(step.node.output)))
+    node.output.extend(f"y{i}" for i in range(len(op.output)))
     feeds = {f"x{i}": a for i, a in enumerate(inputs) if a is not None}
     graph = helper.make_graph(
         [node],
         "constant",
         [helper.make_empty_tensor_value_info(name) for name in feeds],
-        [helper.make_empty_tensor_value_info(f"y{step.output}")],
+        [helper.make_empty_tensor_value_info(f"y{output}")],
     )
-    opsets = [helper.make_opsetid(domain, version) for domain, version in step.opsets.items()]
-    evaluator = ReferenceEvaluator(helper.make_model(graph, opset_imports=opsets))
-    return np.asarray(evaluator.run(None, feeds)[0])
+    versions = dict(opsets)
+    if op.op_type in _FIRST_EVALUATED and op.domain in ("", "ai.onnx"):
+        versions[""] = max(versions.get("", 1), _FIRST_EVALUATED[op.op_type])
+    imports = [helper.make_opsetid(domain, version) for domain, version in versions.items()]
+    results: list[Any] = ReferenceEvaluator(helper.make_model(graph, opset_imports=imports)).run(None, feeds)  # type: ignore[assignment]
+    return np.asarray(results[0])
 
 
 def _digest(*parts: bytes) -> bytes:

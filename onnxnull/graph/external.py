@@ -32,8 +32,13 @@ def check(tensor: ir.ExternalTensor, folder: Path, limits: Limits) -> None:
     if os.path.isabs(location) or "\\" in location or ":" in location or "\0" in location or not location:
         raise OnnxnullError(Code.EXTERNAL_ESCAPES, f"{seen}, not a plain relative path")
     path = folder / location
-    if not _inside(Path(os.path.normpath(path)), folder) or not _inside(path.resolve(), folder.resolve()):
+    real, real_folder = Path(os.path.realpath(path)), Path(os.path.realpath(folder))
+    if not _inside(Path(os.path.normpath(path)), folder) or not _inside(real, real_folder):
         raise OnnxnullError(Code.EXTERNAL_ESCAPES, f"{seen}, outside the model's folder")
+    if tensor.dtype.is_string() or tensor.dtype.name == "UNDEFINED":
+        raise OnnxnullError(Code.INVALID_MODEL, f"{seen}, which cannot hold the type {tensor.dtype.name}")
+    if any(not isinstance(dim, int) or dim < 0 for dim in tensor.shape):
+        raise OnnxnullError(Code.INVALID_MODEL, f"{seen}, and its shape {list(tensor.shape)} is no shape of a tensor")
     try:
         status = path.stat()
     except OSError as error:

@@ -8,14 +8,15 @@ each feeds the other: a `Shape` of a known shape is a constant, and a constant d
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from onnxnull.errors import Code, OnnxnullError, one_line
-from onnxnull.graph import constants
+from onnxnull.graph import constants, evaluable, validity
 from onnxnull.graph.constants import SMALL, Blocked, Constant, EvaluationError
 from onnxnull.graph.model import Model, Shape, subgraphs
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     import onnx
     import onnx_ir as ir
 
-_RANDOM = {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
 # The size of their output depends on values, and is at most (rank of the input) × (its size).
 _BOUNDED_BY_INPUT = {"Compress", "NonZero", "Unique"}
 
@@ -79,7 +79,7 @@ class Flow:
         nodes: every node, outer ones before the ones in their bodies.
 
     Raises:
-        OnnxnullError: a node reads a value that nothing produces.
+        OnnxnullError: a node or an output reads a value that nothing produces, or a node breaks the rules of its operator.
     """
 
     def __init__(self, model: Model) -> None:
@@ -109,17 +109,24 @@ class Flow:
             self._define(value)
         for value in graph.initializers.values():
             self._define(value)
-            if value.const_value is not None:
+            # in a body, an initializer that is also an input is only the default of what the node hands over
+            if value.const_value is not None and not (prefix and value.is_graph_input()):
                 self._constants[value] = constants.stored(value.name or "", value.const_value)
         for index, node in enumerate(graph):
             name = prefix + (one_line(node.name) if node.name else f"{node.op_type}_{index}")
-            for value in node.inputs:
-                if value is not None and value not in self._known:
-                    raise OnnxnullError(Code.INVALID_MODEL, f"node {name!r} reads {value.name!r}, which nothing produces")
+            for operand in node.inputs:
+                if operand is not None and operand not in self._known:
+                    raise OnnxnullError(Code.INVALID_MODEL, f"node {name!r} reads {operand.name!r}, which nothing produces")
             self._visit(node, name)
             for attribute, body in subgraphs(node):
                 self._walk(body, f"{name}.{attribute}/")
             self._adopt_branch_types(node)
+            self._block_control_flow(node)
+        for value in graph.outputs:
+            if value not in self._known:
+                raise OnnxnullError(
+                    Code.INVALID_MODEL, f"nothing produces the output {value.name!r} of {prefix or 'the graph'}"
+                )
 
     def _define(self, value: ir.Value) -> None:
         self._known.add(value)
@@ -132,12 +139,14 @@ class Flow:
         for value in node.outputs:
             self._define(value)
         version = self.model.opsets.get(node.domain, 1)
+        schema = _schema(node.op_type, version, node.domain)
+        validity.check_node(node, name, schema)
         if node.domain == "" and node.op_type == "Constant":
             self._constant_node(node)
         elif node.domain == "" and node.op_type in ("Shape", "Size") and inputs and inputs[0] is not None:
             self._shape_node(node, inputs[0])
         elif not any(True for _ in subgraphs(node)):
-            self._infer(node, inputs, version)
+            self._infer(node, inputs, version, schema)
         outputs = tuple(None if not value.name else self.operand(value) for value in node.outputs)
         self.nodes.append(NodeView(name, node.op_type, node.domain, version, inputs, outputs, node))
 
@@ -151,7 +160,7 @@ class Flow:
         elif attribute.name == "value":
             self._constants[output] = constants.stored(label, attribute.as_tensor())
         else:
-            dtype = {"f": np.float32, "i": np.int64, "s": np.str_}[attribute.name.removeprefix("value_")[0]]
+            dtype = {"f": np.float32, "i": np.int64, "s": np.object_}[attribute.name.removeprefix("value_")[0]]
             self._constants[output] = constants.known(np.asarray(attribute.value, dtype=dtype), "constant")
 
     def _shape_node(self, node: ir.Node, operand: Operand) -> None:
@@ -165,25 +174,29 @@ class Flow:
             end = node.attributes["end"].as_int() if "end" in node.attributes else None
             result = operand.shape[slice(start, end)]
         if None not in result:
-            array = np.array(result, dtype=np.int64)
-            if node.op_type == "Size":
-                array = np.array(np.prod(array), dtype=np.int64)
+            entries = [dim for dim in result if dim is not None]
+            count = math.prod(entries)
+            if count >= 1 << 63:
+                raise OnnxnullError(Code.INVALID_MODEL, f"value {operand.name!r} of shape {result}: no tensor is that large")
+            array = np.array(count if node.op_type == "Size" else entries, dtype=np.int64)
             self._constants[node.outputs[0]] = constants.known(array, "shape")
         elif node.op_type == "Shape":
             self._types[node.outputs[0]] = _tensor_type(7, (len(result),))
 
-    def _infer(self, node: ir.Node, inputs: tuple[Operand | None, ...], version: int) -> None:
+    def _infer(
+        self, node: ir.Node, inputs: tuple[Operand | None, ...], version: int, schema: onnx.defs.OpSchema | None
+    ) -> None:
         """Infer the outputs' types; where all inputs are constants, the outputs become constants."""
-        import onnx
         import onnx_ir as ir
 
-        try:
-            schema = onnx.defs.get_schema(node.op_type, version, node.domain)
-        except onnx.defs.SchemaError:
-            schema = None
         proto = ir.serde.serialize_node(node)
+        del proto.input[:], proto.output[:]  # names of inlined values repeat; positions do not
+        proto.input.extend("" if operand is None else f"i{index}" for index, operand in enumerate(inputs))
+        proto.output.extend(f"o{index}" if value.name else "" for index, value in enumerate(node.outputs))
         constant_inputs = [operand.constant for operand in inputs if operand is not None]
-        foldable = bool(constant_inputs) and all(c is not None for c in constant_inputs) and node.op_type not in _RANDOM
+        foldable = (
+            bool(constant_inputs) and all(c is not None for c in constant_inputs) and node.op_type not in evaluable.RANDOM
+        )
         if schema is None:
             if foldable:
                 self._block(node, f"op {node.domain or 'ai.onnx'}.{node.op_type} is unknown to the evaluator")
@@ -195,11 +208,11 @@ class Flow:
             if foldable:
                 self._block(node, f"op {node.op_type}: {one_line(error)}")
                 foldable = False
-        for value in node.outputs:
-            if value.name in inferred:
-                self._types[value] = _merge(inferred[value.name], self._types.get(value))
+        for index, value in enumerate(node.outputs):
+            if f"o{index}" in inferred:
+                self._types[value] = _merge(inferred[f"o{index}"], self._types.get(value))
         if foldable:
-            self._fold(node, proto, inputs)
+            self._fold(node, proto, inputs, version)
 
     def _inferred_types(
         self, proto: onnx.NodeProto, schema: onnx.defs.OpSchema, inputs: tuple[Operand | None, ...]
@@ -207,16 +220,17 @@ class Flow:
         from onnx import helper, numpy_helper, shape_inference
 
         types, data = {}, {}
-        for operand in inputs:
+        for index, operand in enumerate(inputs):
             if operand is None:
                 continue
-            constant = operand.constant
+            name, constant = f"i{index}", operand.constant
             if isinstance(constant, Constant):
-                types[operand.name] = _tensor_type(int(constant.dtype), constant.shape)
-                if constant.size <= SMALL and constant.dtype.is_integer():
-                    data[operand.name] = numpy_helper.from_array(np.asarray(constant.array()), operand.name)
+                types[name] = _tensor_type(int(constant.dtype), constant.shape)
+                # floats too: the scales of a Resize, the bounds of a Range
+                if constant.size <= SMALL and (constant.dtype.is_integer() or constant.dtype.name in ("FLOAT", "DOUBLE")):
+                    data[name] = numpy_helper.from_array(np.asarray(constant.array()), name)
             elif operand.value in self._types:
-                types[operand.name] = self._types[operand.value]
+                types[name] = self._types[operand.value]
             else:
                 return {}
         opsets = [helper.make_opsetid(domain, version) for domain, version in self.model.opsets.items()]
@@ -225,21 +239,21 @@ class Flow:
         )
         return inferred
 
-    def _fold(self, node: ir.Node, proto: onnx.NodeProto, inputs: tuple[Operand | None, ...]) -> None:
+    def _fold(self, node: ir.Node, proto: onnx.NodeProto, inputs: tuple[Operand | None, ...], version: int) -> None:
         """Make the outputs constants, if every input is one that can be evaluated and the outputs' sizes are known."""
         for operand in inputs:
             if operand is not None and isinstance(operand.constant, Blocked):
                 self._block(node, operand.constant.reason)
                 return
         operands = tuple(o.constant if o is not None and isinstance(o.constant, Constant) else None for o in inputs)
+        reason = evaluable.reason_against(node, version, operands)
+        if reason is not None:
+            self._block(node, reason)
+            return
         for index, value in enumerate(node.outputs):
             if not value.name:
                 continue
-            result = self._folded(node, proto, operands, index, value)
-            if isinstance(result, Constant) and result.nbytes > self.model.limits.constant_bytes:
-                limit = self.model.limits.constant_bytes
-                result = Blocked(value.name, f"op {node.op_type} gives {result.nbytes} bytes; the limit is {limit}")
-            self._constants[value] = result
+            self._constants[value] = self._folded(node, proto, operands, index, value)
 
     def _folded(
         self, node: ir.Node, proto: onnx.NodeProto, operands: tuple[Constant | None, ...], index: int, value: ir.Value
@@ -255,13 +269,34 @@ class Flow:
                     return Blocked(value.name or "", f"op {node.op_type}: the size of its output is not known beforehand")
                 step = constants.Step(proto, self.model.opsets, operands, index)
                 return constants.known(constants.run(step), "bounded")
-            return make(ir.DataType(kind.tensor_type.elem_type), tuple(int(dim) for dim in shape if dim is not None))
+            dtype = ir.DataType(kind.tensor_type.elem_type)
+            if dtype.is_string() or dtype.name == "UNDEFINED":
+                return Blocked(value.name or "", f"op {node.op_type}: its output has the type {dtype.name}")
+            result = make(dtype, tuple(int(dim) for dim in shape if dim is not None))
+            if result.nbytes > (limit := self.model.limits.constant_bytes) and isinstance(result.source, constants.Step):
+                return Blocked(value.name or "", f"op {node.op_type} gives {result.nbytes} bytes; the limit is {limit}")
+            # evaluated on sight, once: chains of small constants can be long
+            small = all(c is None or c.size <= SMALL for c in operands)
+            return constants.settled(result) if result.size <= SMALL and (small or dtype.is_integer()) else result
         except EvaluationError as error:
             return Blocked(value.name or "", str(error))
 
     def _block(self, node: ir.Node, reason: str) -> None:
         for value in node.outputs:
             self._constants[value] = Blocked(value.name or "", reason)
+
+    def _block_control_flow(self, node: ir.Node) -> None:
+        """What an If chooses among constants, and what a Loop or Scan makes of constants alone, may be a weight."""
+        bodies = [body for _, body in subgraphs(node)]
+        if node.op_type == "If" and node.domain == "":
+            for index, value in enumerate(node.outputs):
+                chosen = [body.outputs[index] for body in bodies if index < len(body.outputs)]
+                if chosen and all(v in self._constants for v in chosen):
+                    self._constants[value] = Blocked(value.name or "", "op If chooses among constants")
+        elif bodies:
+            read = [v for v in node.inputs if v is not None] + [v for body in bodies for v in _captured(body)]
+            if read and all(v in self._constants for v in read):
+                self._block(node, f"op {node.op_type} is not evaluated")
 
     def _adopt_branch_types(self, node: ir.Node) -> None:
         """The outputs of an If have what both branches agree on, where the file does not declare it."""
@@ -270,10 +305,33 @@ class Flow:
             return
         for value, first, second in zip(node.outputs, bodies[0].outputs, bodies[1].outputs, strict=False):
             a, b = self.operand(first), self.operand(second)
-            if a.dtype is not None and a.dtype == b.dtype and a.shape is not None and b.shape is not None:
-                if len(a.shape) == len(b.shape):
-                    common = tuple(x if x == y else None for x, y in zip(a.shape, b.shape, strict=True))
-                    self._types[value] = _merge(_tensor_type(int(a.dtype), common), self._types.get(value))
+            if a.dtype is None or a.dtype != b.dtype or a.shape is None or b.shape is None:
+                continue
+            if len(a.shape) == len(b.shape):
+                common = tuple(x if x == y else None for x, y in zip(a.shape, b.shape, strict=True))
+                self._types[value] = _merge(_tensor_type(int(a.dtype), common), self._types.get(value))
+
+
+def _captured(body: ir.Graph) -> Iterator[ir.Value]:
+    """The values of outer graphs that a body reads."""
+    own = {*body.inputs, *body.initializers.values()}
+    nodes = list(body.all_nodes())
+    for node in nodes:
+        own.update(node.outputs)
+        for _, inner in subgraphs(node):
+            own.update((*inner.inputs, *inner.initializers.values()))
+    read = [value for node in nodes for value in node.inputs] + list(body.outputs)
+    yield from (value for value in read if value is not None and value not in own)
+
+
+def _schema(op_type: str, version: int, domain: str) -> onnx.defs.OpSchema | None:
+    """ONNX's definition of an operator; None where it has none."""
+    import onnx
+
+    try:
+        return onnx.defs.get_schema(op_type, version, domain)
+    except onnx.defs.SchemaError:
+        return None
 
 
 def _declared_type(value: ir.Value) -> onnx.TypeProto | None:

@@ -1,33 +1,56 @@
 """Local functions: replace every call by the body, so that the rest of the package sees graphs only.
 
 Inlined Constant nodes keep their tensor object: a weight inside a function that is called twice stays one stored constant.
+An inlined node is named after its calls, "call/node"; names of values are no longer unique, and nothing goes by them.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onnxnull.errors import Code, OnnxnullError
+from onnxnull.errors import Code, OnnxnullError, one_line
 from onnxnull.graph.limits import Limits
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     import onnx_ir as ir
+    from onnx_ir.passes.common import InlinePass
 
 
 def inline(model: ir.Model, limits: Limits) -> None:
     """Inline all calls in place. Raises `OnnxnullError` for recursion, mismatched opsets and above the node limit."""
-    from onnx_ir.passes.common import InlinePass
-
     try:
         count = _inlined_size(model)
         if count > limits.nodes:
             raise OnnxnullError(Code.TOO_LARGE, f"{count} nodes once functions are inlined; the limit is {limits.nodes}")
         if model.functions:
-            InlinePass()(model)
-    except (ValueError, RecursionError) as error:
-        raise OnnxnullError(Code.INVALID_MODEL, str(error)) from error
+            _pass()(model)
+    except (ValueError, RuntimeError) as error:
+        raise OnnxnullError(Code.INVALID_MODEL, root_cause(error)) from error
+
+
+def root_cause(error: BaseException) -> str:
+    """The message of the first error in a chain, on one line."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return one_line(error)
+
+
+def _pass() -> InlinePass:
+    """onnx-ir's inliner, without its search for unused names: that takes quadratic time where a function is called often."""
+    from onnx_ir.passes.common import InlinePass
+
+    class Inline(InlinePass):
+        def _instantiate_call(self, node: ir.Node, call_site_id: str) -> tuple[Sequence[ir.Node], Sequence[ir.Value]]:
+            self._used_value_names.clear()
+            self._used_node_names.clear()
+            nodes, values = super()._instantiate_call(node, call_site_id)
+            for inner in nodes:
+                inner.name = f"{call_site_id}/{inner.name}"
+            return nodes, values
+
+    return Inline()
 
 
 def _inlined_size(model: ir.Model) -> int:
@@ -43,11 +66,12 @@ def _inlined_size(model: ir.Model) -> int:
     def function_size(identifier: ir.OperatorIdentifier) -> int:
         if identifier not in model.functions:
             return 1
+        # the call itself counts too: functions without nodes can be called exponentially often
         if identifier in open_calls:
             raise PreconditionError(f"local function {identifier[1]!r} calls itself")
         if identifier not in sizes:
             open_calls.add(identifier)
-            sizes[identifier] = size(model.functions[identifier].all_nodes())
+            sizes[identifier] = 1 + size(model.functions[identifier].all_nodes())
             open_calls.remove(identifier)
         return sizes[identifier]
 

@@ -16,5 +16,5 @@ class Limits:
     """
 
     constant_bytes: int = 1 << 30
-    nodes: int = 1_000_000
+    nodes: int = 200_000
     allow_hard_links: bool = False

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from onnxnull.errors import Code, OnnxnullError, one_line
-from onnxnull.graph import external, functions
+from onnxnull.errors import Code, OnnxnullError
+from onnxnull.graph import external, functions, validity
 from onnxnull.graph.limits import Limits
 from onnxnull.graph.wire import is_truncated_model
 
@@ -93,7 +93,7 @@ def _open(path: Path, input_shapes: Mapping[str, Sequence[int]], limits: Limits)
         logging.getLogger("onnx_ir").setLevel(logging.ERROR)
         loaded = ir.serde.deserialize_model(proto)
     except Exception as error:
-        raise OnnxnullError(Code.INVALID_MODEL, _root_cause(error)) from error
+        raise OnnxnullError(Code.INVALID_MODEL, functions.root_cause(error)) from error
     functions.inline(loaded, limits)
     _sort(loaded.graph)
     folder = Path(os.path.abspath(path)).parent
@@ -110,7 +110,7 @@ def _open(path: Path, input_shapes: Mapping[str, Sequence[int]], limits: Limits)
         sha256=digest,
         producer=" ".join(filter(None, (loaded.producer_name, loaded.producer_version))),
         ir_version=int(loaded.ir_version),
-        opsets=dict(loaded.opset_imports),
+        opsets={"" if domain == "ai.onnx" else domain: version for domain, version in loaded.opset_imports.items()},
         inputs=described,
         graph=loaded.graph,
         limits=limits,
@@ -162,11 +162,11 @@ def _parse(path: Path) -> tuple[onnx.ModelProto, str]:
 
 def _decode(data: mmap.mmap) -> onnx.ModelProto:
     import onnx
-    from google.protobuf.message import DecodeError
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
     with memoryview(data) as view:
         try:
-            proto = onnx.ModelProto.FromString(view)
+            proto: onnx.ModelProto = onnx.ModelProto.FromString(view)
         except DecodeError:
             if is_truncated_model(view):
                 raise OnnxnullError(Code.TRUNCATED, "the file ends inside the model") from None
@@ -176,19 +176,8 @@ def _decode(data: mmap.mmap) -> onnx.ModelProto:
         raise OnnxnullError(code, "the file holds no graph")
     if not proto.opset_import:
         raise OnnxnullError(Code.INVALID_MODEL, "the file names no operator set (opset_import)")
-    _refuse_sparse_initializers(proto.graph)
+    validity.check_graphs(proto)
     return proto
-
-
-def _refuse_sparse_initializers(graph: onnx.GraphProto) -> None:
-    """Refuse sparse initializers: onnx-ir drops them without a word, and a weight must never be lost."""
-    if graph.sparse_initializer:
-        name = graph.sparse_initializer[0].values.name
-        raise OnnxnullError(Code.OPERATOR, f"sparse initializer {name!r}", "store it as a dense initializer")
-    for node in graph.node:
-        for attribute in node.attribute:
-            for body in (*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])):
-                _refuse_sparse_initializers(body)
 
 
 def _tensors(graph: ir.Graph) -> Iterator[ir.TensorProtocol]:
@@ -243,6 +232,8 @@ def _fix_inputs(values: list[ir.Value], shapes: Mapping[str, Sequence[int]]) -> 
         ):
             text = ",".join("?" if d is None else str(d) for d in declared)
             raise OnnxnullError(Code.INPUT_SHAPE, f"input {name!r} is {text}, not {','.join(map(str, shape))}")
+        if any(size < 0 or size >= 1 << 62 for size in shape):
+            raise OnnxnullError(Code.INPUT_SHAPE, f"input {name!r} cannot have the shape {','.join(map(str, shape))}")
         inputs[name].shape = ir.Shape(list(shape))
 
 
@@ -258,9 +249,3 @@ def _take_one_sample(inputs: list[ir.Value]) -> None:
         shape = shape_of(value)
         if shape is not None and len(shape) > 1 and shape[0] is None and None not in shape[1:]:
             value.shape = ir.Shape([1, *(dim for dim in shape[1:] if dim is not None)])
-
-
-def _root_cause(error: BaseException) -> str:
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return one_line(error)

@@ -1,4 +1,4 @@
-"""Convolutions and transposed convolutions as linear maps on whole images. Blocks are (g, q, p): rows inputs, columns outputs."""
+"""Convolutions and transposed convolutions as linear maps on whole images. Blocks are (g, q, p): (inputs, outputs)."""
 
 from __future__ import annotations
 
@@ -138,9 +138,7 @@ def transposed(
     ends = tuple(end - more for end, more in zip(pads_end, extra, strict=True))
     axes = zip(spatial, strides, kernel, dilations, pads_begin, ends, strict=True)
     output = tuple(s * (n - 1) + (k - 1) * d + 1 - begin - end for n, s, k, d, begin, end in axes)
-    geometry = ConvGeometry(
-        output, kernel, strides, dilations, pads_begin, ends, groups * (columns // taps), groups
-    )
+    geometry = ConvGeometry(output, kernel, strides, dilations, pads_begin, ends, groups * (columns // taps), groups)
     return TransposedConvolution(geometry, blocks)
 
 

@@ -15,39 +15,35 @@ from __future__ import annotations
 
 import numpy as np
 
+from onnxnull.kernel.budget import ENTRY_WORK, Budget, OutOfBudget
 from onnxnull.kernel.fields import Field
-from onnxnull.kernel.parts import Axis, Part, unroll
+from onnxnull.kernel.parts import Axis, Part, Weight, unroll
+
+# A line of the image is written out as a dense matrix of at most this many entries (160 MB).
+_LINE_ENTRIES = 20_000_000
 
 
-class OutOfBudget(ArithmeticError):  # noqa: N818
-    """The frontier is too large for the work that was allowed."""
-
-
-def frontier_rank(part: Part, field: Field, *, work: float) -> int:
-    """rank(part) over `field`; OutOfBudget after about `work` multiply-adds, UnclearRank from the float64 field."""
+def frontier_rank(part: Part, field: Field, budget: Budget) -> int:
+    """rank(part) over `field`; OutOfBudget where that costs too much, UnclearRank from the float64 field."""
     axis = part.axes[0]
     line = part.weight
     # (C, k, …) → one row of strips: every other axis written out in full
     for other in part.axes[1:]:
-        moved = np.moveaxis(line, 2, 1)
-        # unroll wants the axis to write out first; the first axis (now behind it) stays an axis
-        line = unroll(moved, other, (0, other.inputs), (0, other.outputs))
-        if line.size > work:
+        if line.size // line.shape[2] * other.inputs * other.outputs > _LINE_ENTRIES:
             raise OutOfBudget
+        # unroll wants the axis to write out first; the first axis (now behind it) stays an axis
+        line = unroll(np.moveaxis(line, 2, 1), other, (0, other.inputs), (0, other.outputs))
     taps = np.moveaxis(line, 1, 0)
-    return _carry(axis, taps, field, work)
+    return _carry(axis, taps, field, budget)
 
 
-def _carry(axis: Axis, taps: np.ndarray, field: Field, work: float) -> int:
+def _carry(axis: Axis, taps: Weight, field: Field, budget: Budget) -> int:
     """The rank of the band: `taps` is (kernel, strip inputs, strip outputs)."""
     _, width, columns = taps.shape
     finished = 0
     seen_until = 0
     unread = 0
     state = np.zeros((0, 0), dtype=taps.dtype)
-    # the state's columns are the strips [left, seen_until)
-    left = 0
-    spent = 0.0
     output = 0
     while output < axis.outputs:
         first, stop = axis.reads(output)
@@ -61,9 +57,9 @@ def _carry(axis: Axis, taps: np.ndarray, field: Field, work: float) -> int:
         start = output * axis.stride - axis.begin
         local = taps[first - start : stop - start].reshape(-1, columns)
         rows = len(state) + new * width
-        spent += float(rows) * columns * min(rows, columns) + float(rows) * rows * (stop - first) * width
-        if spent > work:
-            raise OutOfBudget
+        state_width = (stop - first) * width
+        work = rows * columns * (min(rows, columns) + ENTRY_WORK) + rows * state_width * (rows + ENTRY_WORK)
+        budget.spend(work)
         stacked = np.concatenate([field.multiply(state, local[: old * width]), local[old * width :]])
         null = field.left_null(stacked)
         vectors = np.concatenate([field.multiply(null[:, : len(state)], state), null[:, len(state) :]], axis=1)
@@ -74,6 +70,9 @@ def _carry(axis: Axis, taps: np.ndarray, field: Field, work: float) -> int:
         gained = len(null) - len(following)
         finished += gained
         repeats = _repeats(axis, output) if output and field.same_space(state, following) else 0
+        if not repeats and 0 < len(following) == len(state) and work * (axis.outputs - output) > budget.left:
+            # the state moves without growing or shrinking, as in a square convolution: there is no short cut to the end
+            raise OutOfBudget
         if repeats:
             # strips output … output + repeats all look alike and map the state to itself
             finished += gained * repeats
@@ -83,7 +82,7 @@ def _carry(axis: Axis, taps: np.ndarray, field: Field, work: float) -> int:
         output += 1
     finished += len(state)
     unread += axis.inputs - seen_until
-    return axis.inputs * width - finished - unread * width
+    return int(axis.inputs * width - finished - unread * width)
 
 
 def _repeats(axis: Axis, output: int) -> int:

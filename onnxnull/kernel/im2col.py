@@ -185,8 +185,11 @@ class Im2col(LinearMap):
         patches = y.reshape((len(y), geometry.groups, *geometry.output_spatial, channels, *geometry.kernel))
         padded = np.zeros((len(y), geometry.groups, channels, *_padded_size(geometry)))
         for tap in product(*(range(k) for k in geometry.kernel)):
-            padded[(..., *tap_slices(geometry, tap))] += np.moveaxis(
-                patches[(..., slice(None), *tap)], -1, 2
+            # (n, g, *out, C/g) of one tap, channels first
+            padded[(slice(None), slice(None), slice(None), *tap_slices(geometry, tap))] += np.moveaxis(
+                patches.reshape((*patches.shape[: -len(tap)], -1))[..., np.ravel_multi_index(tap, geometry.kernel)],
+                -1,
+                2,
             )
         return _unpad(padded.reshape((len(y), geometry.channels, *_padded_size(geometry))), geometry)
 
@@ -214,7 +217,7 @@ def _pad(x: Array, geometry: ConvGeometry) -> Array:
     target = _padded_size(geometry)
     padded = np.zeros((*x.shape[:2], *target))
     inside, outside = _overlap(geometry, target)
-    padded[(..., *outside)] = x[(..., *inside)]
+    padded[(slice(None), slice(None), *outside)] = x[(slice(None), slice(None), *inside)]
     return padded
 
 
@@ -222,7 +225,7 @@ def _unpad(padded: Array, geometry: ConvGeometry) -> Array:
     """The adjoint of `_pad`."""
     x = np.zeros((*padded.shape[:2], *geometry.spatial))
     inside, outside = _overlap(geometry, padded.shape[2:])
-    x[(..., *inside)] = padded[(..., *outside)]
+    x[(slice(None), slice(None), *inside)] = padded[(slice(None), slice(None), *outside)]
     return x
 
 

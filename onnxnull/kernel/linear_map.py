@@ -219,10 +219,10 @@ class Sum(LinearMap):
         return self.terms[0].output_shape
 
     def _apply(self, x: Array) -> Array:
-        return np.sum([term._apply(x) for term in self.terms], axis=0)
+        return np.asarray(sum(term._apply(x) for term in self.terms), dtype=np.float64)
 
     def _adjoint(self, y: Array) -> Array:
-        return np.sum([term._adjoint(y) for term in self.terms], axis=0)
+        return np.asarray(sum(term._adjoint(y) for term in self.terms), dtype=np.float64)
 
 
 @dataclass(frozen=True, eq=False)

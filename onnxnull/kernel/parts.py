@@ -102,9 +102,7 @@ def parts(geometry: ConvGeometry, weight: Weight) -> Iterator[tuple[int, Part]]:
         )
     ]
     for choice in product(*(counter.items() for counter in per_axis)):
-        yield from _reduced(
-            math.prod(count for _, count in choice), tuple(axis for axis, _ in choice), weight
-        )
+        yield from _reduced(math.prod(count for _, count in choice), tuple(axis for axis, _ in choice), weight)
 
 
 def _reduced(count: int, axes: tuple[Axis, ...], weight: Weight) -> Iterator[tuple[int, Part]]:

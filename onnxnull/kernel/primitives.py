@@ -168,10 +168,12 @@ class BlockMatrix(LinearMap):
         return (*self.leading, self.blocks.shape[0], self.blocks.shape[2])
 
     def _apply(self, x: Array) -> Array:
-        return np.einsum("...gq,gqp->...gp", x, self.blocks, optimize=True)
+        result: Array = np.einsum("...gq,gqp->...gp", x, self.blocks, optimize=True)
+        return result
 
     def _adjoint(self, y: Array) -> Array:
-        return np.einsum("...gp,gqp->...gq", y, self.blocks, optimize=True)
+        result: Array = np.einsum("...gp,gqp->...gq", y, self.blocks, optimize=True)
+        return result
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,24 +14,19 @@ The residual that is returned is that of the map as given, with its own filters.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from onnxnull.kernel.convolution import Convolution
-from onnxnull.kernel.im2col import ConvGeometry
 from onnxnull.kernel.linear_map import Array, Composition, LinearMap, Ranges, Stack
+from onnxnull.kernel.preconditioner import Solve, circulant, factorised
 from onnxnull.kernel.primitives import BlockMatrix, Matrix
 from onnxnull.kernel.rank import Notion
 from onnxnull.kernel.rank_bounds import orthonormal_span
 
-# The circulant preconditioner holds (filters)² complex numbers per frequency: at most this many in all (256 MiB).
-_SYMBOL_ENTRIES = 16 << 20
-# Frequencies that the filters hardly see are not amplified by more than this.
-_SYMBOL_FLOOR = 1e-6
-
-Solve = Callable[[Array], Array]
+# Conjugate gradients are given up for a factorisation when this many iterations have not gained this factor.
+_PATIENCE, _GAIN = 200, 1e3
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,17 +69,27 @@ def project(linear_map: LinearMap, wish: Array, *, tol: float = 1e-13, max_itera
     if wish.shape != linear_map.input_shape:
         raise ValueError(f"the wish has shape {wish.shape}, the map takes {linear_map.input_shape}")
     operator = same_kernel(linear_map)
-    precondition = _circulant(operator) if isinstance(operator, Convolution) else None
-    norm = norm_estimate(linear_map)
     length = float(np.linalg.norm(wish))
-    bound = tol * norm * length
-    # the inner residual is measured with the replaced filters, whose norm differs
-    inner = tol * norm_estimate(operator) * length if operator is not linear_map else bound
+    bound = tol * norm_estimate(linear_map) * length
+    # the iteration sees the replaced filters, whose norm differs
+    target = 0.1 * (bound if operator is linear_map else tol * norm_estimate(operator) * length)
+    convolution = operator if isinstance(operator, Convolution) else None
     vector, iterations = wish, 0
-    for _ in range(2):
-        vector, count = _one_pass(operator, vector, inner / 10, max_iterations - iterations, precondition)
+    preconditioner = circulant(convolution) if convolution else None
+    method = "conjugate gradients" + (", circulant preconditioner" if preconditioner else "")
+    may_factorise = convolution is not None
+    for _ in range(3):
+        patience = _PATIENCE if may_factorise else None
+        vector, count = _one_pass(operator, vector, target, max_iterations - iterations, preconditioner, patience)
         iterations += count
-    method = "conjugate gradients" + (" with a circulant preconditioner" if precondition else "")
+        stalled = float(np.linalg.norm(operator.apply(vector))) > target
+        if stalled and convolution is not None and may_factorise:
+            may_factorise = False
+            factors = factorised(convolution)
+            if factors is not None:
+                preconditioner, method = factors, "conjugate gradients, sparse factorisation"
+        elif count == 0:
+            break
     residual = float(np.linalg.norm(linear_map.apply(vector)))
     result = Projection(vector, residual, bound, iterations, method)
     if not result.converged:
@@ -156,13 +161,21 @@ def norm_estimate(linear_map: LinearMap, steps: int = 12) -> float:
 
 
 def _one_pass(
-    operator: LinearMap, wish: Array, target: float, max_iterations: int, precondition: Solve | None
+    operator: LinearMap,
+    wish: Array,
+    target: float,
+    max_iterations: int,
+    precondition: Solve | None,
+    patience: int | None = None,
 ) -> tuple[Array, int]:
-    """wish − Aᵀy with AAᵀy = A·wish by preconditioned conjugate gradients, until ‖A(wish − Aᵀy)‖ ≤ target."""
+    """wish − Aᵀy with AAᵀy = A·wish by preconditioned conjugate gradients, until ‖A(wish − Aᵀy)‖ ≤ target.
+
+    Gives up after `patience` iterations that gained less than `_GAIN`. Returns the vector and the iterations.
+    """
     projected = wish.copy()
     residual = operator.apply(projected)
-    best = float(np.linalg.norm(residual))
-    if best <= target:
+    milestone = float(np.linalg.norm(residual))
+    if milestone <= target:
         return projected, 0
     direction = z = precondition(residual) if precondition else residual
     slope = float(np.vdot(residual, z))
@@ -175,64 +188,15 @@ def _one_pass(
         # the projection is updated in place, so no y is needed
         projected -= step * back
         residual = residual - step * operator.apply(back)
-        if float(np.linalg.norm(residual)) <= target:
+        size = float(np.linalg.norm(residual))
+        if size <= target:
             return projected, iteration
+        if patience and iteration % patience == 0:
+            if size > milestone / _GAIN:
+                return projected, iteration
+            milestone = size
         z = precondition(residual) if precondition else residual
         following = float(np.vdot(residual, z))
         direction = z + (following / slope) * direction
         slope = following
     return projected, max_iterations
-
-
-def _circulant(convolution: Convolution) -> Solve | None:
-    """The inverse of the circulant matrix with the stencil of AAᵀ; None where it would be too large to hold.
-
-    AAᵀ couples output positions o and o + δ by a (filters × filters) matrix G_δ that depends on δ only, away from the
-    borders. On a torus of the output's size the Fourier transform of G makes it block-diagonal.
-    """
-    geometry = convolution.geometry
-    groups, _, filters = convolution.blocks.shape
-    grid = geometry.output_spatial
-    if groups * filters**2 * geometry.positions > _SYMBOL_ENTRIES or geometry.positions == 0:
-        return None
-    reach = tuple((extent - 1) // stride for extent, stride in zip(geometry.extent, geometry.strides, strict=True))
-    if not any(reach):
-        return None
-    stencil = _stencil(convolution, reach)
-    torus = np.zeros((groups, filters, filters, *grid))
-    for index in np.ndindex(*(2 * r + 1 for r in reach)):
-        place = tuple((i - r) % n for i, r, n in zip(index, reach, grid, strict=True))
-        torus[(..., *place)] += stencil[(..., *index)]
-    axes = tuple(range(-len(grid), 0))
-    symbol = np.moveaxis(np.fft.rfftn(torus, axes=axes), (1, 2), (-2, -1))
-    values, vectors = np.linalg.eigh(symbol)
-    inverse = (vectors / np.maximum(values, _SYMBOL_FLOOR * values.max())[..., None, :]) @ vectors.conj().swapaxes(-1, -2)
-
-    def solve(y: Array) -> Array:
-        waves = np.fft.rfftn(y.reshape(groups, filters, *grid), axes=axes)
-        answer = inverse @ np.moveaxis(waves, 1, -1)[..., None]
-        return np.fft.irfftn(np.moveaxis(answer[..., 0], -1, 1), s=grid, axes=axes).reshape(y.shape)
-
-    return solve
-
-
-def _stencil(convolution: Convolution, reach: tuple[int, ...]) -> Array:
-    """G, (g, filters, filters, *(2·reach + 1)): AAᵀ's answer to one output position, seen from the middle of a small image."""
-    geometry = convolution.geometry
-    groups, _, filters = convolution.blocks.shape
-    size = tuple(2 * r * s + e for r, s, e in zip(reach, geometry.strides, geometry.extent, strict=True))
-    small = ConvGeometry.of(
-        size,
-        geometry.kernel,
-        channels=geometry.channels // groups,
-        strides=geometry.strides,
-        dilations=geometry.dilations,
-    )
-    result = np.empty((groups, filters, filters, *(2 * r + 1 for r in reach)))
-    for group, block in enumerate(convolution.blocks):
-        alone = Convolution(small, block[None])
-        impulses = np.zeros((filters, filters, *small.output_spatial))
-        impulses[(np.arange(filters), np.arange(filters), *reach)] = 1.0
-        # answers are (impulse, filter, position); the symbol maps impulses to filters
-        result[group] = alone.apply(alone.adjoint(impulses)).swapaxes(0, 1)
-    return result

@@ -8,14 +8,18 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from onnxnull.kernel.budget import Budget, OutOfBudget
 from onnxnull.kernel.cover import rank_at_most
 from onnxnull.kernel.fields import Field, FieldArray, Float64, Prime, UnclearRank, residues
-from onnxnull.kernel.frontier import OutOfBudget, frontier_rank
+from onnxnull.kernel.frontier import frontier_rank
 from onnxnull.kernel.im2col import ConvGeometry
 from onnxnull.kernel.linear_map import Array
 from onnxnull.kernel.parts import Part, parts, swap
 from onnxnull.kernel.rank import Notion, rank
-from onnxnull.kernel.sweep import Sweep, TooLarge, strategies, views
+from onnxnull.kernel.sweep import Sweep, strategies, views
+
+# Strategies in a row that may bring nothing before the sweeps end.
+_IDLE_STRATEGIES = 3
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,13 @@ def orthonormal_span(block: Array, cutoff: float) -> Array:
     """Orthonormal columns (q, r) spanning the left singular vectors of `block` (q, p) with σ > cutoff."""
     if 0 in block.shape or not block.any():
         return np.zeros((block.shape[0], 0))
+    used = block.any(axis=1)
+    if not used.all():
+        # unread inputs stay exactly unread
+        inner = orthonormal_span(block[used], cutoff)
+        spread = np.zeros((block.shape[0], inner.shape[1]))
+        spread[used] = inner
+        return spread
     q, p = block.shape
     if q >= p:
         values, vectors = np.linalg.eigh(block.T @ block)
@@ -131,7 +142,7 @@ def part_bounds(part: Part, filters: Filters, *, work: float) -> RankBounds:
         return result
     try:
         widest = max(range(len(part.axes)), key=lambda axis: part.axes[axis].outputs)
-        found = frontier_rank(swap(part, widest), field, work=work)
+        found = frontier_rank(swap(part, widest), field, Budget(work))
     except (OutOfBudget, UnclearRank):
         return result
     if exact_field:
@@ -149,22 +160,31 @@ def _matrix_bounds(weight: FieldArray, upper: int, field: Field) -> RankBounds:
 
 
 def _sweeps(part: Part, filters: Filters, upper: int, work: float) -> Iterator[tuple[int, bool]]:
-    """Lower bounds by sweeping, best strategies first; (bound, proved)."""
-    seen = [Sweep(filters.field.rank, work) for _ in views(part)]
+    """Lower bounds by sweeping, cheapest strategies first; (bound, proved). Ends when larger blocks gain nothing."""
+    budget = Budget(work)
+    sweeps = [(Sweep(filters.field.rank, budget), view) for view in views(part)]
+    best = idle = 0
+    # as many outputs as inputs: whatever the first block loses no later one regains, so larger blocks seldom help
+    square = filters.rank == part.weight.shape[0] * math.prod(axis.stride for axis in part.axes)
     for strategy in strategies(part, filters.rank):
-        for sweep, view in zip(seen, views(part), strict=True):
+        if idle >= (1 if square else _IDLE_STRATEGIES):
+            return
+        before = best
+        for sweep, view in sweeps:
             try:
                 bound = sweep.lower_bound(view, strategy)
-            except TooLarge:
-                continue
+            except OutOfBudget:
+                return
+            best = max(best, bound)
             if isinstance(filters.field, Prime):
                 yield bound, True
             elif bound >= upper:
                 certified = _CertifiedLeaves()
-                yield Sweep(certified.rank, np.inf).lower_bound(view, strategy), certified.all_proved
+                yield Sweep(certified.rank, Budget(np.inf)).lower_bound(view, strategy), certified.all_proved
                 yield bound, False
             else:
                 yield bound, False
+        idle = 0 if best > before and not (square and before == 0) else idle + 1
 
 
 class _CertifiedLeaves:

@@ -18,7 +18,9 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 
+from onnxnull.kernel.budget import ENTRY_WORK, Budget
 from onnxnull.kernel.fields import FieldArray
 from onnxnull.kernel.parts import Axis, Part, Weight, flip, swap, unroll
 
@@ -36,7 +38,7 @@ class Strategy:
         if self.head + self.tail >= outputs:
             return [(0, outputs)]
         cuts = [0, *range(self.head, outputs - self.tail, self.body), outputs - self.tail, outputs]
-        return [(a, b) for a, b in zip(cuts, cuts[1:], strict=False) if b > a]
+        return [(a, b) for a, b in pairwise(cuts) if b > a]
 
 
 def strategies(part: Part, filters: int) -> Iterator[Strategy]:
@@ -52,29 +54,21 @@ def strategies(part: Part, filters: int) -> Iterator[Strategy]:
 
 @dataclass
 class Sweep:
-    """Sweeps over one part, in one arithmetic; `rank` ranks a leaf (rows, columns). Leaves are cached by signature.
-
-    `work` is what all leaves together may cost, in multiply-adds.
-    """
+    """Sweeps over one part, in one arithmetic; `rank` ranks a leaf (rows, columns). Leaves are cached by signature."""
 
     rank: Callable[[FieldArray], int]
-    work: float
+    budget: Budget
     _leaves: dict[tuple[object, ...], int] = field(default_factory=dict)
 
     def lower_bound(self, part: Part, strategy: Strategy) -> int:
-        """A lower bound on the part's rank; TooLarge where the leaves would cost too much."""
+        """A lower bound on the part's rank; OutOfBudget where the leaves would cost too much."""
         return self._strip(part.axes, part.weight, strategy, ())
 
-    def _strip(
-        self, axes: tuple[Axis, ...], weight: Weight, strategy: Strategy, signature: tuple[object, ...]
-    ) -> int:
+    def _strip(self, axes: tuple[Axis, ...], weight: Weight, strategy: Strategy, signature: tuple[object, ...]) -> int:
         if not axes:
             if signature not in self._leaves:
                 rows, columns = weight.shape
-                cost = float(rows) * columns * min(rows, columns)
-                if cost > self.work:
-                    raise TooLarge
-                self.work -= cost
+                self.budget.spend(float(rows) * columns * (min(rows, columns) + ENTRY_WORK))
                 self._leaves[signature] = self.rank(weight)
             return self._leaves[signature]
         axis, *rest = axes
@@ -92,10 +86,6 @@ class Sweep:
             strip = unroll(weight, inner, (0, count), (0, width))
             total += times * self._strip(tuple(rest), strip, strategy, (*signature, (offset, count, width)))
         return total
-
-
-class TooLarge(ArithmeticError):  # noqa: N818
-    """The blocks of this strategy cost more than is left."""
 
 
 def views(part: Part) -> Iterator[Part]:

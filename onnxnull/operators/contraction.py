@@ -12,6 +12,8 @@ the output only runs over patches.
 from __future__ import annotations
 
 import math
+import string
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,9 +62,7 @@ class Contraction:
     @property
     def patches(self) -> Labels:
         """Labels that the activation shares with the output only."""
-        return tuple(
-            label for label in dict.fromkeys(self.activation) if label not in self.constant and label in self.output
-        )
+        return tuple(label for label in dict.fromkeys(self.activation) if label not in self.constant and label in self.output)
 
     def shape(self, constant: Shape) -> tuple[int, int, int]:
         """(g, q, p) for a constant of this shape."""
@@ -81,12 +81,20 @@ def contraction_blocks(contraction: Contraction, constant: np.ndarray) -> np.nda
     if sorted(labels) == sorted(kept):
         array = array.transpose([labels.index(label) for label in kept])
     else:  # diagonals of repeated labels, sums over private ones: in float64, where they round least
-        array = np.einsum(array.astype(np.float64), labels, list(kept))
+        array = rearranged(array.astype(np.float64), labels, kept)
     sizes, a = array.shape, len(contraction.block)
     b = a + len(contraction.contracted)
     array = array.reshape(math.prod(sizes[:a]), math.prod(sizes[a:b]), math.prod(sizes[b:]))
     repeat = math.prod(contraction.summed)
     return array if repeat == 1 else np.repeat(array, repeat, axis=1)
+
+
+def rearranged(array: np.ndarray, labels: Sequence[int], kept: Sequence[int]) -> np.ndarray:
+    """One-operand Einsum: axes `kept` in order, diagonals of repeated labels, sums over the others. A view without sums."""
+    letters = dict(zip(dict.fromkeys(labels), string.ascii_letters, strict=False))
+    left, right = ("".join(letters[label] for label in side) for side in (labels, kept))
+    result: np.ndarray = np.einsum(f"{left}->{right}", array)
+    return result
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,22 +133,21 @@ class ContractionMap(LinearMap):
 
     def _apply(self, x: Array) -> Array:
         c, batch = self.contraction, self._batch()
-        rows = np.einsum(x, [batch, *c.activation], [batch, *self._rows()])
+        rows = rearranged(x, (batch, *c.activation), (batch, *self._rows()))
         patches = rows.reshape(len(x), math.prod(self._sizes(c.patches)), *self.blocks.shape[:2]).swapaxes(1, 2)
         products = (patches @ self.blocks).swapaxes(1, 2)  # (n, patches, g, p)
         tensor = products.reshape(len(x), *self._sizes((*c.patches, *c.block, *c.free)))
-        result: Array = np.einsum(tensor, [batch, *c.patches, *c.block, *c.free], [batch, *c.output])
-        return result
+        return rearranged(tensor, (batch, *c.patches, *c.block, *c.free), (batch, *c.output))
 
     def _adjoint(self, y: Array) -> Array:
         c, batch = self.contraction, self._batch()
-        columns = np.einsum(y, [batch, *c.output], [batch, *c.patches, *c.block, *c.free])
+        columns = rearranged(y, (batch, *c.output), (batch, *c.patches, *c.block, *c.free))
         g, _, p = self.blocks.shape
         products = columns.reshape(len(y), math.prod(self._sizes(c.patches)), g, p).swapaxes(1, 2)
         rows = (products @ self.blocks.swapaxes(1, 2)).swapaxes(1, 2)
         x = np.zeros((len(y), *self.activation))
         # a label that the activation repeats lies on a diagonal, which einsum gives as a view
-        view = np.einsum(x, [batch, *c.activation], [batch, *self._rows()])
+        view = rearranged(x, (batch, *c.activation), (batch, *self._rows()))
         view[...] = rows.reshape(len(y), *self._sizes(self._rows()))
         return x
 

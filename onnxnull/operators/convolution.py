@@ -25,7 +25,7 @@ from onnxnull.kernel.batched import Batched
 from onnxnull.kernel.convolution import Convolution, TransposedConvolution, transposed
 from onnxnull.kernel.im2col import ConvGeometry
 from onnxnull.kernel.linear_map import LinearMap
-from onnxnull.operators.registry import LinearUse, Refusal, constant_at, holds_weights
+from onnxnull.operators.registry import LinearUse, Refusal, constant_at, holds_weights, is_constant
 
 Shape = tuple[int, ...]
 
@@ -88,9 +88,7 @@ def convolution_on(node: NodeView, kernel: Shape, blocks: np.ndarray, image: Sha
     return Convolution(ConvGeometry(spatial, kernel, strides, dilations, begins, ends, image[0], len(blocks)), blocks)
 
 
-def transposed_convolution_on(
-    node: NodeView, kernel: Shape, blocks: np.ndarray, image: Shape
-) -> TransposedConvolution:
+def transposed_convolution_on(node: NodeView, kernel: Shape, blocks: np.ndarray, image: Shape) -> TransposedConvolution:
     """A ConvTranspose node on one sample of shape `image` = (C, *spatial).
 
     With `output_shape`, or with auto_pad SAME_* where the output is stride·input, the total padding of an axis is
@@ -108,9 +106,11 @@ def transposed_convolution_on(
         begins, ends = _explicit_pads(node, len(spatial)) if auto_pad == "NOTSET" else ((0,) * len(spatial),) * 2
     else:
         axes = zip(target[-len(spatial) :], spatial, strides, kernel, dilations, extra, strict=True)
-        totals = [max(0, s * (n - 1) + e + (k - 1) * d + 1 - t) for t, n, s, k, d, e in axes]
-        small, large = tuple(t // 2 for t in totals), tuple(t - t // 2 for t in totals)
+        totals = [s * (n - 1) + e + (k - 1) * d + 1 - t for t, n, s, k, d, e in axes]
+        small, large = tuple(max(0, t) // 2 for t in totals), tuple(max(0, t) - max(0, t) // 2 for t in totals)
         begins, ends = (small, large) if auto_pad == "SAME_UPPER" else (large, small)
+        if node.attribute("output_shape", None) is not None:  # an output beyond every filter's reach is zero there
+            ends = tuple(t - begin for t, begin in zip(totals, begins, strict=True))
     return transposed(
         spatial,
         kernel,
@@ -134,9 +134,11 @@ def _conv_transpose_map(node: NodeView, weight: Shape, blocks: np.ndarray, activ
 def _filters(node: NodeView) -> tuple[Constant | None, int]:
     """The constant filters and `group`; None where they depend on the model's inputs."""
     groups = int(node.attribute("group", 1))
+    if is_constant(node, 0) and is_constant(node, 1):
+        return None, groups  # at most the bias depends on the model's inputs
     weight = constant_at(node, 1)
     if weight is None:
-        if constant_at(node, 0) is not None:
+        if is_constant(node, 0):
             raise Refusal(Code.OPERATOR, "a constant image convolved with filters that the network computes")
         return None, groups
     if len(weight.shape) < 3:

@@ -1,5 +1,7 @@
 """Gemm (opset 1 to 13), MatMul (opset 1 to 13) and Einsum (opset 12) with one constant operand: fully connected layers.
 
+An operand counts as a weight where the other one depends on the model's inputs.
+
 Gemm: Y = alpha·A'·B' + beta·C with A' = Aᵀ where transA is set, B' likewise; all of rank 2.
 MatMul: numpy.matmul: the last two axes are multiplied, the others broadcast; a vector counts as a row on the left and as a
 column on the right.
@@ -19,7 +21,7 @@ from onnxnull.graph.flow import NodeView
 from onnxnull.graph.model import Shape
 from onnxnull.kernel.linear_map import LinearMap
 from onnxnull.operators.contraction import Contraction, ContractionMap, Labels, contraction_blocks
-from onnxnull.operators.registry import LinearUse, Refusal, constant_at, holds_weights, shape_at
+from onnxnull.operators.registry import LinearUse, Refusal, constant_at, holds_weights, is_constant, shape_at
 
 _ROW, _COLUMN, _INNER = 0, 1, 2
 """Labels of Gemm and MatMul: rows of the product, its columns, and what is contracted. Broadcast axes follow from 3 on."""
@@ -30,6 +32,8 @@ def gemm(node: NodeView) -> Iterator[LinearUse]:
     """A or B, whichever is constant."""
     left = (_INNER, _ROW) if node.attribute("transA", 0) else (_ROW, _INNER)
     right = (_COLUMN, _INNER) if node.attribute("transB", 0) else (_INNER, _COLUMN)
+    if is_constant(node, 0) and is_constant(node, 1):
+        return  # C is all that depends on the model's inputs: A'·B' is a bias
     for index, own, other in ((0, left, right), (1, right, left)):
         weight = constant_at(node, index)
         if weight is not None:
@@ -42,6 +46,8 @@ def gemm(node: NodeView) -> Iterator[LinearUse]:
 @holds_weights("MatMul")
 def matmul(node: NodeView) -> Iterator[LinearUse]:
     """The left or the right operand, whichever is constant."""
+    if is_constant(node, 0) and is_constant(node, 1):
+        return  # a constant itself; where it could not be evaluated, the nodes that read it say so
     for index in (0, 1):
         weight = constant_at(node, index)
         if weight is not None:
@@ -53,6 +59,8 @@ def matmul(node: NodeView) -> Iterator[LinearUse]:
 @holds_weights("Einsum")
 def einsum(node: NodeView) -> Iterator[LinearUse]:
     """The constant operand of an equation with one other operand."""
+    if all(is_constant(node, i) for i in range(len(node.inputs))):
+        return
     constants = [constant_at(node, i) for i in range(len(node.inputs))]
     found = [(i, c) for i, c in enumerate(constants) if c is not None and c.shape]
     if not found:
@@ -69,6 +77,8 @@ def einsum(node: NodeView) -> Iterator[LinearUse]:
     if any(size is None for size in summed):
         raise Refusal(Code.SHAPE, f"Einsum {equation!r} sums over an axis of unknown size")
     contraction = Contraction(terms[index], terms[1 - index], output, tuple(s for s in summed if s is not None))
+    if not (contraction.contracted or contraction.free or contraction.alone):
+        return  # entry by entry, as Mul does: a scale
     yield _use(contraction, weight, activation=1 - index)
 
 

@@ -12,14 +12,24 @@ _QUANTIZED = "quantized weights are not analysed yet"
 _ATTENTION = "weights fused into an attention operator are not analysed yet"
 _FUSED = "this fused operator is not analysed yet"
 _CONVOLUTION = "this kind of convolution is not analysed yet"
+_LEARNED_QUERIES = "a constant query, key or value is a linear weight that is not analysed yet"
 _RESAMPLING = "resampling at constant positions is linear, and is not analysed yet"
 _MICROSOFT = "com.microsoft"
 
 
-def _refuse(*op_types: str, reason: str, domain: str = "") -> None:
+def _refuse(
+    *op_types: str,
+    reason: str,
+    domain: str = "",
+    least_ranks: tuple[int, ...] = (2, 1),
+    operands: slice = slice(None),
+) -> None:
+    """Refuse constant operands: name the matrices among them, or else the vectors, since packed weights are stored flat."""
+
     def uses(node: NodeView) -> Iterator[LinearUse]:
-        for refusal in refuse_constant_operands(node, reason):
-            raise refusal
+        for least_rank in least_ranks:
+            for refusal in refuse_constant_operands(node, reason, least_rank=least_rank, operands=operands):
+                raise refusal
         yield from ()
 
     holds_weights(*op_types, domain=domain)(uses)
@@ -27,7 +37,7 @@ def _refuse(*op_types: str, reason: str, domain: str = "") -> None:
 
 _refuse("QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger", reason=_QUANTIZED)
 _refuse("DeformConv", "CausalConvWithState", reason=_CONVOLUTION)
-_refuse("GridSample", "RoiAlign", "MaxRoiPool", reason=_RESAMPLING)
+_refuse("GridSample", "RoiAlign", "MaxRoiPool", reason=_RESAMPLING, least_ranks=(2,))
 _refuse(
     *("DynamicQuantizeLSTM", "DynamicQuantizeMatMul", "GemmFloat8", "MatMulBlockQuantizedFp4Weight", "MatMulBnb4"),
     *("MatMulBlockQuantizedFp8Weight", "MatMulFpQ4", "MatMulInteger16", "MatMulIntegerToFloat", "MatMulNBits"),
@@ -41,6 +51,15 @@ _refuse(
     reason=_ATTENTION,
     domain=_MICROSOFT,
 )
+_refuse("Attention", "LinearAttention", reason=_LEARNED_QUERIES, operands=slice(3))
+_refuse("FlexAttention", reason=_LEARNED_QUERIES, domain="ai.onnx.preview", operands=slice(3))
+_refuse(
+    *("DecoderMaskedMultiHeadAttention", "DynamicSparseAttention", "GroupQueryAttention", "LinearAttention"),
+    *("MultiHeadAttention", "PackedMultiHeadAttention", "PagedAttention", "SparseAttention", "SparsePagedAttention"),
+    reason=_LEARNED_QUERIES,
+    domain=_MICROSOFT,
+    operands=slice(3),
+)
 _refuse(
     *("FusedConv", "FusedGemm", "FusedMatMul", "FusedMatMulActivation", "GemmFastGelu", "MoE", "NhwcConv", "NhwcFusedConv"),
     *("SparseToDenseMatMul", "TransposeMatMul"),
@@ -52,7 +71,7 @@ _refuse(
     reason=_CONVOLUTION,
     domain=_MICROSOFT,
 )
-_refuse("GridSample", "CropAndResize", reason=_RESAMPLING, domain=_MICROSOFT)
+_refuse("GridSample", "CropAndResize", reason=_RESAMPLING, domain=_MICROSOFT, least_ranks=(2,))
 # They may hold weights, and their specifications have not been read closely enough to say which.
 _refuse(
     *("BeamSearch", "CDist", "EngramGate", "GatedDeltaNet", "GreedySearch", "HyperConnectionPostMix", "HyperConnectionPreMix"),

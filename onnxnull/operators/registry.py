@@ -77,6 +77,7 @@ class Refusal(Exception):
 
 Uses = Callable[[NodeView], Iterable[LinearUse]]
 
+_NUMBERS = ("TENSOR", "TENSORS", "SPARSE_TENSOR", "SPARSE_TENSORS", "FLOATS")
 _WEIGHTS: dict[tuple[str, str], Uses] = {}
 
 
@@ -129,9 +130,17 @@ def shape_at(node: NodeView, index: int) -> Shape | None:
     return None if operand is None else operand.shape
 
 
-def refuse_constant_operands(node: NodeView, reason: str, *, least_rank: int = 2) -> Iterator[Refusal]:
-    """A refusal if any input is a constant of at least `least_rank` dimensions (or of unknown shape)."""
-    names = [operand.name for operand in node.inputs if operand is not None and _may_be_weight(operand, least_rank)]
+def is_constant(node: NodeView, index: int) -> bool:
+    """Whether an input does not depend on the model's inputs, evaluated or not."""
+    operand = node.input(index)
+    return operand is not None and operand.constant is not None
+
+
+def refuse_constant_operands(
+    node: NodeView, reason: str, *, least_rank: int = 2, operands: slice = slice(None)
+) -> Iterator[Refusal]:
+    """A refusal if any of these inputs is a constant of at least `least_rank` dimensions (or of unknown shape)."""
+    names = [o.name for o in node.inputs[operands] if o is not None and _may_be_weight(o, least_rank)]
     if names:
         yield Refusal(Code.OPERATOR, f"{reason} (constant {', '.join(map(repr, names))})")
 
@@ -145,6 +154,6 @@ def _of_unknown_operator(node: NodeView) -> Iterator[Refusal]:
     """An operator that nobody has reviewed: any constant of it may be a weight, stored flat or as an attribute too."""
     name = f"{node.domain or 'ai.onnx'}.{node.op_type}"
     yield from refuse_constant_operands(node, f"operator {name} is not known", least_rank=1)
-    numbers = [a.name for a in node.node.attributes.values() if a.type.name in ("TENSOR", "TENSORS", "FLOATS")]
+    numbers = [a.name for a in node.node.attributes.values() if a.type.name in _NUMBERS]
     if numbers:
         yield Refusal(Code.OPERATOR, f"operator {name} is not known (attribute {', '.join(map(repr, numbers))})")

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 _ELEMENTWISE = """
     Abs Acos Acosh Add And Asin Asinh Atan Atanh BitCast BitShift BitwiseAnd BitwiseNot BitwiseOr BitwiseXor Cast CastLike Ceil
-    Celu Clip Cos Cosh Div Dropout Elu Equal Erf Exp Floor Gelu Greater GreaterOrEqual HardSigmoid HardSwish Identity IsInf IsNaN
-    LeakyRelu Less LessOrEqual Log Max Mean Min Mish Mod Mul Neg Not Or PRelu Pow Reciprocal Relu Round Selu Shrink Sigmoid Sign
-    Sin Sinh Softplus Softsign Sqrt Sub Sum SwiGLU Swish Tan Tanh ThresholdedRelu Where Xor
+    Celu Clip Cos Cosh Div Dropout Elu Equal Erf Exp Floor Gelu Greater GreaterOrEqual HardSigmoid HardSwish Identity IsInf
+    IsNaN LeakyRelu Less LessOrEqual Log Max Mean Min Mish Mod Mul Neg Not Or PRelu Pow Reciprocal Relu Round Selu Shrink
+    Sigmoid Sign Sin Sinh Softplus Softsign Sqrt Sub Sum SwiGLU Swish Tan Tanh ThresholdedRelu Where Xor
 """  # a constant operand scales or shifts each entry on its own: a diagonal
 _NORMALIZATION = """
-    BatchNormalization GroupNormalization InstanceNormalization LRN LayerNormalization LpNormalization
-    MeanVarianceNormalization RMSNormalization Softmax LogSoftmax Hardmax
+    BatchNormalization GroupNormalization InstanceNormalization LRN LayerNormalization LpNormalization MeanVarianceNormalization
+    RMSNormalization Softmax LogSoftmax Hardmax
 """  # the learned constants scale and shift channels
 _MOVEMENT = """
     CenterCropPad Col2Im Compress Concat DepthToSpace Expand Flatten Gather GatherElements GatherND Pad Reshape ReverseSequence
@@ -25,9 +25,8 @@ _FIXED_LINEAR = """
     AveragePool GlobalAveragePool Resize Upsample DFT STFT CumSum ReduceMean ReduceSum RotaryEmbedding
 """  # linear, by a rule and not by stored weights (a window of STFT scales samples)
 _NONLINEAR = """
-    ArgMax ArgMin Attention CumProd Det FlexAttention GlobalLpPool GlobalMaxPool LinearAttention LpPool MaxPool MaxUnpool
-    NonMaxSuppression NonZero OneHot ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMin ReduceProd
-    ReduceSumSquare TopK Unique TfIdfVectorizer
+    ArgMax ArgMin CumProd Det GlobalLpPool GlobalMaxPool LpPool MaxPool MaxUnpool NonMaxSuppression NonZero OneHot ReduceL1
+    ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMin ReduceProd ReduceSumSquare TopK Unique TfIdfVectorizer
 """  # of activations; constants are masks, indices or tables
 _GENERATORS = """
     AffineGrid Bernoulli BlackmanWindow Constant ConstantOfShape EyeLike HammingWindow HannWindow MelWeightMatrix Multinomial
@@ -49,16 +48,15 @@ _TRAINING = "Adagrad Adam Gradient Momentum"
 
 _MICROSOFT = """
     BiasAdd BiasDropout BiasGelu BiasSoftmax BiasSplitGelu BifurcationDetector BitmaskBiasDropout BitmaskDropout
-    BranchwiseRMSNorm DecoderMaskedMultiHeadAttention DequantizeBFP DequantizeLinear DequantizeWithOrder
-    DynamicSparseAttention EmbedLayerNormalization ExpandDims FastGelu GatedAdd GatedRMSNorm GatherBlockQuantized GatherND Gelu
-    GemmaRotaryEmbedding GroupNorm GroupQueryAttention Inverse Irfft IsAllFinite LinearAttention LinearAttentionGate
-    MRotaryEmbedding MaxpoolWithMask MulInteger MultiHeadAttention MurmurHash3 NGramHashMapping NGramRepeatBlock NhwcMaxPool
-    PackedMultiHeadAttention PackedSparseAttentionIndexer Pad PagedAttention QEmbedLayerNormalization QLinearAdd
-    QLinearAveragePool QLinearConcat QLinearGlobalAveragePool QLinearLeakyRelu QLinearMul QLinearReduceMean QLinearSigmoid
-    QLinearSoftmax QLinearWhere QOrderedGelu QOrderedLayerNormalization QuantizeBFP QuantizeLinear QuantizeWithOrder QuickGelu
-    Range ReduceSumInteger RelativePositionBias RemovePadding RestorePadding Rfft RotaryEmbedding SampleOp ScaledSiLU
-    SkipGroupNorm SkipLayerNormalization SkipSimplifiedLayerNormalization SparseAttention SparseAttentionIndexer
-    SparsePagedAttention Tokenizer TorchEmbedding Trilu UnfoldTensor Unique VarlenNGramHashMapping
+    BranchwiseRMSNorm DequantizeBFP DequantizeLinear DequantizeWithOrder EmbedLayerNormalization ExpandDims FastGelu GatedAdd
+    GatedRMSNorm GatherBlockQuantized GatherND Gelu GemmaRotaryEmbedding GroupNorm Inverse Irfft IsAllFinite LinearAttentionGate
+    MRotaryEmbedding MaxpoolWithMask MulInteger MurmurHash3 NGramHashMapping NGramRepeatBlock NhwcMaxPool
+    PackedSparseAttentionIndexer Pad QEmbedLayerNormalization QLinearAdd QLinearAveragePool QLinearConcat
+    QLinearGlobalAveragePool QLinearLeakyRelu QLinearMul QLinearReduceMean QLinearSigmoid QLinearSoftmax QLinearWhere
+    QOrderedGelu QOrderedLayerNormalization QuantizeBFP QuantizeLinear QuantizeWithOrder QuickGelu Range ReduceSumInteger
+    RelativePositionBias RemovePadding RestorePadding Rfft RotaryEmbedding SampleOp ScaledSiLU SkipGroupNorm
+    SkipLayerNormalization SkipSimplifiedLayerNormalization SparseAttentionIndexer Tokenizer TorchEmbedding Trilu UnfoldTensor
+    Unique VarlenNGramHashMapping
 """
 
 _BY_DOMAIN = {
@@ -74,7 +72,6 @@ _BY_DOMAIN = {
         _LOSSES,
     ),
     "ai.onnx.ml": (_MACHINE_LEARNING,),
-    "ai.onnx.preview": ("FlexAttention",),
     "ai.onnx.preview.training": (_TRAINING,),
     "com.microsoft": (_MICROSOFT,),
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from onnxnull.analysis import ModelReport
+from onnxnull.results import ModelReport
 from onnxnull.errors import ExitCode, OnnxnullError
 
 

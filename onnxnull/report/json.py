@@ -1,14 +1,16 @@
 """JSON, schema `onnxnull.analysis/1`: the stable contract. Byte-identical from run to run and from folder to folder.
 
-No times, no absolute paths; floats with six significant digits; what was not computed is null, never 0.
+No times, no absolute paths; floats with six significant digits; what was not computed is null, never 0. ASCII only, so that
+names from outside reach neither a terminal nor an encoding raw.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
-from onnxnull.analysis import ModelReport, WeightReport
+from onnxnull.results import Bounds, FrontierReport, ModelReport, OperatorReport, WeightReport
 from onnxnull.kernel.rank import Notion, Rank, RankProfile
 from onnxnull.report.batch import Batch
 
@@ -24,7 +26,7 @@ def render(batch: Batch) -> str:
             {"file": f.file, "code": f.error.code.code, "seen": f.error.seen, "remedy": f.error.remedy} for f in batch.failures
         ],
     }
-    return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return json.dumps(document, indent=1, allow_nan=False) + "\n"
 
 
 def model(report: ModelReport) -> dict[str, Any]:
@@ -55,14 +57,12 @@ def model(report: ModelReport) -> dict[str, Any]:
                 "weights": full.weights,
                 "rank_deficient": full.rank_deficient,
                 "nullity": full.nullity,
-                "input_nullity": None,
+                "input_nullity": _bounds(full.input_nullity),
             },
         },
         "weights": [_weight(weight) for weight in report.weights],
-        "frontier": None,
-        "unsupported": [
-            {"node": u.node, "op": u.op, "code": u.code.code, "reason": u.reason} for u in report.unsupported
-        ],
+        "frontier": [_frontier(frontier) for frontier in report.frontier],
+        "unsupported": [{"node": u.node, "op": u.op, "code": u.code.code, "reason": u.reason} for u in report.unsupported],
     }
 
 
@@ -90,8 +90,43 @@ def _weight(weight: WeightReport) -> dict[str, Any]:
         "unread_inputs": weight.unread_inputs,
         "duplicate_outputs": weight.duplicate_outputs,
         "in_paper": weight.in_paper,
-        "nodes": [{"name": n.name, "op": n.op, "groups": n.groups, "operator": None} for n in weight.nodes],
+        "nodes": [
+            {"name": n.name, "op": n.op, "groups": n.groups, "operator": _operator(n.operator)} for n in weight.nodes
+        ],
     }
+
+
+def _operator(operator: OperatorReport | None) -> dict[str, Any] | None:
+    if operator is None:
+        return None
+    return {
+        "input_shape": list(operator.input_shape),
+        "unread": operator.unread,
+        "float64": _bounds(operator.float64),
+        "exact": _bounds(operator.exact),
+        "proved": {
+            "float64": operator.float64.proved,
+            "exact": None if operator.exact is None else operator.exact.proved,
+        },
+    }
+
+
+def _frontier(frontier: FrontierReport) -> dict[str, Any]:
+    return {
+        "input": frontier.input,
+        "inputs": frontier.inputs,
+        "nodes": list(frontier.nodes),
+        "weights": list(frontier.weights),
+        "guaranteed": frontier.guaranteed,
+        "reason": frontier.reason,
+        "input_nullity": _bounds(frontier.input_nullity),
+        "proved": None if frontier.input_nullity is None else frontier.input_nullity.proved,
+        "data": [{"file": share.file, "kernel_share": number(share.share)} for share in frontier.shares],
+    }
+
+
+def _bounds(bounds: Bounds | None) -> list[int] | None:
+    return None if bounds is None else [bounds.lower, bounds.upper]
 
 
 def _ranks(ranks: RankProfile) -> dict[str, Any]:
@@ -102,6 +137,6 @@ def _rank(rank: Rank | None) -> dict[str, Any] | None:
     return None if rank is None else {"value": rank.value, "certainty": rank.certainty.value}
 
 
-def number(value: float) -> float:
-    """A float with six significant digits."""
-    return float(f"{value:.6g}")
+def number(value: float) -> float | None:
+    """A float with six significant digits; None where it overflowed."""
+    return float(f"{value:.6g}") if math.isfinite(value) else None

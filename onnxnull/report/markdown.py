@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from onnxnull.analysis import ModelReport
+from onnxnull.results import ModelReport
 from onnxnull.report import tables, words
 from onnxnull.report.batch import Batch
+
+_SPECIAL = str.maketrans({character: f"\\{character}" for character in "\\`*_|<>[]#~$&"})
 
 
 def render(batch: Batch) -> str:
     """The batch as Markdown text."""
-    several = len(batch.reports) + len(batch.failures) > 1
-    parts = [_table(tables.table1(batch.reports))] if several and batch.reports else []
-    for report in batch.reports:
-        parts += _incomplete(report) if several else _one(report)
-    parts += ["\n".join(f"- {_escape(str(failure.error))}" for failure in batch.failures)] if batch.failures else []
+    parts = []
+    if len(batch.reports) + len(batch.failures) == 1:
+        for report in batch.reports:
+            parts += _one(report)
+    else:
+        parts += [_table(tables.table1(batch)), _escape(words.TABLE1_LEGEND)]
+        if batch.failures or not all(report.complete for report in batch.reports):
+            parts.append(_escape(words.STAR))
+        for report in batch.reports:
+            parts += _incomplete(report)
+    if batch.failures:
+        parts.append(_list([words.failure(failure) for failure in batch.failures]))
     return "\n\n".join(parts) + "\n"
 
 
@@ -21,8 +30,7 @@ def _one(report: ModelReport) -> list[str]:
     parts = [f"### {_escape(words.headline(report))}", *(_escape(line) for line in words.summary(report))]
     parts += _incomplete(report)
     if report.weights:
-        parts.append(_table(tables.weights(report)))
-    parts += ["\n".join(f"- {_escape(line)}" for line in words.legend([report]))] if words.legend([report]) else []
+        parts += [_table(tables.weights(report)), _list(words.legend(report))]
     return parts
 
 
@@ -30,8 +38,12 @@ def _incomplete(report: ModelReport) -> list[str]:
     sentence = words.incomplete(report)
     if sentence is None:
         return []
-    items = (f"- `{u.node}` ({u.op}): [{u.code.code}] {_escape(u.reason)}" for u in report.unsupported)
-    return [f"**{_escape(report.model.file)}: {sentence}**", "\n".join(items)]
+    title = f"**{_escape(words.shown(report.model.file))}: {sentence}**"
+    return [title, _list([words.unsupported(what) for what in report.unsupported])]
+
+
+def _list(lines: list[str]) -> str:
+    return "\n".join(f"- {_escape(line)}" for line in lines)
 
 
 def _table(table: tables.Table) -> str:
@@ -41,6 +53,4 @@ def _table(table: tables.Table) -> str:
 
 
 def _escape(text: str) -> str:
-    for character in "\\`*_|<>[]#~":
-        text = text.replace(character, "\\" + character)
-    return text
+    return text.translate(_SPECIAL)

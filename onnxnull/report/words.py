@@ -2,58 +2,143 @@
 
 from __future__ import annotations
 
-from onnxnull.analysis import ModelReport, PaperSummary, WeightReport
+from onnxnull.results import Bounds, FrontierReport, ModelReport, PaperSummary, Unsupported, WeightReport
 from onnxnull.kernel.rank import Certainty, Notion, RankProfile
+from onnxnull.report.batch import Failure
 
 NOTIONS = tuple(Notion)
+NAME = 120
+"""Characters of a name that people are shown; the formats for programs hold it whole."""
+
 _MARKS = {Certainty.NUMERICAL: "~", Certainty.AMBIGUOUS: "?"}
+
+
+def shown(text: str, limit: int = NAME) -> str:
+    """`text` from a file as people may see it: what does not print as an escape (`\\x1b`), the middle left out if long."""
+    return shortened(printable(text), limit)
+
+
+def printable(text: str) -> str:
+    """`text` with an escape in place of each character that does not print: names come from outside."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def shortened(text: str, limit: int) -> str:
+    """At most `limit` characters of `text`, its middle left out: names differ at both ends."""
+    tail = (limit - 1) // 2
+    return text if len(text) <= limit else f"{text[: limit - 1 - tail]}…{text[len(text) - tail :]}"
 
 
 def headline(report: ModelReport) -> str:
     """One line: what the file is."""
     model = report.model
-    opset = ", ".join(f"{domain or 'ai.onnx'} {version}" for domain, version in sorted(model.opset.items()) if domain == "")
-    shapes = (
-        f"{i.name} {'×'.join('?' if d is None else str(d) for d in i.shape) or 'scalar'}" if i.shape is not None else i.name
-        for i in model.inputs
-    )
-    return " · ".join(filter(None, (model.file, model.producer, f"opset {opset}", "; ".join(shapes))))
+    opsets = (f"opset {shown(domain)} {version}".replace("  ", " ") for domain, version in sorted(model.opset.items()))
+    shapes = []
+    for i in model.inputs:
+        dims = "" if i.shape is None else "×".join("?" if d is None else str(d) for d in i.shape) or "scalar"
+        shapes.append(f"{shown(i.name)} {dims}".rstrip())
+    parts = (shown(model.file), shown(model.producer), next(opsets, ""), some(shapes, "; "))
+    return " · ".join(filter(None, parts))
 
 
 def summary(report: ModelReport) -> list[str]:
     """What was found, in sentences."""
     if not report.weights:
-        return ["Nothing linear was analysed in this model."]
+        none = "This model holds no linear weight." if report.complete else "None of its linear weights was analysed."
+        return [none]
     paper, full = report.paper, report.full
-    lines = []
+    lines = [
+        f"{full.rank_deficient:,} of {count(full.weights, 'linear weight')} {_have(full.rank_deficient)} a kernel; their "
+        f"nullities sum to {full.nullity:,} (every linear weight, groups block-diagonal, float64 cut-off)."
+    ]
     if paper.weights:
-        lines.append(
-            f"{paper.nu:,} of {paper.weights:,} weights have a kernel ({paper.nu_percent} %); {paper.mu:,} have fewer outputs "
-            f"than inputs ({paper.mu_percent} %). Σ nullity {paper.nullity:,}; of the first weight {paper.first_nullity:,}. "
-            "[paper: Conv and fully connected weights, im2col, float32 cut-off]"
+        lines.insert(
+            0,
+            f"{paper.nu:,} of {count(paper.weights, 'weight')} {_have(paper.nu)} a kernel ({paper.nu_percent} %); {paper.mu:,} "
+            f"{_have(paper.mu)} fewer outputs than inputs ({paper.mu_percent} %). The nullities sum to {paper.nullity:,}; the "
+            f"first weight's is {paper.first_nullity:,} (the paper's convention: Conv and fully connected weights as im2col "
+            "matrices, groups stacked, float32 cut-off).",
         )
-    lines.append(
-        f"{full.rank_deficient:,} of {full.weights:,} linear weights have a kernel; Σ nullity {full.nullity:,}. "
-        "[full: every linear weight, groups block-diagonal, float64 cut-off]"
-    )
-    moving = [weight.name for weight in report.weights if depends_on_notion(weight.ranks)]
-    if moving:
-        lines.append(f"{_count(len(moving), 'weight')} whose rank depends on the cut-off: {_some(moving)}.")
     for text, names in (
-        ("with dead outputs", [w.name for w in report.weights if w.dead_outputs]),
-        ("with duplicate outputs", [w.name for w in report.weights if w.duplicate_outputs]),
-        ("with inputs that nothing reads", [w.name for w in report.weights if w.unread_inputs]),
+        ("a rank that depends on the cut-off", [w.name for w in report.weights if depends_on_notion(w.ranks)]),
+        ("dead outputs", [w.name for w in report.weights if w.dead_outputs]),
+        ("duplicate outputs", [w.name for w in report.weights if w.duplicate_outputs]),
+        ("inputs that nothing reads", [w.name for w in report.weights if w.unread_inputs]),
     ):
         if names:
-            lines.append(f"{_count(len(names), 'weight')} {text}: {_some(names)}.")
+            lines.append(f"{count(len(names), 'weight')} with {text}: {some([shown(name) for name in names])}.")
+    return lines + frontier(report)
+
+
+def frontier(report: ModelReport) -> list[str]:
+    """How the network reads its inputs, and what it cannot see of them: a sentence or two for each."""
+    return [line for found in report.frontier for line in _frontier(found, report)]
+
+
+def _frontier(found: FrontierReport, report: ModelReport) -> list[str]:
+    name = f"Input {shown(found.input)!r}"
+    if not found.guaranteed:
+        return [f"{name}: no collision is guaranteed, since {shown(found.reason or '', 300)}."]
+    if not found.nodes:
+        return [f"{name}: nothing reads its values."]
+    through = f"{name} is read through {some([shown(node) for node in found.nodes])}"
+    bounds = found.input_nullity
+    if bounds is None or found.inputs is None:
+        return [f"{through}; what it cannot see is not known: {shown(found.reason or '', 300)} (use --input-shape)."]
+    proved = "proved" if bounds.proved else "numerical"
+    if bounds.upper == 0:
+        patch = [w for w in report.weights if w.name in found.weights and _patch_nullity(w) > 0]
+        contrast = f"patch nullity {_patch_nullity(patch[0]):,}, but injective" if len(patch) == 1 else "injective"
+        return [f"{through}: {contrast} on {_sizes(found, report)}, no two of which collide there ({proved})."]
+    lines = [f"{through}: it ignores {_interval(bounds, found.inputs)} of the input's {found.inputs:,} dimensions ({proved})."]
+    if found.shares:
+        shares = sorted(share.share for share in found.shares)
+        lines.append(
+            f"Of the energy of {count(len(shares), 'given input')} it ignores {_percent(shares[len(shares) // 2])} (median; "
+            f"{_percent(shares[0])} to {_percent(shares[-1])})."
+        )
     return lines
+
+
+def _sizes(found: FrontierReport, report: ModelReport) -> str:
+    """ "227×227 images" where all layers of the frontier are convolutions of one size, else "its inputs"."""
+    operators = [n.operator for w in report.weights for n in w.nodes if n.name in found.nodes]
+    shapes = {None if o is None else o.input_shape[1:] for o in operators}
+    shape = shapes.pop() if len(shapes) == 1 else None
+    return f"{'×'.join(map(str, shape))} images" if shape is not None and len(shape) == 2 else "its inputs"
+
+
+def _interval(bounds: Bounds, inputs: int) -> str:
+    if bounds.lower == bounds.upper:
+        return f"{bounds.lower:,} ({_percent(bounds.lower / inputs)})"
+    return f"{bounds.lower:,} to {bounds.upper:,} ({_percent(bounds.lower / inputs)} to {_percent(bounds.upper / inputs)})"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.3g} %"
+
+
+def _patch_nullity(weight: WeightReport) -> int:
+    return weight.ranks.nullity(Notion.FLOAT64) or 0
 
 
 def incomplete(report: ModelReport) -> str | None:
     """The sentence that a report must not be taken for whole; None if it is."""
     if report.complete:
         return None
-    return f"INCOMPLETE: {_count(len(report.unsupported), 'weight')} not analysed."
+    return f"INCOMPLETE: {count(len(report.unsupported), 'weight')} not analysed."
+
+
+def unsupported(what: Unsupported) -> str:
+    """One line: a weight that was not analysed, and why."""
+    return f"{shown(what.node)} ({shown(what.op)}): [{what.code.code}] {shown(what.reason, 300)}"
+
+
+def failure(what: Failure) -> str:
+    """One line: a model that was not analysed at all, and why. As the error says it, but with the report's path."""
+    return f"{shown(what.file)}: error[{what.error.code.code}]: {what.error.seen}; {what.error.remedy}"
 
 
 def table1_cells(paper: PaperSummary) -> tuple[str, ...]:
@@ -79,53 +164,82 @@ def depends_on_notion(ranks: RankProfile) -> bool:
 def rank_cell(ranks: RankProfile) -> str:
     """The rank, marked `~` where it is not proved and `?` where it is ambiguous; float32|float64|ℚ where they differ."""
     found = [(rank.value, _MARKS.get(rank.certainty, "")) for n in NOTIONS if (rank := ranks.rank(n)) is not None]
-    return _join([f"{value:,}{mark}" for value, mark in found], [value for value, _ in found])
+    if len({value for value, _ in found}) == 1:
+        weakest = max((mark for _, mark in found), key=("", *_MARKS.values()).index)
+        return f"{found[0][0]:,}{weakest}"
+    return "|".join(f"{value:,}{mark}" for value, mark in found)
 
 
 def nullity_cell(ranks: RankProfile) -> str:
     """The nullity; float32|float64|ℚ where they differ."""
     found = [value for n in NOTIONS if (value := ranks.nullity(n)) is not None]
-    return _join([f"{value:,}" for value in found], found)
+    return f"{found[0]:,}" if len(set(found)) == 1 else "|".join(f"{value:,}" for value in found)
 
 
 def notes(weight: WeightReport) -> str:
     """What is remarkable about a weight."""
     parts = []
     if weight.stacked is not None:
-        parts.append(f"{weight.nodes[0].groups} groups" if weight.nodes[0].groups > 1 else "batched")
+        groups = max(node.groups for node in weight.nodes)
+        parts.append(f"{groups:,} groups" if groups > 1 else "batched")
         parts.append(f"stacked nullity {nullity_cell(weight.stacked)}")
-    for text, count in (
+    for text, number in (
         ("dead", weight.dead_outputs),
         ("duplicate", weight.duplicate_outputs),
         ("unread", weight.unread_inputs),
     ):
-        if count:
-            parts.append(f"{count} {text}")
+        if number:
+            parts.append(f"{number:,} {text}")
     if len(weight.nodes) > 1:
-        parts.append(f"{len(weight.nodes)} nodes")
+        parts.append(f"{len(weight.nodes):,} nodes")
+    operators = {n.operator.float64 for n in weight.nodes if n.operator is not None}
+    if len(operators) == 1:
+        bounds = operators.pop()
+        extent = f"{bounds.lower:,}" if bounds.lower == bounds.upper else f"{bounds.lower:,}..{bounds.upper:,}"
+        parts.append("injective on images" if bounds.upper == 0 else f"ignores {extent} of its input")
     return ", ".join(parts)
 
 
-def legend(reports: list[ModelReport]) -> list[str]:
-    """Explanations of the marks that occur."""
-    profiles = [weight.ranks for report in reports for weight in report.weights]
+def legend(report: ModelReport) -> list[str]:
+    """Explanations of the columns, and of the marks and notes that occur."""
+    weights = report.weights
+    profiles = [weight.ranks for weight in weights]
     certainties = {rank.certainty for ranks in profiles for n in NOTIONS if (rank := ranks.rank(n)) is not None}
-    lines = [f"{mark} {certainty.explanation}" for certainty, mark in _MARKS.items() if certainty in certainties]
-    if any(depends_on_notion(ranks) for ranks in profiles):
-        lines.append("a|b|c: at the float32 cut-off, at the float64 cut-off, exact over the rationals (where computed)")
-    return lines
+    lines = {
+        "nullity: inputs − rank, the dimension of what the weight cannot see": True,
+        "a|b|c: at the float32 cut-off, at the float64 cut-off, exact over the rationals (where computed)": any(
+            depends_on_notion(ranks) for ranks in profiles
+        ),
+        **{f"{mark} {certainty.explanation}": certainty in certainties for certainty, mark in _MARKS.items()},
+        "σ min 0: at or below the float64 cut-off": any(ranks.sigma_min == 0 for ranks in profiles),
+        "stacked: the paper's matrix of such a weight, the outputs of all blocks over the inputs of one": any(
+            weight.stacked is not None for weight in weights
+        ),
+        "dead: outputs that are 0 for every input": any(weight.dead_outputs for weight in weights),
+        "duplicate: outputs equal to an earlier one": any(weight.duplicate_outputs for weight in weights),
+        "unread: inputs that no output reads": any(weight.unread_inputs for weight in weights),
+        "nodes: that use the same weight": any(len(weight.nodes) > 1 for weight in weights),
+    }
+    return [line for line, occurs in lines.items() if occurs]
 
 
-def _join(texts: list[str], values: list[int]) -> str:
-    if len(set(values)) == 1:
-        return max(texts, key=len)  # the weakest certainty's mark
-    return "|".join(texts)
+STAR = "* not analysed, or not all of its weights were"
+TABLE1_LEGEND = (
+    "n: Conv and fully connected weights; ν(θ): those with a kernel; μ(θ): those with fewer outputs than inputs "
+    "(the paper's convention: im2col matrices, groups stacked, float32 cut-off)"
+)
 
 
-def _count(number: int, noun: str) -> str:
+def count(number: int, noun: str) -> str:
+    """A number with its noun in the right form."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def _some(names: list[str], most: int = 4) -> str:
-    shown = ", ".join(names[:most])
-    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
+def some(items: list[str], separator: str = ", ", most: int = 4) -> str:
+    """The first few of a list, and how many more there are."""
+    shown_items = separator.join(items[:most])
+    return shown_items if len(items) <= most else f"{shown_items} and {len(items) - most:,} more"
+
+
+def _have(number: int) -> str:
+    return "has" if number == 1 else "have"

@@ -12,12 +12,14 @@ import onnxruntime
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torch.nn.functional import avg_pool2d, max_pool2d
 
 from scripts.training.recipes import Recipe
-from scripts.training.scenes import Material, Scenes, to_8_bit
+from scripts.training.scenes import LUMINANCE, Material, Scenes, to_8_bit
 
 EXAMINATION_SEED = 1
-CONFIDENT = 0.9  # samples are chosen among pictures at least this sure, or with masks at least this good
+CONFIDENT = 0.9  # samples are chosen among pictures at least this sure, or with masks at least this good ...
+READABLE = 0.85  # ... and of whose ink's surroundings at least this share differs clearly from it
 
 Array = NDArray[np.float32]
 
@@ -99,13 +101,13 @@ def write_labels(rows: list[tuple[str, str, str]], path: Path) -> None:
 
 
 def _choose(examination: Examination, recipe: Recipe) -> list[int]:
-    """Indices of the chosen scenes: per digit the one with the most varied background, then the best digits."""
-    sure = _sureness(examination, recipe)
+    """Indices of the chosen scenes: of the good ones per digit that with the most varied background, then the best digits."""
+    good = (_sureness(examination, recipe) >= CONFIDENT) & (_readability(examination.scenes) >= READABLE)
     variety = _variety(examination.scenes)
     labels = examination.scenes.labels.numpy()
     best = []
     for label in range(10):
-        candidates = np.flatnonzero((labels == label) & (sure >= CONFIDENT))
+        candidates = np.flatnonzero((labels == label) & good)
         if len(candidates):
             best.append(int(candidates[variety[candidates].argmax()]))
     chosen = sorted(best, key=lambda index: -variety[index])[: recipe.samples]
@@ -124,14 +126,27 @@ def _sureness(examination: Examination, recipe: Recipe) -> Array:
     return probability
 
 
+def _readability(scenes: Scenes) -> Array:
+    """Share of the pixels around the ink that differ from it clearly in luminance: one number a scene."""
+    ink = (scenes.masks == 1).float().unsqueeze(1)
+    luminance = (scenes.images * (LUMINANCE if scenes.images.shape[1] == 3 else 1)).sum(1, keepdim=True)
+    ring = max_pool2d(ink, 9, 1, 4) - ink
+    of_ink = (luminance * ink).sum((2, 3), keepdim=True) / ink.sum((2, 3), keepdim=True).clamp(min=1)
+    clear = ((luminance - of_ink).abs() > 0.2) * ring
+    share: Array = (clear.sum((1, 2, 3)) / ring.sum((1, 2, 3)).clamp(min=1)).numpy()
+    return share
+
+
 def _variety(scenes: Scenes) -> Array:
-    """Spread of the colours that are not ink, coarse rather than fine: one number a scene."""
+    """Spread of the background's colours, coarse rather than fine, hue above brightness: one number a scene."""
     kernel = max(1, scenes.images.shape[-1] // 16)
     bare = (scenes.masks == 0).float().unsqueeze(1)
-    share = torch.nn.functional.avg_pool2d(bare, kernel)
-    colour = torch.nn.functional.avg_pool2d(scenes.images * bare, kernel)  # times its share
-    total = share.sum((2, 3))
-    mean = (colour.sum((2, 3)) / total)[..., None, None]
-    squares = (colour - mean * share) ** 2 / share.clamp(min=0.5)
+    chroma = scenes.images - scenes.images.mean(1, keepdim=True)
+    colours = torch.cat([scenes.images * 0.5, chroma * 2], dim=1)
+    share = avg_pool2d(bare, kernel)
+    coarse = avg_pool2d(colours * bare, kernel)  # times its share
+    total = share.sum((2, 3)).clamp(min=1)
+    mean = (coarse.sum((2, 3)) / total)[..., None, None]
+    squares = (coarse - mean * share) ** 2 / share.clamp(min=0.5)
     spread: Array = (squares.sum((2, 3)) / total).sqrt().mean(1).numpy()
     return spread

@@ -27,4 +27,4 @@ def full_rank(block: Block, cutoff: Cutoff, known: Bracket) -> tuple[Evidence | 
 
 def roomy_shift(gram: Gram, target: float) -> float:
     """A shift that proves `target` with room to spare, so that a checker with coarser bounds succeeds too."""
-    return 2 * target + 4 * (gram.error + gamma(2 * gram.n + 4) * gram.trace)
+    return 1.25 * target + 1.5 * (gram.error + gamma(gram.n + 10) * gram.trace)

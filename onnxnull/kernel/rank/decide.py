@@ -8,8 +8,19 @@ import time
 import numpy as np
 import numpy.typing as npt
 
-from onnxnull.kernel.rank import cholesky, gram_eigenvalues, minors, modular, relations, shape, spectral
-from onnxnull.kernel.rank.enclosure import Enclosure, enclose
+from onnxnull.kernel.rank import (
+    cholesky,
+    edge,
+    enclosure,
+    gram_eigenvalues,
+    minors,
+    modular,
+    relations,
+    shape,
+    spectral,
+    subset,
+)
+from onnxnull.kernel.rank.enclosure import Enclosure
 from onnxnull.kernel.rank.evidence import NOTHING, Bracket, Cost, Cutoff, Evidence, Method
 from onnxnull.kernel.rank.problem import Block, Problem, prepare
 from onnxnull.kernel.rank.proof import Proof, fingerprint, merge
@@ -17,9 +28,14 @@ from onnxnull.kernel.rank.result import Certainty, Notion, Rank
 from onnxnull.kernel.rank.rounding import down, up
 
 # Cheapest first. A method runs on a block only while the bounds of the block's rank in that notion differ.
-AT_A_CUTOFF: tuple[Method, ...] = (
+STRAIGHT: tuple[Method, ...] = (  # with a rough cut-off
     shape.distinct_lines,  # dead and equal columns: an upper bound in every notion
+    subset.full_rank,  # full rank of a long weight, if nothing else is wanted of it: a part of it is enough
     cholesky.full_rank,  # full rank: one syrk, one Cholesky
+)
+CLOSE: tuple[Method, ...] = (  # with a tight cut-off
+    edge.few_lost,  # no or few values of a large weight below the cut-off: the bottom of its spectrum, one Cholesky
+    cholesky.full_rank,
     gram_eigenvalues.counted,  # rank lost above σ/σ_max ≈ 1e-7: eigenvalues and two factorisations
     spectral.enclosed,  # rank lost below: singular vectors and accurate products
 )
@@ -39,25 +55,39 @@ ORDER = (Notion.FLOAT32, Notion.FLOAT64, Notion.EXACT)
 class Decision:
     """The ranks of one weight, worked out notion by notion; what one notion proves, the others use."""
 
-    def __init__(self, source: npt.NDArray[np.generic], deadline: float | None) -> None:
+    def __init__(self, source: npt.NDArray[np.generic], deadline: float | None, *, only_rank: bool = False) -> None:
+        """`only_rank`: no singular values will be asked for, so not all of the weight need be worked through."""
         self.problem: Problem = prepare(source)
         self._deadline = deadline
         self._brackets = {
             notion: [Bracket(NOTHING, Evidence("shape", block.n)) for block in self.problem.blocks] for notion in ORDER
         }
+        self._by_subset = only_rank and all(subset.applies(block) for block in self.problem.blocks)
+        self._tight = False
+
+    @functools.cached_property
+    def _rough(self) -> Enclosure:
+        self._check_time()
+        return enclosure.from_norms(self.problem) if self._by_subset else enclosure.from_grams(self.problem)
 
     @functools.cached_property
     def enclosure(self) -> Enclosure:
-        """Where σ_max of the scaled weight lies."""
+        """Where σ_max of the scaled weight lies, tightly."""
         self._check_time()
-        return enclose(self.problem)
+        self._tight = True
+        return self._rough.meet(enclosure.enclose(self.problem))
 
     def cutoff(self, notion: Notion) -> Cutoff:
-        """The enclosed cut-off of a notion for the scaled weight."""
+        """The cut-off of a notion for the scaled weight, enclosed as tightly as is known by now."""
         if notion is Notion.EXACT or not self.problem.blocks:
             return Cutoff(notion, 0.0, 0.0, self._check_time)
-        factor = self.problem.longest * notion.eps
-        return Cutoff(notion, down(self.enclosure.low * factor), up(self.enclosure.high * factor), self._check_time)
+        around, factor = self.enclosure if self._tight else self._rough, self.problem.longest * notion.eps
+        return Cutoff(notion, down(around.low * factor), up(around.high * factor), self._check_time)
+
+    def tight_cutoff(self, notion: Notion) -> Cutoff:
+        """The cut-off, enclosed to about a millionth."""
+        _ = self.enclosure
+        return self.cutoff(notion)
 
     def settled(self, notion: Notion) -> bool:
         """Whether the rank is proved."""
@@ -67,9 +97,12 @@ class Decision:
         """Run the methods of the table for a cut-off until every block's bounds have met or the table ends."""
         if not all(block.exact_as_double for block in self.problem.blocks):
             return  # integers beyond 2^53 are rounded before the first operation: no certificate would be one
-        for method in AT_A_CUTOFF:
-            if not self.settled(notion):
+        for method in STRAIGHT:
+            if not self.settled(notion) and (self._by_subset or method is not subset.full_rank):
                 self._run(method, self.cutoff(notion))
+        for method in CLOSE:
+            if not self.settled(notion):
+                self._run(method, self.tight_cutoff(notion))
 
     def prove_exact(self, *, always: bool) -> None:
         """Run the methods over ℚ; a method that looks too costly only if the rank is wanted `always`."""
@@ -105,6 +138,22 @@ class Decision:
             return Rank(lower, Certainty.EXACT if exact else Certainty.CERTIFIED, lower, upper, self._proof(notion))
         return Rank(*self._estimate(notion, lower, upper))
 
+    def block_ranks(self, notion: Notion) -> list[int]:
+        """The rank of every block of `problem.blocks`: proved, or else as `result` would count it."""
+        brackets = self._brackets[notion]
+        if notion is Notion.EXACT:
+            return [bracket.lower.count for bracket in brackets]
+        ranks = []
+        for block, bracket in zip(self.problem.blocks, brackets, strict=True):
+            lower, upper = bracket.lower.count, bracket.upper.count
+            ranks.append(lower if lower == upper else min(max(self._count(block, notion, 0.0), lower), upper))
+        return ranks
+
+    def _count(self, block: Block, notion: Notion, shift: float) -> int:
+        """Singular values of a block above the cut-off plus a shift, as floating point sees them."""
+        cutoff = self.tight_cutoff(notion)
+        return int(np.count_nonzero(block.spectrum.sigma > (cutoff.low + cutoff.high) / 2 + shift))
+
     def _record(self, i: int, notion: Notion, lower: Evidence | None, upper: Evidence | None) -> None:
         """A lower bound holds for every later notion too, an upper bound for every earlier one."""
         place = ORDER.index(notion)
@@ -120,18 +169,22 @@ class Decision:
         if notion is Notion.EXACT:
             # Modulo a large prime a rank is almost never too small.
             return lower, Certainty.NUMERICAL, lower, upper
-        cutoff = self.cutoff(notion)
-        sigma = np.concatenate([block.spectrum.sigma for block in self.problem.blocks])
-        tau, band = (cutoff.low + cutoff.high) / 2, 4 * 2.0**-53 * self.enclosure.estimate + (cutoff.high - cutoff.low)
-        value, low, high = (
-            min(max(int(np.count_nonzero(sigma > t)), lower), upper) for t in (tau, tau + band, tau - band)
+        cutoff = self.tight_cutoff(notion)
+        # The spectrum is right to about u·σ_max, the cut-off to its enclosure.
+        band = 4 * 2.0**-53 * self.enclosure.estimate + (cutoff.high - cutoff.low)
+        value = sum(self.block_ranks(notion))
+        low, high = (
+            min(max(sum(self._count(block, notion, shift) for block in self.problem.blocks), lower), upper)
+            for shift in (band, -band)
         )
-        return value, Certainty.NUMERICAL if low == high else Certainty.AMBIGUOUS, low, high
+        return value, Certainty.NUMERICAL if low == high else Certainty.AMBIGUOUS, min(low, value), max(high, value)
 
     def _proof(self, notion: Notion) -> Proof:
         brackets = self._brackets[notion]
         numbers = [block.index for block in self.problem.blocks]
-        bounds = None if notion is Notion.EXACT or not brackets else (self.enclosure.low, self.enclosure.high)
+        around = None
+        if notion is not Notion.EXACT and brackets:
+            around = self.enclosure if self._tight else self._rough
         return Proof(
             notion=notion.value,
             inputs=self.problem.inputs,
@@ -139,7 +192,7 @@ class Decision:
             groups=self.problem.groups,
             rank=sum(bracket.lower.count for bracket in brackets),
             exponent=self.problem.exponent,
-            sigma_max=bounds,
+            sigma_max=None if around is None else (around.low, around.high),
             lower=merge(zip(numbers, (bracket.lower for bracket in brackets), strict=True)),
             upper=merge(zip(numbers, (bracket.upper for bracket in brackets), strict=True)),
             weight=self._fingerprint,

@@ -22,11 +22,11 @@ def inertia(gram: Gram, shift: float) -> tuple[int, float] | None:
         return int(diagonal[0] > 0), up(rounding + gram.error)
     import scipy.linalg
 
-    factor, pivots, _ = scipy.linalg.ldl(shifted, lower=True, check_finite=False)
+    factor, pivots = (np.asarray(x, np.float64) for x in scipy.linalg.ldl(shifted, lower=True, check_finite=False)[:2])
     positive = _positive(pivots)
     if positive is None:
         return None
-    main, off = pivots.diagonal().copy(), np.append(pivots.diagonal(-1), 0.0)
+    main, off = pivots.diagonal().copy(), pivots.diagonal(-1).copy()
     del pivots
     residual = shifted  # from here on: |G − sI − L·D·Lᵀ| as computed
     residual -= _times(factor, main, off) @ factor.T
@@ -42,10 +42,10 @@ def inertia(gram: Gram, shift: float) -> tuple[int, float] | None:
 
 
 def _times(factor: Array, main: Array, off: Array) -> Array:
-    """factor·D for the block-diagonal D with diagonal `main` and `off`[i] = D[i+1, i]."""
+    """factor·D for the block-diagonal D with diagonal `main` and `off` below it."""
     product = factor * main
-    product[:, :-1] += factor[:, 1:] * off[:-1]
-    product[:, 1:] += factor[:, :-1] * off[:-1]
+    product[:, :-1] += factor[:, 1:] * off
+    product[:, 1:] += factor[:, :-1] * off
     return product
 
 

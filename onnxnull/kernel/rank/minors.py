@@ -19,8 +19,8 @@ def vanish(block: Block, cutoff: Cutoff, known: Bracket) -> tuple[None, Evidence
     matrix, r = block.integers, known.lower.count
     if matrix is None:
         return None, None
-    needed = count_primes(matrix, r)
-    for prime in primes(needed):
+    needed = list(primes(count_primes(matrix, r)))
+    for prime in needed:
         cutoff.tick()
         if modular.rank_modulo(matrix.modulo(prime), prime) > r:
             return None, None

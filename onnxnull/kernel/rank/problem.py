@@ -14,8 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from onnxnull.kernel.rank.extremes import smallest
 from onnxnull.kernel.rank.integers import IntegerMatrix, integers
-from onnxnull.kernel.rank.rounding import Array, Gram, gram_from
+from onnxnull.kernel.rank.rounding import Array, Gram, gram_from, mirror
 from onnxnull.kernel.rank.spectrum import Spectrum, spectrum
 from onnxnull.kernel.structure import distinct_columns, nonzero_columns, nonzero_rows, pieces
 
@@ -66,7 +67,7 @@ class Block:
 
     def _piece(self, start: int, stop: int) -> Array:
         piece = np.ascontiguousarray(self._native(start, stop), dtype=np.float64)
-        return piece if self.exponent == 0 else np.ldexp(piece, -self.exponent)
+        return piece if self.exponent == 0 else np.ldexp(piece, -self.exponent).astype(np.float64)
 
     @functools.cached_property
     def gram(self) -> Gram:
@@ -88,13 +89,18 @@ class Block:
             else:
                 matrix += part
         assert matrix is not None
-        _mirror(matrix)
+        mirror(matrix)
         return gram_from(matrix, min(size, count) + math.ceil(count / size))
 
     @functools.cached_property
     def eigenvalues(self) -> Array:
         """Approximate eigenvalues of the Gram matrix (n,), decreasing."""
         return np.linalg.eigvalsh(self.gram.matrix)[::-1]
+
+    @functools.cached_property
+    def bottom(self) -> tuple[Array, Array] | None:
+        """The lowest few approximate eigenvalues of the Gram matrix and their vectors; None where it is singular."""
+        return smallest(self.gram.matrix)
 
     @functools.cached_property
     def spectrum(self) -> Spectrum:
@@ -184,13 +190,3 @@ def _lower_gram(piece: Array) -> Array:
 
     # In column-major order pieceᵀ is the array as it lies; the result's transpose is row-major again.
     return np.asarray(dsyrk(1.0, piece.T, lower=0)).T
-
-
-def _mirror(matrix: Array) -> None:
-    """Copy the lower triangle over the upper one, tile by tile (no second matrix)."""
-    n = matrix.shape[0]
-    for i in range(0, n, 512):
-        tile = matrix[i : i + 512, i : i + 512]
-        upper = np.triu_indices(tile.shape[0], 1)
-        tile[upper] = tile.T[upper]
-        matrix[i : i + 512, i + 512 :] = matrix[i + 512 :, i : i + 512].T

@@ -16,10 +16,10 @@ from onnxnull.kernel.rank.result import ExactPolicy, Notion, Rank, RankProfile
 def rank(matrix_or_blocks: npt.NDArray[np.generic], notion: Notion, *, deadline: float | None = None) -> Rank:
     """Rank of a matrix (q, p), or of a block-diagonal stack (g, q, p), in one notion, proved where possible.
 
-    `deadline` is an instant of `time.monotonic()`, looked at between the steps of the computation. Raises TimeoutError past it, and
-    ValueError where an entry is not finite.
+    `deadline` is an instant of `time.monotonic()`, looked at between the steps of the computation. Raises TimeoutError
+    past it, and ValueError where an entry is not finite.
     """
-    decision = Decision(matrix_or_blocks, deadline)
+    decision = Decision(matrix_or_blocks, deadline, only_rank=True)
     if notion is Notion.EXACT:
         decision.prove_exact(always=True)
     else:
@@ -62,13 +62,17 @@ def _extremes(decision: Decision) -> tuple[float, float]:
     problem = decision.problem
     if not problem.blocks:
         return 0.0, 0.0
-    top = math.ldexp(decision.enclosure.estimate, problem.exponent)
-    if decision.singular_over_q:
-        return top, 0.0
-    smallest = min(_smallest(block) for block in problem.blocks)
-    if smallest <= decision.enclosure.estimate * problem.longest * Notion.FLOAT64.eps:
-        return top, 0.0
-    return top, math.ldexp(smallest, problem.exponent)
+    top = max(_largest(block) for block in problem.blocks)
+    smallest = 0.0 if decision.singular_over_q else min(_smallest(block) for block in problem.blocks)
+    if smallest <= top * problem.longest * Notion.FLOAT64.eps:
+        smallest = 0.0
+    return math.ldexp(top, problem.exponent), math.ldexp(smallest, problem.exponent)
+
+
+def _largest(block: Block) -> float:
+    """σ_max of a block, to at least 6 digits."""
+    value = block.eigenvalues[0] if block.n <= extremes.DENSE else extremes.largest(block.gram.matrix)[0]
+    return math.sqrt(float(value))
 
 
 def _smallest(block: Block) -> float:
@@ -77,12 +81,10 @@ def _smallest(block: Block) -> float:
         smallest, largest = float(block.eigenvalues[-1]), float(block.eigenvalues[0])
         # λ is off by about 1e-15·λ_max, so 8 digits are left above 1e-6·λ_max.
         return math.sqrt(smallest) if smallest > 1e-6 * largest else float(block.spectrum.sigma[-1])
-    try:
-        factor = np.linalg.cholesky(block.gram.matrix)
-    except np.linalg.LinAlgError:
+    if block.bottom is None:
         return float(block.spectrum.sigma[-1])
-    value, vector = extremes.smallest(factor)
-    if value <= 1e-6 * float(np.abs(block.gram.matrix).sum(axis=1).max()):
+    value, vector = float(block.bottom[0][0]), block.bottom[1][:, 0]
+    if value <= 1e-6 * float(block.gram.matrix.diagonal().max()):
         # The vector is better than the value: measure it on the matrix itself.
         return math.sqrt(sum(float(np.sum((piece @ vector) ** 2)) for piece in block.pieces(2048)))
     return math.sqrt(value)

@@ -50,22 +50,19 @@ def cost(block: Block, known: Bracket) -> float:
 
 def _relations(matrix: IntegerMatrix, count: int) -> list[dict[int, int]]:
     """Verified relations Σ c_j·(scaled column j) = 0, each with a column that the others lack."""
-    forms = []
-    for prime in primes(count):
-        form, pivots = modular.echelon(matrix.modulo(prime), prime)
-        forms.append((prime, form))
-        if forms[0][1].shape != form.shape or (count > 1 and not np.array_equal(pivots, first)):
-            return []
-        first = pivots
+    forms = [(prime, *modular.echelon(matrix.modulo(prime), prime)) for prime in primes(count)]
+    first = forms[0][2]
+    if not all(np.array_equal(pivots, first) for _, _, pivots in forms):
+        return []
     dependent = np.setdiff1d(np.arange(matrix.odd.shape[1]), first)
     if len(first) * len(dependent) > _MOST_COEFFICIENTS:
         return []
-    modulus = math.prod(prime for prime, _ in forms)
-    lifts = [modulus // prime * pow(modulus // prime, -1, prime) for prime, _ in forms]
+    modulus = math.prod(prime for prime, _, _ in forms)
+    lifts = [modulus // prime * pow(modulus // prime, -1, prime) for prime, _, _ in forms]
     found = []
     for j in dependent:
-        residues = [sum(int(form[i, j]) * lift for (_, form), lift in zip(forms, lifts, strict=True)) for i in range(len(first))]
-        vector = _combination([r % modulus for r in residues], modulus)
+        columns = [[int(x) * lift for x in form[:, j]] for (_, form, _), lift in zip(forms, lifts, strict=True)]
+        vector = _combination([sum(parts) % modulus for parts in zip(*columns, strict=True)], modulus)
         if vector is None:
             continue
         relation = {int(column): c for column, c in zip(first, vector[:-1], strict=True) if c}

@@ -70,7 +70,16 @@ def gram_from(matrix: Array, terms: int, product_error: float = 0.0) -> Gram:
 
 def gram_of(b: Array, product_error: float = 0.0) -> Gram:
     """Gram matrix of the columns of a matrix (m, n), itself within `product_error` (Frobenius) of the one meant."""
-    matrix = b.T @ b
-    upper = np.triu_indices(matrix.shape[0], 1)
-    matrix[upper] = matrix.T[upper]
+    matrix = np.asarray(b.T @ b)
+    mirror(matrix)
     return gram_from(matrix, b.shape[0], product_error)
+
+
+def mirror(matrix: Array, *, from_upper: bool = False) -> None:
+    """Copy the lower triangle over the upper one (or the other way), tile by tile: no second matrix."""
+    n, given = matrix.shape[0], matrix.T if from_upper else matrix
+    for i in range(0, n, 512):
+        tile = given[i : i + 512, i : i + 512]
+        upper = np.triu_indices(tile.shape[0], 1)
+        tile[upper] = tile.T[upper]
+        given[i : i + 512, i + 512 :] = given[i + 512 :, i : i + 512].T

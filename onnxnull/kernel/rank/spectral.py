@@ -20,6 +20,8 @@ from onnxnull.kernel.rank.rounding import Array, down, gamma, gram_of, up
 from onnxnull.kernel.rank.spectrum import Spectrum, apply
 
 _MARGIN = 1e-3
+_ROOM = 0.95
+"""Nearer to the cut-off than this nothing is claimed: a checker's vectors are rounded differently."""
 _DIRECT = 1e-3
 """Plain products are accurate enough for columns scaled by 1/σ with σ above this share of σ_max."""
 
@@ -28,17 +30,17 @@ def enclosed(block: Block, cutoff: Cutoff, known: Bracket) -> tuple[Evidence | N
     """Prove what the approximate singular values say; next to the cut-off, what they say a little further off."""
     sigma = block.spectrum.sigma
     lower = upper = None
-    for factor in (1.003, 1.1, 2.0, 8.0):
+    for factor in (1.06, 1.2, 2.0, 8.0):
         r = int(np.count_nonzero(sigma > factor * cutoff.high))
         if r <= known.lower.count or lower is not None:
             break
-        if at_least(block, block.spectrum, r) > cutoff.high:
+        if at_least(block, block.spectrum, r) * _ROOM > cutoff.high:
             lower = Evidence("spectral", r)
-    for factor in (1.003, 1.1, 2.0, 8.0):
+    for factor in (1.06, 1.2, 2.0, 8.0):
         r = int(np.count_nonzero(sigma > cutoff.low / factor))
         if r >= known.upper.count or upper is not None:
             break
-        if at_most(block, block.spectrum, r) <= cutoff.low:
+        if at_most(block, block.spectrum, r) <= _ROOM * cutoff.low:
             upper = Evidence("spectral", r)
     return lower, upper
 

@@ -1,0 +1,218 @@
+"""The joint kernel of a frontier: its dimension, the projection on it, and the way back from a layer to the input."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from onnxnull.frontier.walk import Frontier
+from onnxnull.kernel.batched import Batched
+from onnxnull.kernel.convolution import Convolution, TransposedConvolution
+from onnxnull.kernel.image_nullity import DENSE_LIMIT, image_nullity
+from onnxnull.kernel.linear_map import Array, Composition, LinearMap, Stack, size
+from onnxnull.kernel.primitives import Matrix
+from onnxnull.kernel.project import Projection, project
+from onnxnull.kernel.rank import Notion, rank
+from onnxnull.kernel.selection import NOTHING, Selection
+from onnxnull.operators.contraction import ContractionMap
+from onnxnull.operators.steps import UnknownShapeError
+
+_DENSE_ENTRIES = 6_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """lower ≤ nullity ≤ upper. `proved`: both ends are theorems about the stored numbers in the notion that was asked for."""
+
+    lower: int
+    upper: int
+    proved: bool
+
+
+def joint_nullity(frontier: Frontier, notion: Notion) -> Interval:
+    """Bounds on the dimension of the joint kernel of the frontier's layers, in the input's entries (one batch).
+
+    Raises:
+        UnknownShapeError: a shape on a path is not known.
+    """
+    maps = merge([layer.map() for layer in frontier.layers])
+    if not maps:  # nothing reads the input: every change of it is in the kernel
+        if frontier.entries is None:
+            raise UnknownShapeError(f"the shape of input {frontier.input.name!r} is not known")
+        return Interval(frontier.entries, frontier.entries, True)
+    inputs = maps[0].inputs
+    whole = maps[0] if len(maps) == 1 else Stack(tuple(maps))
+    if len(maps) > 1 and _is_small(whole):
+        return _dense(whole, notion)
+    parts = [map_nullity(one, notion) for one in maps]
+    # ranks add up at most: dim ∩ ker ≥ inputs − Σ rank; and an intersection is no larger than its smallest part
+    lower = inputs - sum(inputs - part.lower for part in parts)
+    return Interval(max(0, lower), min(part.upper for part in parts), all(part.proved for part in parts))
+
+
+def map_nullity(linear_map: LinearMap, notion: Notion) -> Interval:
+    """Bounds on the nullity of one layer composed with its path."""
+    core, selection = canonical(linear_map)
+    found = _core_nullity(core, notion)
+    if selection is None:
+        return found
+    # dim ker(A∘L) = dim ker L + dim(range L ∩ ker A), and range L has codimension outputs − rank
+    lost, missing = selection.inputs - selection.rank, selection.outputs - selection.rank
+    if missing and _is_small(linear_map):
+        return _dense(linear_map, notion)
+    lower, upper = lost + max(0, found.lower - missing), lost + min(found.upper, selection.rank)
+    return Interval(lower, upper, found.proved)
+
+
+def canonical(linear_map: LinearMap) -> tuple[LinearMap, Selection | None]:
+    """A layer on a path as (core, selection), core∘selection having its kernel: zero padding goes into the convolution."""
+    if not isinstance(linear_map, Composition) or not isinstance(linear_map.first, Selection):
+        return linear_map, None
+    core, selection = linear_map.second, linear_map.first
+    if isinstance(core, Batched) and isinstance(core.sample, Convolution):
+        folded = _fold_padding(core, core.sample, selection)
+        if folded is not None:
+            return folded
+    return core, selection
+
+
+def merge(maps: list[LinearMap]) -> list[LinearMap]:
+    """Convolutions of one geometry that read the same entries become one, with all their filters."""
+    merged: list[LinearMap] = []
+    for one in maps:
+        for i, other in enumerate(merged):
+            joined = _side_by_side(other, one)
+            if joined is not None:
+                merged[i] = joined
+                break
+        else:
+            merged.append(one)
+    return merged
+
+
+def project_on_kernel(frontier: Frontier, wish: Array) -> Projection:
+    """The orthogonal projection of `wish` (the input's shape) on the joint kernel at the float64 cut-off.
+
+    Where the path only moves entries, the projection is done in front of the layer, where it is fast, and carried back.
+
+    Raises:
+        UnknownShapeError: a shape on a path is not known.
+        NotConvergedError: the residual did not become small enough.
+    """
+    maps = merge([layer.map() for layer in frontier.layers])
+    if len(maps) != 1:
+        return project(Stack(tuple(maps)), wish)
+    core, selection = canonical(maps[0])
+    if isinstance(core, Batched) and core.count == 1:
+        if selection is None:
+            found = project(core.sample, wish[0])
+            return replace(found, vector=found.vector[None])
+        if _is_isometry(selection):
+            found = project(core.sample, selection.apply(wish)[0])
+            return replace(found, vector=selection.adjoint(found.vector[None]))
+    return project(maps[0], wish)
+
+
+def kernel_share(frontier: Frontier, x: Array) -> float:
+    """The share of the energy ‖x‖² that lies in the joint kernel; 0 for x = 0. Raises as `project_on_kernel` does."""
+    energy = float(np.vdot(x, x))
+    if energy == 0.0:
+        return 0.0
+    inside = project_on_kernel(frontier, np.asarray(x, dtype=np.float64)).vector if frontier.layers else x
+    return float(np.vdot(inside, inside)) / energy
+
+
+def pull_back(path: LinearMap, change: Array) -> Array:
+    """The change of the input that makes `change` at the end of a path that is a bijection.
+
+    Raises:
+        ValueError: the path is not a bijection (it drops, repeats, mixes or adds entries).
+    """
+    if not isinstance(path, Selection) or path.inputs != path.outputs or path.rank != path.inputs:
+        raise ValueError("the path from the input to this layer is not a bijection")
+    factors = np.broadcast_to(path.factors, path.indices.shape)
+    flat = np.zeros(path.inputs)
+    flat[path.indices.ravel()] = np.asarray(change, dtype=np.float64).ravel() / factors.ravel()
+    return flat.reshape(path.input_shape)
+
+
+def _core_nullity(core: LinearMap, notion: Notion) -> Interval:
+    match core:
+        case Batched(sample=sample, count=count):
+            part = _core_nullity(sample, notion)
+            return Interval(part.lower * count, part.upper * count, part.proved)
+        case Convolution() | TransposedConvolution():
+            bounds = image_nullity(core, notion)
+            return Interval(bounds.lower, bounds.upper, bounds.proved)
+        case Matrix(weight=weight, leading=leading):
+            return _independent(weight[None], math.prod(leading), notion)
+        case ContractionMap(contraction=contraction, blocks=blocks):
+            labels = contraction.activation
+            if len(set(labels)) == len(labels):
+                patches = core.inputs // (blocks.shape[0] * blocks.shape[1]) if blocks.shape[0] * blocks.shape[1] else 0
+                return _independent(blocks, patches, notion)
+    if _is_small(core):
+        return _dense(core, notion)
+    # nothing is known of the map but its size: that is a theorem, if a weak one
+    return Interval(max(0, core.inputs - core.outputs), core.inputs, True)
+
+
+def _independent(blocks: Array, patches: int, notion: Notion) -> Interval:
+    """Every patch meets the blocks on its own."""
+    found = rank(blocks, notion)
+    inputs = blocks.shape[0] * blocks.shape[1]
+    return Interval(patches * (inputs - found.upper), patches * (inputs - found.lower), found.certainty.is_proved)
+
+
+def _is_small(linear_map: LinearMap) -> bool:
+    return linear_map.inputs <= DENSE_LIMIT and linear_map.inputs * linear_map.outputs <= _DENSE_ENTRIES
+
+
+def _dense(linear_map: LinearMap, notion: Notion) -> Interval:
+    """The rank of the matrix. Its entries are rounded where a path scales them, so over ℚ it is a bound of no proof."""
+    found = rank(linear_map.dense(), notion)
+    return Interval(linear_map.inputs - found.upper, linear_map.inputs - found.lower, False)
+
+
+def _fold_padding(
+    core: Batched, convolution: Convolution, selection: Selection
+) -> tuple[LinearMap, Selection | None] | None:
+    """Zero padding of the spatial axes, moved into the convolution's own; scaling in front of it does not move a kernel's
+    dimension, but the kernel itself, so it stays in the selection.
+    """
+    pads = selection.padding()
+    if pads is None or any(pad != (0, 0) for pad in pads[:2]):
+        return None
+    geometry = convolution.geometry
+    wider = replace(
+        geometry,
+        spatial=selection.shape[2:],
+        pads_begin=tuple(p + b for p, (b, _) in zip(geometry.pads_begin, pads[2:], strict=True)),
+        pads_end=tuple(p + e for p, (_, e) in zip(geometry.pads_end, pads[2:], strict=True)),
+    )
+    inside = selection.indices != NOTHING
+    factors = np.broadcast_to(selection.factors, selection.indices.shape)[inside].reshape(selection.shape)
+    scaling = None
+    if not np.all(factors == 1.0):
+        scaling = Selection(selection.shape, np.arange(size(selection.shape)).reshape(selection.shape), factors)
+    return Batched(Convolution(wider, convolution.blocks), core.count), scaling
+
+
+def _is_isometry(selection: Selection) -> bool:
+    """Whether it is a permutation times one number: then it carries orthogonal projections over."""
+    factors = np.abs(np.broadcast_to(selection.factors, selection.indices.shape))
+    return selection.inputs == selection.outputs == selection.rank and bool(np.all(factors == factors.flat[0]))
+
+
+def _side_by_side(first: LinearMap, second: LinearMap) -> LinearMap | None:
+    """Two convolutions of one geometry on one path, ungrouped, as one; None where they are not that."""
+    match first, second:
+        case (
+            Composition(second=Batched(sample=Convolution() as a, count=m), first=Selection() as p),
+            Composition(second=Batched(sample=Convolution() as b, count=n), first=Selection() as q),
+        ) if m == n and a.geometry == b.geometry and a.geometry.groups == 1:
+            if p.shape == q.shape and np.array_equal(p.indices, q.indices) and np.array_equal(p.factors, q.factors):
+                return Composition(Batched(Convolution(a.geometry, np.concatenate([a.blocks, b.blocks], axis=2)), m), p)
+    return None

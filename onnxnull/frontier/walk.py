@@ -1,0 +1,156 @@
+"""Find the input frontier: follow a graph input through linear steps to the weights that read it.
+
+A change of the input that lies in the kernel of every layer of the frontier leaves everything behind it as it was, so it
+reaches no output: that is the guarantee. It is lost where a node that is not linear reads the input's values first, or where
+an output shows them. A value that adds something from behind the frontier (a residual over the stem) may be followed all the
+same: on the kernel, what is behind does not move.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import reduce
+from typing import TYPE_CHECKING
+
+from onnxnull.graph.flow import Flow, NodeView
+from onnxnull.graph.model import GraphInput, subgraphs
+from onnxnull.kernel.linear_map import LinearMap, Stack
+from onnxnull.kernel.selection import add, compose, identity
+from onnxnull.operators import LinearUse, Refusal, linear_uses
+from onnxnull.operators.steps import UnknownShapeError, fixed_shape, step_of
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+_READ_NO_VALUES = {"Shape", "Size"}
+_FLOATS = {"float16", "bfloat16", "float32", "float64"}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Layer:
+    """A weight of the frontier, as one node reads the input through it.
+
+    Attributes:
+        node: name of the node.
+        path: from the graph input to the tensor that the weight multiplies, constant parts left out; None where a shape on
+            the way is not known.
+    """
+
+    node: str
+    use: LinearUse
+    path: LinearMap | None
+
+    def map(self) -> LinearMap:
+        """The layer as a linear map of the graph input, A∘L. Raises `UnknownShapeError`, `EvaluationError`."""
+        if self.path is None:
+            raise UnknownShapeError(f"a shape between the input and {self.node!r} is not known")
+        return self.use.linear_map(self.use.matrix(), self.path.output_shape) @ self.path
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frontier:
+    """How a network reads one of its inputs.
+
+    Attributes:
+        layers: the linear layers that read it, in graph order.
+        entries: number of entries of the input; None where its shape is not known.
+        obstacle: why a collision of these layers is not guaranteed to leave every output as it is; None if it is.
+    """
+
+    input: GraphInput
+    layers: tuple[Layer, ...]
+    obstacle: str | None
+    entries: int | None
+
+    @property
+    def guaranteed(self) -> bool:
+        """Whether a change of the input in the joint kernel of the layers is guaranteed to reach no output."""
+        return self.obstacle is None
+
+    def map(self) -> LinearMap:
+        """All layers stacked: its kernel is the joint kernel. Raises `UnknownShapeError`, `EvaluationError`."""
+        return Stack(tuple(layer.map() for layer in self.layers))
+
+
+def find(flow: Flow) -> tuple[Frontier, ...]:
+    """The frontier of each graph input."""
+    values = {value.name: value for value in flow.model.graph.inputs}
+    return tuple(_follow(flow, described, values[described.name]) for described in flow.model.inputs)
+
+
+def _follow(flow: Flow, described: GraphInput, start: ir.Value) -> Frontier:
+    shape = flow.operand(start).shape
+    known = None if shape is None or None in shape else identity(tuple(d for d in shape if d is not None))
+    entries = None if known is None else known.inputs
+    if described.dtype not in _FLOATS:
+        why = f"input {described.name!r} is {described.dtype}: it has no continuous kernel"
+        return Frontier(described, (), why, entries)
+    # each value that is a linear image of the input → the map to it, None where a shape is unknown
+    paths: dict[ir.Value, LinearMap | None] = {start: known}
+    layers: list[Layer] = []
+    for node in flow.nodes:
+        reads = [i for i, operand in enumerate(node.inputs) if operand is not None and operand.value in paths]
+        if not reads or (node.op_type in _READ_NO_VALUES and node.domain == ""):
+            continue
+        uses = list(linear_uses(node))
+        stepped: list[int] = []
+        for index in reads:
+            path = paths[_value(node, index)]
+            through = [use for use in uses if isinstance(use, LinearUse) and use.activation == index]
+            layers.extend(Layer(node.name, use, path) for use in through)
+            if not through:
+                stepped.append(index)
+        if stepped:
+            refusals = [use.reason for use in uses if isinstance(use, Refusal)]
+            images = None if refusals else _images(node, stepped, paths)
+            if images is None:
+                why = refusals[0] if refusals else "which is not a linear step"
+                return Frontier(described, tuple(layers), f"{node.name!r} ({node.op_type}) reads the input first: {why}", entries)
+            paths |= images
+    return Frontier(described, tuple(layers), _shown(flow, paths), entries)
+
+
+def _images(
+    node: NodeView, indices: list[int], paths: dict[ir.Value, LinearMap | None]
+) -> dict[ir.Value, LinearMap | None] | None:
+    """The outputs of a linear step as images of the input: the sum over the operands; None if it is no linear step."""
+    steps = {index: step_of(node, index) for index in indices}
+    if any(step is None for step in steps.values()):
+        return None
+    images: dict[ir.Value, LinearMap | None] = {}
+    for number, output in enumerate(node.outputs):
+        if output is None:
+            continue
+        terms: list[LinearMap] = []
+        try:
+            for index, step in steps.items():
+                path = paths[_value(node, index)]
+                if path is None or step is None:
+                    raise UnknownShapeError
+                if fixed_shape(node, index) != path.output_shape:
+                    raise UnknownShapeError
+                terms.append(compose(step(number), path))
+            images[output.value] = reduce(add, terms)
+        except UnknownShapeError:
+            images[output.value] = None
+    return images
+
+
+def _shown(flow: Flow, paths: dict[ir.Value, LinearMap | None]) -> str | None:
+    """Why the followed values reach an output past the layers; None if they do not."""
+    for value in flow.model.graph.outputs:
+        if value in paths:
+            return f"output {value.name!r} shows the input's values, not only what a weight makes of them"
+    for node in flow.nodes:
+        for attribute, body in subgraphs(node.node):
+            for value in body.outputs:
+                if value in paths:
+                    return f"{node.name!r} ({node.op_type}) hands the input's values out of its {attribute}"
+    return None
+
+
+def _value(node: NodeView, index: int) -> ir.Value:
+    operand = node.inputs[index]
+    assert operand is not None
+    return operand.value
+

@@ -1,0 +1,104 @@
+"""Shifts and scalings by constants (all opsets) as linear steps: Add, Sub, Sum, Mul, Div, Neg, Cast, Dropout.
+
+Broadcasting is numpy's since opset 7; before that, the `axis` and `broadcast` attributes said how the second operand was
+aligned, and such nodes are no steps here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from onnxnull.graph.flow import NodeView
+from onnxnull.kernel.linear_map import Array, LinearMap, size
+from onnxnull.kernel.selection import Selection
+from onnxnull.operators.steps import MakeMap, constant_value, fixed_shape, linear_step, only_operand, output_shape
+
+_FLOATS = {"FLOAT16": 11, "BFLOAT16": 8, "FLOAT": 24, "DOUBLE": 53}
+"""Bits of the significand."""
+
+
+@linear_step("Add", "Sum", "Sub")
+def shifted(node: NodeView, index: int) -> MakeMap | None:
+    """Whatever is added, from a constant to another path of the same input; the second operand of Sub changes sign."""
+    if node.attribute("axis", None) is not None:
+        return None
+    return _scaled(node, index, lambda: np.array(-1.0 if node.op_type == "Sub" and index == 1 else 1.0))
+
+
+@linear_step("Mul", "Div")
+def scaled(node: NodeView, index: int) -> MakeMap | None:
+    """Times a constant, or divided by one. The factor is taken in float64."""
+    if node.attribute("axis", None) is not None or (node.op_type == "Div" and index == 1):
+        return None
+    factor = constant_value(node, 1 - index)
+    if factor is None or factor.dtype.kind not in "fV":
+        return None
+    factors = factor.astype(np.float64)
+    if node.op_type == "Div":
+        if np.any(factors == 0):
+            return None
+        factors = 1.0 / factors
+    return _scaled(node, index, lambda: factors) if np.all(np.isfinite(factors)) else None
+
+
+@linear_step("Neg")
+def negated(node: NodeView, index: int) -> MakeMap | None:
+    """Times −1."""
+    return _scaled(node, index, lambda: np.array(-1.0))
+
+
+@linear_step("Cast", "CastLike")
+def cast(node: NodeView, index: int) -> MakeMap | None:
+    """From a float type to one that holds all its numbers (to less precision, a cast rounds)."""
+    operand, result = node.input(0), node.outputs[0]
+    if index != 0 or operand is None or result is None or operand.dtype is None or result.dtype is None:
+        return None
+    before, after = _FLOATS.get(operand.dtype.name), _FLOATS.get(result.dtype.name)
+    if before is None or after is None or after < before or (operand.dtype.name, result.dtype.name) == ("BFLOAT16", "FLOAT16"):
+        return None
+    return _scaled(node, index, lambda: np.array(1.0))
+
+
+@linear_step("Dropout")
+def dropout(node: NodeView, index: int) -> MakeMap | None:
+    """The identity at inference: is_test set before opset 7, training_mode absent or false since opset 12."""
+    training = constant_value(node, 2)
+    if not only_operand(node, index) or (node.version < 7 and not node.attribute("is_test", 0)):
+        return None
+    if node.input(2) is not None and (training is None or bool(training)):
+        return None
+    return _scaled(node, index, lambda: np.array(1.0))
+
+
+@linear_step("BatchNormalization")
+def batch_normalization(node: NodeView, index: int) -> MakeMap | None:
+    """At inference (X − mean)·scale/√(var + epsilon) + B along axis 1, stored statistics; not with training_mode = 1."""
+    scale, variance = constant_value(node, 1), constant_value(node, 4)
+    if index != 0 or scale is None or variance is None or node.attribute("training_mode", 0):
+        return None
+    if node.version < 7 and not node.attribute("is_test", 0):
+        return None
+    factors = scale.astype(np.float64) / np.sqrt(variance.astype(np.float64) + node.attribute("epsilon", 1e-5))
+    if not np.all(np.isfinite(factors)):
+        return None
+    rank = len(node.inputs[0].shape or ()) if node.inputs[0] is not None else 0
+    return _scaled(node, index, lambda: factors.reshape(-1, *(1,) * max(rank - 2, 0)))
+
+
+def _scaled(node: NodeView, index: int, factors: Callable[[], Array]) -> MakeMap:
+    """Operand `index`, broadcast to the output, times `factors`, broadcast too."""
+
+    def make(output: int) -> LinearMap:
+        shape = fixed_shape(node, index)
+        target = shape if output_of_same_shape(node) else output_shape(node)
+        indices = np.broadcast_to(np.arange(size(shape)).reshape(shape), target)
+        return Selection(shape, indices, np.broadcast_to(factors(), target))
+
+    return make
+
+
+def output_of_same_shape(node: NodeView) -> bool:
+    """Whether the op has one operand of activations, whose shape its output has."""
+    return node.op_type in ("Neg", "Cast", "CastLike", "Dropout", "BatchNormalization")

@@ -1,0 +1,106 @@
+"""Linear steps: operators through which a perturbation of the input passes linearly, on its way to the first weights.
+
+A step is registered per operator, in the file of its family: given a node and the index of an operand, it returns a function
+that makes the linear map from that operand to one of the node's outputs (the constant part, a shift say, does not matter to a
+perturbation), or None where the node is not linear in that operand. The map needs shapes; whether the step is linear does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from onnxnull.graph.constants import Constant, EvaluationError, apply
+from onnxnull.graph.flow import NodeView
+from onnxnull.kernel.linear_map import LinearMap, size
+from onnxnull.kernel.selection import NOTHING, Selection
+
+MakeMap = Callable[[int], LinearMap]
+"""Number of the output → the map from the operand to it. Raises `UnknownShapeError`."""
+Step = Callable[[NodeView, int], MakeMap | None]
+
+_STEPS: dict[tuple[str, str], Step] = {}
+
+
+class UnknownShapeError(Exception):
+    """A map was asked for at an operand whose shape is not known."""
+
+
+def linear_step(*op_types: str, domain: str = "") -> Callable[[Step], Step]:
+    """Register the step of these operators."""
+
+    def register(function: Step) -> Step:
+        for op_type in op_types:
+            _STEPS[domain, op_type] = function
+        return function
+
+    return register
+
+
+def step_of(node: NodeView, index: int) -> MakeMap | None:
+    """The step from operand `index` of `node` to its outputs; None where there is none that we know to be linear."""
+    function = _STEPS.get(("" if node.domain == "ai.onnx" else node.domain, node.op_type))
+    return None if function is None else function(node, index)
+
+
+def fixed_shape(node: NodeView, index: int) -> tuple[int, ...]:
+    """The shape of an operand. Raises `UnknownShapeError` unless all of it is known."""
+    operand = node.input(index)
+    shape = None if operand is None else operand.shape
+    if shape is None or any(dim is None for dim in shape):
+        raise UnknownShapeError(f"the shape of {operand.name if operand else '?'!r} is not known")
+    return tuple(dim for dim in shape if dim is not None)
+
+
+def output_shape(node: NodeView) -> tuple[int, ...]:
+    """The shape of the first output. Raises `UnknownShapeError` unless all of it is known."""
+    output = node.outputs[0] if node.outputs else None
+    if output is None or output.shape is None or any(dim is None for dim in output.shape):
+        raise UnknownShapeError(f"the shape of the output of {node.name!r} is not known")
+    return tuple(dim for dim in output.shape if dim is not None)
+
+
+def constant_value(node: NodeView, index: int) -> np.ndarray | None:
+    """The array of a constant operand; None where it is no constant or could not be evaluated."""
+    operand = node.input(index)
+    if operand is None or not isinstance(operand.constant, Constant):
+        return None
+    try:
+        return operand.constant.array()
+    except EvaluationError:
+        return None
+
+
+def only_operand(node: NodeView, index: int) -> bool:
+    """Whether operand 0 is meant, and all others are constants that were evaluated."""
+    return index == 0 and all(o is None or isinstance(o.constant, Constant) for o in node.inputs[1:])
+
+
+def selection_of(
+    node: NodeView, index: int, output: int, fed: Mapping[int, np.ndarray] | None = None, **attributes: float
+) -> Selection:
+    """What an op that only moves entries does, learnt from what it does to the entries' own numbers.
+
+    Operand `index` is fed 0, 1, 2, ..., the operands in `fed` what is given there, other constants their values, and what
+    remains `NOTHING`: what comes out are the indices of a selection. `attributes` replace the node's own.
+    """
+    import onnx_ir as ir
+    from onnx import helper
+
+    shape = fixed_shape(node, index)
+    arrays: dict[int, np.ndarray | None] = {i: None for i in range(len(node.inputs))}
+    for i, operand in enumerate(node.inputs):
+        if operand is not None and i != index:
+            value = constant_value(node, i)
+            arrays[i] = np.full(fixed_shape(node, i), NOTHING, dtype=np.int64) if value is None else value
+    arrays |= fed or {}
+    arrays[index] = np.arange(size(shape), dtype=np.int64).reshape(shape)
+    proto = ir.serde.serialize_node(node.node)
+    for name, value in attributes.items():
+        kept = [a for a in proto.attribute if a.name != name]
+        del proto.attribute[:]
+        proto.attribute.extend([*kept, helper.make_attribute(name, value)])
+    inputs = [arrays.get(i) for i in range(max(arrays) + 1)]
+    indices = apply(proto, {node.domain: node.version}, inputs, output)
+    return Selection(shape, np.asarray(indices, dtype=np.int64), np.ones(()))

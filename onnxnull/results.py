@@ -1,0 +1,205 @@
+"""What `analyze` gives: a tree of frozen dataclasses, which the formats in `report/` render.
+
+Notions: the paper's metrics use ranks at the float32 cut-off (which fits its table) and its own conventions, `paper`; the
+truth about the same network is `full`: every linear weight, groups as the block-diagonal matrix they are, at the float64
+cut-off, where a kernel vector makes a collision. The two are never mixed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from onnxnull.errors import Code
+from onnxnull.graph.model import GraphInput
+from onnxnull.kernel.rank import RankProfile
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """What the file says of itself. `file` is the path as typed, only its last part where that was absolute."""
+
+    file: str
+    sha256: str
+    producer: str
+    ir_version: int
+    opset: Mapping[str, int]
+    inputs: tuple[GraphInput, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """lower ≤ dimension ≤ upper; `proved` if both are theorems about the stored numbers in the notion they are given for."""
+
+    lower: int
+    upper: int
+    proved: bool
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorReport:
+    """A convolution as a linear operator on its whole input tensor, one sample.
+
+    Attributes:
+        input_shape: (channels, *spatial).
+        unread: how many input entries no output reads.
+        float64, exact: bounds on the dimension of its kernel (the input nullity) in that notion; None if not computed.
+    """
+
+    input_shape: tuple[int, ...]
+    unread: int
+    float64: Bounds
+    exact: Bounds | None
+
+    @property
+    def inputs(self) -> int:
+        """Number of input entries."""
+        return math.prod(self.input_shape)
+
+
+@dataclass(frozen=True, slots=True)
+class WeightNode:
+    """A node that uses a weight. `operator` is None where it is no convolution or the input's shape is not known."""
+
+    name: str
+    op: str
+    groups: int
+    operator: OperatorReport | None
+
+
+@dataclass(frozen=True, slots=True)
+class WeightReport:
+    """One linear weight: a stored constant as the matrix that its nodes apply.
+
+    Attributes:
+        name: of the stored constant, with the part in brackets where the node holds several ("R [reverse]").
+        op: operator type of the first node that uses it.
+        dtype: of the constant as the node reads it.
+        ranks: of the block-diagonal matrix, inputs × outputs.
+        stacked: the paper's matrix for grouped weights, all outputs over the inputs of one group; None for one group.
+        dead_outputs: zero columns. unread_inputs: zero rows. duplicate_outputs: columns equal to an earlier one of their
+            block, dead ones not counted.
+        nodes: every node that applies this matrix, in the order of the graph.
+        in_paper: whether the paper's metrics count it.
+    """
+
+    name: str
+    op: str
+    dtype: str
+    ranks: RankProfile
+    stacked: RankProfile | None
+    dead_outputs: int
+    unread_inputs: int
+    duplicate_outputs: int
+    nodes: tuple[WeightNode, ...]
+    in_paper: bool
+
+    @property
+    def inputs(self) -> int:
+        """q, rows of the block-diagonal matrix."""
+        return self.ranks.inputs
+
+    @property
+    def outputs(self) -> int:
+        """p, its columns."""
+        return self.ranks.outputs
+
+    @property
+    def paper_ranks(self) -> RankProfile:
+        """Ranks of the matrix that the paper looks at."""
+        return self.stacked or self.ranks
+
+
+@dataclass(frozen=True, slots=True)
+class Unsupported:
+    """A weight, or what may hold one, that was not analysed: the report is incomplete."""
+
+    node: str
+    op: str
+    code: Code
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class KernelShare:
+    """The share of a real input's energy ‖x‖² that lies in the joint kernel of the frontier: what the network cannot see."""
+
+    file: str
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class FrontierReport:
+    """How the network reads one of its inputs.
+
+    Attributes:
+        input: name. inputs: number of its entries, None where its shape is not known.
+        nodes: the nodes of the linear layers through which it is read; weights: their weights.
+        guaranteed: whether a change of the input in the joint kernel is guaranteed to reach no output; `reason` why not.
+        input_nullity: bounds on the dimension of the joint kernel at the float64 cut-off; None where it is not guaranteed to
+            matter, or a shape is not known (then `reason` says so).
+        shares: of the inputs given as data.
+    """
+
+    input: str
+    inputs: int | None
+    nodes: tuple[str, ...]
+    weights: tuple[str, ...]
+    guaranteed: bool
+    reason: str | None
+    input_nullity: Bounds | None
+    shares: tuple[KernelShare, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PaperSummary:
+    """Table 1 of the paper (Eq. 6): weights of Conv and fully connected layers, at the float32 cut-off.
+
+    Attributes:
+        weights: n, how many; each stored constant once.
+        nu: ν, how many have a kernel. mu: μ, how many have fewer outputs than inputs.
+        nu_percent, mu_percent: truncated, as the paper does; 0 of 0 is 0.
+        nullity: Σ nullity. first_nullity: of the first weight in graph order; None if there is none.
+    """
+
+    weights: int
+    nu: int
+    mu: int
+    nu_percent: int
+    mu_percent: int
+    nullity: int
+    first_nullity: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class FullSummary:
+    """Every linear weight, groups as block-diagonal matrices, at the float64 cut-off.
+
+    Attributes:
+        weights: how many. rank_deficient: how many have a kernel. nullity: Σ nullity.
+        input_nullity: bounds on the dimension of the kernel of the network's input, all inputs together; None unless the
+            frontier of each is guaranteed and bounded.
+    """
+
+    weights: int
+    rank_deficient: int
+    nullity: int
+    input_nullity: Bounds | None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelReport:
+    """What `analyze` found in one model."""
+
+    model: ModelInfo
+    paper: PaperSummary
+    full: FullSummary
+    weights: tuple[WeightReport, ...]
+    frontier: tuple[FrontierReport, ...]
+    unsupported: tuple[Unsupported, ...]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every linear weight was analysed."""
+        return not self.unsupported

@@ -1,0 +1,173 @@
+"""Every command line that the documents show is run, and must print what they show.
+
+In ```console fences a line `$ onnxnull ...` is a command, and the lines up to the next command or the end of the fence are
+its output. A line `...` stands for any number of lines left out. Other commands (`$ scripts/demo`) are collected, not run.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+OMITTED = "..."
+_FENCE = re.compile(r"^( *)```console *\n(.*?)^\1``` *$", re.MULTILINE | re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A command line and the lines that follow it."""
+
+    command: str
+    output: tuple[str, ...]
+
+    @property
+    def arguments(self) -> list[str] | None:
+        """Of `onnxnull`; None for another program."""
+        program, *arguments = shlex.split(self.command, comments=True)
+        return arguments if program == "onnxnull" else None
+
+
+def examples(text: str) -> list[Example]:
+    """The commands in the console fences of a Markdown text. A command that ends in a backslash goes on in the next line."""
+    found = []
+    for indent, body in _FENCE.findall(text):
+        command, output = None, list[str]()
+        lines = iter(line.removeprefix(indent) for line in body.splitlines())
+        for line in lines:
+            if not line.startswith("$ "):
+                output.append(line)
+                continue
+            if command is not None:
+                found.append(Example(command, _without_blank_end(output)))
+            command, output = line[2:], []
+            while command.endswith("\\"):
+                command = command[:-1] + next(lines).removeprefix("> ").strip()
+        if command is not None:
+            found.append(Example(command, _without_blank_end(output)))
+    return found
+
+
+def matches(shown: tuple[str, ...], printed: tuple[str, ...]) -> bool:
+    """Whether `printed` is what is shown, where `...` stands for any number of lines."""
+    if not shown:
+        return not printed
+    if shown[0].strip() == OMITTED:
+        return any(matches(shown[1:], printed[i:]) for i in range(len(printed) + 1))
+    return bool(printed) and shown[0] == printed[0] and matches(shown[1:], printed[1:])
+
+
+def _without_blank_end(lines: list[str]) -> tuple[str, ...]:
+    while lines and not lines[-1].strip():
+        lines = lines[:-1]
+    return tuple(line.rstrip() for line in lines)
+
+
+def documents() -> list[Path]:
+    return [path for path in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))) if path.is_file()]
+
+
+def commands() -> list[object]:
+    """One parameter per `onnxnull` command of the documents."""
+    return [
+        pytest.param(example, id=f"{path.relative_to(ROOT)}: {example.command}")
+        for path in documents()
+        for example in examples(path.read_text(encoding="utf-8"))
+        if example.arguments is not None
+    ] or [pytest.param(None, marks=pytest.mark.skip("no document shows a command"))]
+
+
+@pytest.mark.parametrize("example", commands())
+def test_documents_show_what_commands_print(example: Example) -> None:
+    assert example.arguments is not None
+    missing = [name for name in example.arguments if name.startswith("../shared/") and not (ROOT / name).exists()]
+    if missing:
+        pytest.skip(f"{missing[0]} is absent")
+    command = [sys.executable, "-m", "onnxnull", *example.arguments]
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    run = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, encoding="utf-8", timeout=300, check=False)
+    if matches(example.output, _without_blank_end(run.stdout.splitlines())):
+        return
+    # A document may show what a person sees in the terminal: the report, and what stderr says.
+    both = _without_blank_end((run.stderr + run.stdout).splitlines())
+    assert matches(example.output, both), f"$ {example.command}\n{run.stdout}{run.stderr}"
+
+
+def test_the_readme_shows_commands() -> None:
+    readme = ROOT / "README.md"
+    if not readme.exists():
+        pytest.skip("there is no README.md yet")
+    found = examples(readme.read_text(encoding="utf-8"))
+    assert any(example.arguments is not None for example in found)
+    assert all(example.output for example in found if example.arguments is not None)
+
+
+SAMPLE = """
+# Title
+
+```console
+$ scripts/demo
+```
+
+Text with `$ onnxnull inline`, and another fence:
+
+```python
+$ onnxnull not this
+```
+
+1. a list
+
+   ```console
+   $ onnxnull analyze 'a b.onnx'   # a comment
+   one
+
+   ...
+   two
+
+   $ onnxnull check \\
+   >     m.onnx
+   ```
+"""
+
+
+class TestExtractor:
+    """The extractor itself."""
+
+    def test_examples(self) -> None:
+        assert examples(SAMPLE) == [
+            Example("scripts/demo", ()),
+            Example("onnxnull analyze 'a b.onnx'   # a comment", ("one", "", "...", "two")),
+            Example("onnxnull check m.onnx", ()),
+        ]
+
+    def test_arguments(self) -> None:
+        assert [example.arguments for example in examples(SAMPLE)] == [None, ["analyze", "a b.onnx"], ["check", "m.onnx"]]
+
+    def test_a_text_without_commands(self) -> None:
+        assert examples("# Title\n\n```\n$ onnxnull x\n```\n") == []
+
+    @pytest.mark.parametrize(
+        ("shown", "printed", "same"),
+        [
+            ("a b", "a b", True),
+            ("a b", "a b c", False),
+            ("a b c", "a b", False),
+            ("a ...", "a", True),
+            ("a ...", "a b c", True),
+            ("a ... c", "a b b c", True),
+            ("a ... c", "a b b", False),
+            ("... b ... d", "a b c b d", True),
+            ("...", "", True),
+            ("", "a", False),
+            ("", "", True),
+        ],
+    )
+    def test_matches(self, shown: str, printed: str, same: bool) -> None:
+        assert matches(tuple(shown.split()), tuple(printed.split())) == same
