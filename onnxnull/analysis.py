@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,14 +33,15 @@ if TYPE_CHECKING:
     import numpy as np
 
     from onnxnull.frontier import Frontier
-    from onnxnull.graph.flow import Flow, NodeView
+    from onnxnull.graph.flow import NodeView
     from onnxnull.inputs import Preprocessing, Sample
     from onnxnull.operators import LinearUse
+    from onnxnull.weights import Weight
 
 Progress = Callable[[int, int, str], None]
 """Called with (weights done, weights in all, name of the next one)."""
 
-_FRONT_WORK, _INNER_WORK = 2e10, 2e8
+_FRONT_WORK, _INNER_WORK = 2e9, 5e7
 """Multiply-adds that bounding one input nullity may spend: at the input frontier, where collisions are made, and elsewhere."""
 
 
@@ -76,20 +77,21 @@ def analyze(
     from onnxnull import frontier as frontiers
     from onnxnull.graph.flow import Flow
     from onnxnull.inputs import load_folder
+    from onnxnull.weights import find_weights
 
     deadline = None if time_limit is None else time.monotonic() + time_limit
     model = open_model(path, input_shapes=input_shapes, limits=limits)
     try:
         samples = [] if data is None else load_folder(data[0], model.inputs, data[1])
         flow = Flow(model)
-        found, unsupported = _find(flow)
+        found, unsupported = find_weights(flow)
         fronts = frontiers.find(flow)
     except OnnxnullError as error:
         error.file = os.fspath(path)
         raise
     work = {layer.node: _FRONT_WORK for front in fronts for layer in front.layers}
 
-    def one(weight: _Found) -> WeightReport | Unsupported:
+    def one(weight: Weight) -> WeightReport | Unsupported:
         return _analyze_weight(weight, exact, work, deadline)
 
     weights: list[WeightReport] = []
@@ -118,91 +120,40 @@ def analyze(
     )
 
 
-@dataclass(slots=True)
-class _Found:
-    """A weight and the nodes that use it, while the graph is read. `again`: its transpose came earlier."""
-
-    name: str
-    uses: list[tuple[NodeView, LinearUse]]
-    again: bool = False
-
-
-def _find(flow: Flow) -> tuple[list[_Found], list[Unsupported]]:
-    """The distinct weights in graph order, and what cannot be analysed."""
-    from onnxnull.operators import Refusal, linear_uses
-
-    by_signature: dict[tuple[object, ...], _Found] = {}
-    by_root: dict[object, list[_Found]] = {}
-    unsupported: list[Unsupported] = []
-    for node in flow.nodes:
-        for use in linear_uses(node):
-            if isinstance(use, Refusal):
-                unsupported.append(Unsupported(node.name, _op_name(node), use.code, use.reason))
-                continue
-            known = by_signature.get(use.signature)
-            if known is None:
-                root = use.constant.root or use.constant.signature
-                siblings = by_root.setdefault(root, [])
-                known = next((s for s in siblings if _same_matrix(s.uses[0][1], use, transposed=False)), None)
-                if known is None:
-                    name = use.constant.root.name if use.constant.root else f"constant of {node.name}"
-                    again = any(_same_matrix(s.uses[0][1], use, transposed=True) for s in siblings)
-                    known = _Found(f"{name} [{use.part}]" if use.part else name, [], again)
-                    siblings.append(known)
-                by_signature[use.signature] = known
-            known.uses.append((node, use))
-    weights = list({id(weight): weight for weight in by_signature.values()}.values())
-    return weights, unsupported
-
-
-def _same_matrix(first: LinearUse, second: LinearUse, *, transposed: bool) -> bool:
-    """Whether two uses of one stored constant, arranged in different ways, give one matrix (or its transpose)."""
-    import numpy as np
-
-    from onnxnull.graph.constants import EvaluationError
-
-    g, q, p = second.shape
-    if first.shape != ((g, p, q) if transposed else (g, q, p)) or first.scale != second.scale:
-        return False
-    try:
-        a, b = first.blocks(), second.blocks()
-    except EvaluationError:
-        return False
-    return bool(np.array_equal(a, b.swapaxes(1, 2) if transposed else b))
-
-
 def _analyze_weight(
-    weight: _Found, exact: ExactPolicy, work: Mapping[str, float], deadline: float | None
+    weight: Weight, exact: ExactPolicy, work: Mapping[str, float], deadline: float | None
 ) -> WeightReport | Unsupported:
     import numpy as np
 
     from onnxnull.graph.constants import EvaluationError
+    from onnxnull.weights import op_name
 
-    node, use = weight.uses[0]
+    node, use = weight.node, weight.use
 
     def refuse(code: Code, what: str) -> Unsupported:
-        return Unsupported(node.name, _op_name(node), code, f"weight {weight.name!r} {what}")
+        return Unsupported(node.name, op_name(node), code, f"weight {weight.name!r} {what}")
 
     if deadline is not None and time.monotonic() > deadline:
         return refuse(Code.TIME, "was not reached within the time limit")
     try:
-        blocks = use.blocks()
+        blocks = weight.blocks()
     except EvaluationError as error:
         return refuse(Code.CONSTANT, f"was not evaluated: {error}")
     if not _is_real(blocks):
         return refuse(Code.OPERATOR, f"has type {blocks.dtype}")
     if not np.isfinite(blocks).all():
         return refuse(Code.NONFINITE, f"holds {np.count_nonzero(~np.isfinite(blocks))} NaN or Inf; {Code.NONFINITE.remedy}")
-    if use.scale == 0.0:  # Gemm with alpha = 0: whatever the numbers, nothing passes
-        blocks = np.zeros_like(blocks)
-    ranks = _scaled(rank_profile(blocks, exact=exact, deadline=deadline), use.scale)
-    stacked = None
-    if len(blocks) > 1:
-        side_by_side = blocks.transpose(1, 0, 2).reshape(1, blocks.shape[1], -1)
-        stacked = _scaled(rank_profile(side_by_side, exact=ExactPolicy.NEVER, deadline=deadline), use.scale)
+    try:
+        ranks = _scaled(rank_profile(blocks, exact=exact, deadline=deadline), use.scale)
+        stacked = None
+        if len(blocks) > 1:
+            side_by_side = blocks.transpose(1, 0, 2).reshape(1, blocks.shape[1], -1)
+            stacked = _scaled(rank_profile(side_by_side, exact=ExactPolicy.NEVER, deadline=deadline), use.scale)
+    except TimeoutError:
+        return refuse(Code.TIME, "was not finished within the time limit")
     return WeightReport(
         name=weight.name,
-        op=_op_name(node),
+        op=op_name(node),
         dtype=dtype_name(use.constant.dtype),
         ranks=ranks,
         stacked=stacked,
@@ -210,7 +161,7 @@ def _analyze_weight(
         unread_inputs=unread_inputs(blocks),
         duplicate_outputs=duplicate_outputs(blocks),
         nodes=tuple(
-            WeightNode(n.name, _op_name(n), u.groups, _operator(n, u, work.get(n.name, _INNER_WORK))) for n, u in weight.uses
+            WeightNode(n.name, op_name(n), u.groups, _operator(n, u, work.get(n.name, _INNER_WORK))) for n, u in weight.uses
         ),
         in_paper=any(u.paper for _, u in weight.uses) and not weight.again,
     )
@@ -275,7 +226,7 @@ def _frontier_report(
 
 
 def _in_order(
-    function: Callable[[_Found], WeightReport | Unsupported], items: Sequence[_Found], jobs: int
+    function: Callable[[Weight], WeightReport | Unsupported], items: Sequence[Weight], jobs: int
 ) -> Iterator[WeightReport | Unsupported]:
     """The results in the order of the items; with several jobs, side by side in threads (BLAS lets go of the interpreter)."""
     if jobs <= 1:
@@ -302,10 +253,6 @@ def _scaled(ranks: RankProfile, scale: float) -> RankProfile:
     if abs(scale) in (0.0, 1.0):
         return ranks
     return replace(ranks, sigma_max=ranks.sigma_max * abs(scale), sigma_min=ranks.sigma_min * abs(scale))
-
-
-def _op_name(node: NodeView) -> str:
-    return f"{node.domain}.{node.op_type}" if node.domain not in ("", "ai.onnx") else node.op_type
 
 
 def _nullity(ranks: RankProfile, notion: Notion) -> int:

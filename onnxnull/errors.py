@@ -56,6 +56,7 @@ class Code(enum.Enum):
     SHAPE = ("unknown-shape", "a shape is needed and unknown", "give it with --input-shape NAME:D0,D1,...")
     TIME = ("time-limit", "the time limit was reached", "raise --time-limit")
     DATA = ("data", "an input could not be read or does not fit the model", "see `onnxnull analyze --help`")
+    PROOFS = ("proofs", "the file holds no proofs of onnxnull", "make it with `onnxnull prove MODEL -o FILE`")
     OUTPUT = ("output", "the output file cannot be written", "check the folder and its permissions")
 
     def __init__(self, code: str, meaning: str, remedy: str) -> None:

@@ -126,7 +126,9 @@ class Bench:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS), metavar="SECTION", help=", ".join(SECTIONS))
+    parser.add_argument(
+        "--only", nargs="+", choices=SECTIONS, default=list(SECTIONS), metavar="SECTION", help=", ".join(SECTIONS)
+    )
     parser.add_argument("--repeat", type=int, default=3, help="runs of onnxnull, of which the median counts")
     parser.add_argument("--repeat-reference", type=int, default=1, help="runs of the reference")
     parser.add_argument("-o", "--output", type=Path, help="write the numbers as JSON")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import sys
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +14,8 @@ from onnxnull.cli import options
 from onnxnull.errors import Code, OnnxnullError
 
 if TYPE_CHECKING:
-    from onnxnull.results import ModelReport, WeightReport
     from onnxnull.report import Batch
+    from onnxnull.results import ModelReport, WeightReport
 
 _SORT = {
     "graph": "the order of the graph",
@@ -40,7 +39,9 @@ _SORT = {
 )
 @click.option("--exact", is_flag=True, help="Compute the rank over the rationals for all weights, not only where it is cheap.")
 @click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Weights to analyse side by side.")
-@click.option("--time-limit", type=click.FloatRange(min=0), help="Seconds per model; what is not finished then is listed, exit 2.")
+@click.option(
+    "--time-limit", type=click.FloatRange(min=0), help="Seconds per model; what is not finished then is listed, exit 2."
+)
 @click.option(
     "--data",
     type=click.Path(path_type=Path),
@@ -79,7 +80,7 @@ def _analyze(models: tuple[str, ...], settings: dict[str, Any]) -> Batch:
     names = ("preset", "size", "mean", "std", "layout", "channels", "value_range")
     preprocessing = options.preprocessing_of(**{name: settings[name] for name in names})
     reports, failures = [], []
-    with _progress() as show:
+    with options.progress_bar() as show:
         for number, path in enumerate(models, start=1):
             label = Path(path).name + (f" ({number}/{len(models)})" if len(models) > 1 else "")
 
@@ -103,15 +104,6 @@ def _analyze(models: tuple[str, ...], settings: dict[str, Any]) -> Batch:
                 error.file = error.file or path
                 failures.append(Failure((Path(path).name or path) if Path(path).is_absolute() else path, error))
     return Batch(tuple(reports), tuple(failures))
-
-
-def _progress() -> Any:
-    """A progress bar on stderr where that is a terminal; shown only for work that takes longer than a second."""
-    if not options.is_terminal(sys.stderr):
-        return nullcontext(lambda *_: None)
-    from onnxnull.cli.progress import Bar
-
-    return Bar()
 
 
 def _sorted(report: ModelReport, sort: str) -> ModelReport:

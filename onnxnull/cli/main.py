@@ -12,7 +12,10 @@ import click
 from onnxnull.errors import ExitCode, OnnxnullError
 from onnxnull.version import __version__
 
-_COMMANDS = {"analyze": "Kernels of every linear weight, and the paper's metrics."}
+_COMMANDS = {
+    "analyze": "Kernels of every linear weight, and the paper's metrics.",
+    "prove": "Proofs of all ranks, and their check without the solver.",
+}
 """Command → its one line in `--help`; the module is imported when the command runs."""
 
 

@@ -8,6 +8,7 @@ import stat
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -90,14 +91,18 @@ def image_size(text: str) -> tuple[int, int]:
 def preprocessing_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """How image files become inputs."""
     for option in (
-        click.option("--range", "value_range", type=numbers, metavar="LOW,HIGH", help="What black and white become first [0,1]."),
+        click.option(
+            "--range", "value_range", type=numbers, metavar="LOW,HIGH", help="What black and white become first [0,1]."
+        ),
         click.option("--channels", type=click.Choice(["rgb", "bgr"]), help="Order of the colours [rgb]."),
         click.option("--layout", type=click.Choice(["nchw", "nhwc"]), help="Order of the axes [found from the input's shape]."),
         click.option("--std", type=numbers, metavar="S[,S,S]", help="Divide by this, per channel [1]."),
         click.option("--mean", type=numbers, metavar="M[,M,M]", help="Subtract this, per channel [0]."),
         click.option("--size", type=image_size, metavar="N|HxW", help="Scale and crop images to this [the input's size]."),
         click.option(
-            "--preset", type=click.Choice(["imagenet", "half", "caffe"]), help="Common preprocessing; the options above adjust it."
+            "--preset",
+            type=click.Choice(["imagenet", "half", "caffe"]),
+            help="Common preprocessing; the options above adjust it.",
         ),
     ):
         function = option(function)
@@ -133,6 +138,18 @@ def limits_of(max_constant_bytes: int, max_nodes: int, allow_hard_links: bool) -
 def is_terminal(stream: TextIO | None) -> bool:
     """Whether a person reads it; a stream that was closed before we started is None."""
     return stream is not None and stream.isatty()
+
+
+def progress_bar() -> AbstractContextManager[Callable[[str, int, int, str], None]]:
+    """A progress bar on stderr where that is a terminal; shown only for work that takes longer than a second.
+
+    The context gives `show(label, done, total, name of the next one)`.
+    """
+    if not is_terminal(sys.stderr):
+        return nullcontext(lambda *_: None)
+    from onnxnull.cli.progress import Bar
+
+    return Bar()
 
 
 def check_output(output: Path | None, models: tuple[str, ...]) -> None:

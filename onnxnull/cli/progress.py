@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import AbstractContextManager
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -13,7 +14,7 @@ _PATIENCE = 1.0
 """Seconds of work before anything is shown."""
 
 
-class Bar:
+class Bar(AbstractContextManager["Bar"]):
     """Context manager; gives `show(label, done, total, name)`."""
 
     def __init__(self) -> None:

@@ -169,7 +169,6 @@ def null_space(blocks: npt.NDArray[np.generic], notion: Notion = Notion.FLOAT64,
     """
     decision = Decision(blocks, deadline)
     if notion is Notion.EXACT:
-        decision.prove(Notion.FLOAT64)  # a full rank proved here is the cheapest exact rank
         decision.prove_exact(always=True)
     else:
         decision.prove(notion)

@@ -11,7 +11,7 @@ import numpy as np
 from onnxnull.kernel.budget import Budget, OutOfBudget
 from onnxnull.kernel.cover import rank_at_most
 from onnxnull.kernel.fields import Field, FieldArray, Float64, Prime, UnclearRank, residues
-from onnxnull.kernel.frontier import frontier_rank
+from onnxnull.kernel.front import frontier_rank
 from onnxnull.kernel.im2col import ConvGeometry
 from onnxnull.kernel.linear_map import Array
 from onnxnull.kernel.parts import Part, parts, swap

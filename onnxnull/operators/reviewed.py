@@ -38,6 +38,7 @@ _CONTROL_AND_CONTAINERS = """
     StringNormalizer StringSplit
 """  # the bodies are walked
 _QUANTIZERS = "DequantizeLinear DynamicQuantizeLinear QuantizeLinear"
+_LEGACY = "Affine Crop ImageScaler ParametricSoftplus Scale ScaledTanh SimplifiedLayerNormalization"  # onnxruntime only
 _LOSSES = "NegativeLogLikelihoodLoss SoftmaxCrossEntropyLoss"
 
 _MACHINE_LEARNING = """
@@ -69,6 +70,7 @@ _BY_DOMAIN = {
         _GENERATORS,
         _CONTROL_AND_CONTAINERS,
         _QUANTIZERS,
+        _LEGACY,
         _LOSSES,
     ),
     "ai.onnx.ml": (_MACHINE_LEARNING,),

@@ -10,9 +10,9 @@ import json
 import math
 from typing import Any
 
-from onnxnull.results import Bounds, FrontierReport, ModelReport, OperatorReport, WeightReport
 from onnxnull.kernel.rank import Notion, Rank, RankProfile
 from onnxnull.report.batch import Batch
+from onnxnull.results import Bounds, FrontierReport, ModelReport, OperatorReport, WeightReport
 
 SCHEMA = "onnxnull.analysis/1"
 
@@ -90,9 +90,7 @@ def _weight(weight: WeightReport) -> dict[str, Any]:
         "unread_inputs": weight.unread_inputs,
         "duplicate_outputs": weight.duplicate_outputs,
         "in_paper": weight.in_paper,
-        "nodes": [
-            {"name": n.name, "op": n.op, "groups": n.groups, "operator": _operator(n.operator)} for n in weight.nodes
-        ],
+        "nodes": [{"name": n.name, "op": n.op, "groups": n.groups, "operator": _operator(n.operator)} for n in weight.nodes],
     }
 
 

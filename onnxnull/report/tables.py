@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from onnxnull.results import ModelReport
 from onnxnull.report import words
 from onnxnull.report.batch import Batch
+from onnxnull.results import ModelReport
 
 _GAP = 2
 """Spaces between two columns."""
+_SHORT, _SHORTEST, _WORDS = 24, 16, 20
+"""Characters to which names are shortened before the first and the last column is left out, and words are folded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,13 +20,13 @@ class Table:
 
     Attributes:
         numeric: for each column, whether it is aligned to the right.
-        optional: headers of the columns that a narrow terminal may do without.
+        optional: headers of the columns that a narrow terminal may do without, in groups, the first to go first.
     """
 
     header: tuple[str, ...]
     numeric: tuple[bool, ...]
     rows: tuple[tuple[str, ...], ...]
-    optional: frozenset[str] = frozenset()
+    optional: tuple[tuple[str, ...], ...] = ()
 
 
 def table1(batch: Batch) -> Table:
@@ -52,36 +54,40 @@ def weights(report: ModelReport) -> Table:
         for weight in report.weights
     )
     header = ("weight", "op", "inputs", "outputs", "rank", "nullity", "σ max", "σ min", "notes")
-    return Table(header, (False, False, *(True,) * 6, False), rows, optional=frozenset({"σ max", "σ min"}))
+    return Table(header, (False, False, *(True,) * 6, False), rows, optional=(("σ max", "σ min"), ("notes",)))
 
 
-def fitted(table: Table, width: int, shortest: int = 24) -> tuple[Table, tuple[str, ...]]:
+def fitted(table: Table, width: int) -> tuple[Table, tuple[str, ...]]:
     """The table for a terminal of `width` columns, and the headers left out.
 
-    First names lose their middle, down to `shortest` characters; then the optional columns go. The last column may fold.
+    First names lose their middle, then the optional columns go, one group after the other, until the rest fits; a last
+    column of words may fold. Where nothing fits, the narrowest: the terminal will fold it, which is better than to cut numbers.
     """
-    table = _shorten_names(table, width, shortest)
-    if _excess(table, width) <= 0 or not table.optional:
-        return table, ()
-    kept = [i for i, header in enumerate(table.header) if header not in table.optional]
-    narrow = replace(
-        table,
-        header=tuple(table.header[i] for i in kept),
-        numeric=tuple(table.numeric[i] for i in kept),
-        rows=tuple(tuple(row[i] for i in kept) for row in table.rows),
-    )
-    return narrow, tuple(header for header in table.header if header in table.optional)
+    left_out: tuple[str, ...] = ()
+    steps: list[tuple[int, tuple[str, ...]]] = [(_SHORT, ())]
+    steps += [(length, group) for group in table.optional for length in (_SHORT, _SHORTEST)]
+    for shortest, group in steps:
+        left_out += tuple(header for header in group if header not in left_out)
+        kept = [i for i, header in enumerate(table.header) if header not in left_out]
+        rows = tuple(tuple(row[i] for i in kept) for row in table.rows)
+        header, numeric = tuple(table.header[i] for i in kept), tuple(table.numeric[i] for i in kept)
+        narrow = _shorten_names(Table(header, numeric, rows), width, shortest)
+        if least_width(narrow) <= width:
+            break
+    return narrow, left_out
+
+
+def least_width(table: Table) -> int:
+    """Columns of a terminal that the table needs, a last column of words folded."""
+    from rich.cells import cell_len
+
+    widths = [max(map(cell_len, column)) for column in zip(table.header, *table.rows, strict=True)]
+    if not table.numeric[-1]:
+        widths[-1] = min(widths[-1], _WORDS)
+    return sum(widths) + _GAP * (len(widths) - 1)
 
 
 def _shorten_names(table: Table, width: int, shortest: int) -> Table:
     longest = max((len(row[0]) for row in table.rows), default=0)
-    limit = max(shortest, longest - max(0, _excess(table, width)))
+    limit = max(shortest, longest - max(0, least_width(table) - width))
     return replace(table, rows=tuple((words.shortened(row[0], limit), *row[1:]) for row in table.rows))
-
-
-def _excess(table: Table, width: int) -> int:
-    """How many columns of the terminal the table is too wide."""
-    from rich.cells import cell_len
-
-    columns = zip(table.header, *table.rows, strict=True)
-    return sum(max(map(cell_len, column)) + _GAP for column in columns) - _GAP - width

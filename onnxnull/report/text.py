@@ -5,9 +5,9 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING
 
-from onnxnull.results import ModelReport
 from onnxnull.report import tables, words
 from onnxnull.report.batch import Batch
+from onnxnull.results import ModelReport
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -73,13 +73,16 @@ def _print_table(console: Console, table: tables.Table) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table, left_out = tables.fitted(table, console.width)
+    width = console.width
+    table, left_out = tables.fitted(table, width)
     view = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
     for header, numeric in zip(table.header, table.numeric, strict=True):
         last = header == table.header[-1] and not numeric
         view.add_column(header, justify="right" if numeric else "left", no_wrap=not last, overflow="fold")
     for row in table.rows:
         view.add_row(*(Text(cell) for cell in row))
+    console.width = max(width, tables.least_width(table))  # too narrow for numbers: the terminal folds them, we never cut
     console.print(view)
+    console.width = width
     if left_out:
         console.print(f"left out, the terminal is too narrow: {', '.join(left_out)}", style="dim")

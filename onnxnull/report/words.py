@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from onnxnull.results import Bounds, FrontierReport, ModelReport, PaperSummary, Unsupported, WeightReport
 from onnxnull.kernel.rank import Certainty, Notion, RankProfile
 from onnxnull.report.batch import Failure
+from onnxnull.results import Bounds, FrontierReport, ModelReport, PaperSummary, Unsupported, WeightReport
 
 NOTIONS = tuple(Notion)
 NAME = 120
@@ -78,7 +78,7 @@ def frontier(report: ModelReport) -> list[str]:
 
 
 def _frontier(found: FrontierReport, report: ModelReport) -> list[str]:
-    name = f"Input {shown(found.input)!r}"
+    name = f"Input '{shown(found.input)}'"
     if not found.guaranteed:
         return [f"{name}: no collision is guaranteed, since {shown(found.reason or '', 300)}."]
     if not found.nodes:

@@ -46,7 +46,13 @@ CHAINS: dict[str, tuple[list[onnx.NodeProto], dict[str, Any], int]] = {
     "concat": ([node("Concat", ["a", "b"], ["w"], axis=-2)], {"a": weight(1, 3), "b": weight(3, 3, seed=1)}, 17),
     "slice": (
         [node("Slice", ["a", "s", "e", "axes", "t"], ["w"])],
-        {"a": weight(8, 5), "s": np.array([-1, 4]), "e": np.array([-100, 1]), "axes": np.array([0, 1]), "t": np.array([-2, -1])},
+        {
+            "a": weight(8, 5),
+            "s": np.array([-1, 4]),
+            "e": np.array([-100, 1]),
+            "axes": np.array([0, 1]),
+            "t": np.array([-2, -1]),
+        },
         17,
     ),
     "slice-9": ([node("Slice", ["a"], ["w"], starts=[1], ends=[5], axes=[0])], {"a": weight(6, 3)}, 9),
@@ -80,7 +86,10 @@ CHAINS: dict[str, tuple[list[onnx.NodeProto], dict[str, Any], int]] = {
     ),
     "constant-node": ([node("Constant", [], ["w"], value=tensor("v", weight(4, 3)))], {}, 17),
     "constant-floats": (
-        [node("Constant", [], ["v"], value_floats=[float(v) for v in range(12)]), node("Constant", [], ["s"], value_ints=[4, 3])]
+        [
+            node("Constant", [], ["v"], value_floats=[float(v) for v in range(12)]),
+            node("Constant", [], ["s"], value_ints=[4, 3]),
+        ]
         + [node("Reshape", ["v", "s"], ["w"])],
         {},
         17,

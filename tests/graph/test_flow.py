@@ -41,7 +41,9 @@ STORED = node("Constant", [], ["V"], value=tensor("stored", weight(4, 3, seed=1)
 def test_weights_in_branches(tmp_path: Path) -> None:
     then = body([product("inner", "V")], ["b"], V=weight(4, 3))
     other = body([STORED, node("Transpose", ["W"], ["t"]), product("first", "t"), product("second", "V", "b", "e")], ["e"])
-    proto = model([node("If", ["c"], ["y"], name="choose", then_branch=then, else_branch=other)], {"W": W}, inputs=[X, CONDITION])
+    proto = model(
+        [node("If", ["c"], ["y"], name="choose", then_branch=then, else_branch=other)], {"W": W}, inputs=[X, CONDITION]
+    )
     assert sorted(ops(uses(proto, tmp_path))) == [
         "choose.else_branch/first:weight",
         "choose.else_branch/second:weight",
@@ -63,7 +65,11 @@ KEEP = node("Identity", ["k"], ["k2"])
 
 def test_weights_in_loops_and_carried_constants(tmp_path: Path) -> None:
     # h starts as a constant and changes: it is no weight, W is
-    loop = body([KEEP, product("turn", "W", "h", "m"), product("own", "h2", "x", "o"), node("Relu", ["m"], ["h2"])], ["k2", "h2"], LOOP_INPUTS)
+    loop = body(
+        [KEEP, product("turn", "W", "h", "m"), product("own", "h2", "x", "o"), node("Relu", ["m"], ["h2"])],
+        ["k2", "h2"],
+        LOOP_INPUTS,
+    )
     loop.node.sort(key=lambda n: n.name == "own")
     proto = model(
         [node("Loop", ["n", "", "start"], ["y"], name="loop", body=loop)],
@@ -87,7 +93,9 @@ def test_a_weight_made_by_a_loop_over_constants_is_reported(tmp_path: Path) -> N
 
 
 def test_weights_in_scans(tmp_path: Path) -> None:
-    scan = body([product("turn", "W", "h", "h2"), node("Identity", ["s"], ["s2"])], ["h2", "s2"], [value("h", [4]), value("s", [4])])
+    scan = body(
+        [product("turn", "W", "h", "h2"), node("Identity", ["s"], ["s2"])], ["h2", "s2"], [value("h", [4]), value("s", [4])]
+    )
     made = node("Scan", ["start", "x"], ["last", "all"], name="scan", body=scan, num_scan_inputs=1)
     assert ops(uses(model([made], {"W": W, "start": weight(4)}, inputs=[X]), tmp_path)) == ["scan.body/turn:weight"]
 
@@ -240,7 +248,9 @@ def test_the_domain_ai_onnx_is_the_default_one(tmp_path: Path) -> None:
 
 
 def test_a_constant_graph_output_and_an_unused_one_do_no_harm(tmp_path: Path) -> None:
-    proto = model([node("Identity", ["W"], ["i"]), product("p", "W", target="y")], {"W": W}, inputs=[X], outputs=[value("i", None)])
+    proto = model(
+        [node("Identity", ["W"], ["i"]), product("p", "W", target="y")], {"W": W}, inputs=[X], outputs=[value("i", None)]
+    )
     assert ops(uses(proto, tmp_path)) == ["p:weight"]
 
 

@@ -1,11 +1,12 @@
 """The truth about ranks in exact integer arithmetic, by means that share nothing with the code under test.
 
-The Gram matrix of an integer matrix has an integer characteristic polynomial with real roots only, so by Descartes' rule of signs
-the number of eigenvalues above s is exactly the number of sign changes in the coefficients of p(x + s).
+The Gram matrix of an integer matrix has an integer characteristic polynomial with real roots only, so by Descartes' rule
+of signs the number of eigenvalues above s is exactly the number of sign changes in the coefficients of p(x + s).
 """
 
 from __future__ import annotations
 
+import itertools
 from fractions import Fraction
 
 import flint
@@ -45,7 +46,7 @@ class Truth:
     def above(self, s: int) -> int:
         """Eigenvalues of the scaled Gram matrix above an integer."""
         coefficients = [c for c in self._poly(flint.fmpz_poly([s, 1])).coeffs() if c != 0]
-        return sum((a > 0) != (b > 0) for a, b in zip(coefficients, coefficients[1:], strict=False))
+        return sum((a > 0) != (b > 0) for a, b in itertools.pairwise(coefficients))
 
     def rank(self, notion: str) -> int:
         """The number of singular values above the cut-off of a notion ('float32', 'float64'), or the rank over ℚ."""
@@ -77,4 +78,4 @@ class Truth:
 
 
 def _fraction(x: np.generic) -> Fraction:
-    return Fraction(int(x)) if x.dtype.kind in "iu" else Fraction(float(x))  # type: ignore[arg-type,call-overload]
+    return Fraction(int(x)) if x.dtype.kind in "iu" else Fraction(float(x))

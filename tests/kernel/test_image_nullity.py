@@ -11,7 +11,7 @@ from onnxnull.kernel.budget import Budget, OutOfBudget
 from onnxnull.kernel.convolution import Convolution, TransposedConvolution
 from onnxnull.kernel.cover import rank_at_most
 from onnxnull.kernel.fields import PRIME, Float64, Prime, residues
-from onnxnull.kernel.frontier import frontier_rank
+from onnxnull.kernel.front import frontier_rank
 from onnxnull.kernel.im2col import ConvGeometry
 from onnxnull.kernel.image_nullity import Bounds, count_read, image_nullity
 from onnxnull.kernel.linear_map import Array

@@ -95,22 +95,35 @@ class Decision:
 
     def prove(self, notion: Notion) -> None:
         """Run the methods of the table for a cut-off until every block's bounds have met or the table ends."""
-        if not all(block.exact_as_double for block in self.problem.blocks):
-            return  # integers beyond 2^53 are rounded before the first operation: no certificate would be one
-        for method in STRAIGHT:
-            if not self.settled(notion) and (self._by_subset or method is not subset.full_rank):
-                self._run(method, self.cutoff(notion))
-        for method in CLOSE:
+        self._prove_straight(notion)
+        for method in CLOSE if self._doubles else ():
             if not self.settled(notion):
                 self._run(method, self.tight_cutoff(notion))
+        if not self.settled(notion):
+            self.prove_exact(always=False)  # what is singular over ℚ is singular at every cut-off
 
     def prove_exact(self, *, always: bool) -> None:
-        """Run the methods over ℚ; a method that looks too costly only if the rank is wanted `always`."""
+        """Run the methods over ℚ; a method that looks too costly only if the rank is wanted `always`.
+
+        Full rank at the float64 cut-off is the cheapest proof of full rank, so it is tried first.
+        """
+        if not self.settled(Notion.EXACT):
+            self._prove_straight(Notion.FLOAT64)
         for method, cost in OVER_Q:
             if self.settled(Notion.EXACT):
                 return
             if always or sum(cost(block, bracket) for block, bracket in self._open(Notion.EXACT)) <= CHEAP_SECONDS:
                 self._run(method, self.cutoff(Notion.EXACT))
+
+    def _prove_straight(self, notion: Notion) -> None:
+        for method in STRAIGHT if self._doubles else ():
+            if not self.settled(notion) and (self._by_subset or method is not subset.full_rank):
+                self._run(method, self.cutoff(notion))
+
+    @property
+    def _doubles(self) -> bool:
+        """Whether doubles hold every entry; integers beyond 2^53 are rounded first, and no certificate would be one."""
+        return all(block.exact_as_double for block in self.problem.blocks)
 
     def _run(self, method: Method, cutoff: Cutoff) -> None:
         for i, (block, bracket) in enumerate(zip(self.problem.blocks, self._brackets[cutoff.notion], strict=True)):

@@ -3,8 +3,8 @@
 With V (n, k) near the eigenvectors of the k smallest eigenvalues of the Gram matrix G:
 
 - at most n − k: λ_{n−k+1}(G) ≤ ‖VᵀGV‖/σ_min(V)² (Courant–Fischer);
-- at least n − k: λ_{n−k}(G) ≥ λ_min(G + c·VVᵀ), since adding a matrix of rank k lifts at most k eigenvalues over λ_{n−k} (Weyl);
-  one Cholesky proves the right-hand side.
+- at least n − k: λ_{n−k}(G) ≥ λ_min(G + c·VVᵀ), since adding a matrix of rank k lifts at most k eigenvalues over
+  λ_{n−k} (Weyl); one Cholesky proves the right-hand side.
 
 Prefer it for large square weights: their smallest singular values lie near the float32 cut-off.
 """
@@ -47,10 +47,10 @@ def _ritz_bound(gram: Gram, v: Array) -> float:
     """A proved upper bound of the k-th smallest eigenvalue of AᵀA, v (n, k) with nearly orthonormal columns."""
     k = v.shape[1]
     ritz = v.T @ (gram.matrix @ v)
-    # |fl(vᵀGv) − vᵀGv| ≤ γ_{2n+2}·|v|ᵀ|G||v|, whose norm is at most ‖G‖_F·‖v‖_F².
-    error = gamma(2 * gram.n + 4) * float(np.linalg.norm(gram.matrix)) * (k + 1)
-    off = float(np.abs(v.T @ v - np.eye(k)).sum(axis=1).max()) + gamma(gram.n + 2) * (k + 1)
-    return up((float(np.abs(ritz).sum(axis=1).max()) + error) / (1 - off) + gram.error)
+    # |fl(vᵀGv) − vᵀGv| ≤ γ_{2n+2}·|v|ᵀ|G||v|, whose row sums are at most √k·‖G‖_F·‖v‖_F², and ‖v‖_F² ≈ k.
+    error = gamma(2 * gram.n + 4) * float(np.linalg.norm(gram.matrix)) * (k * k + 1)
+    off = float(np.abs(v.T @ v - np.eye(k)).sum(axis=1).max()) + gamma(gram.n + 2) * (k * k + 1)
+    return up((float(np.abs(ritz).sum(axis=1).max()) + error + 1.01 * gram.error) / (1 - off)) if off < 1e-3 else math.inf
 
 
 def _lifted(gram: Gram, v: Array) -> Gram:

@@ -21,7 +21,6 @@ class Enclosure:
     high: float
     estimate: float
 
-
     def meet(self, other: Enclosure) -> Enclosure:
         """What both say together; the estimate is the other's."""
         return Enclosure(max(self.low, other.low), min(self.high, other.high), other.estimate)
@@ -34,9 +33,9 @@ def from_norms(problem: Problem) -> Enclosure:
         columns, squares, longest = np.zeros(block.n), np.zeros(block.n), 0.0
         for piece in block.pieces(1024):
             squares += np.einsum("ij,ij->j", piece, piece)
-            np.abs(piece, out=piece)
-            columns += piece.sum(axis=0)
-            longest = max(longest, float(piece.sum(axis=1).max()))
+            absolute = np.abs(piece)
+            columns += absolute.sum(axis=0)
+            longest = max(longest, float(absolute.sum(axis=1).max()))
         rounding = gamma(block.m + block.n)
         low = max(low, float(squares.max()) * (1 - rounding))
         high = max(high, min(float(squares.sum()), float(columns.max()) * longest) * (1 + 3 * rounding))

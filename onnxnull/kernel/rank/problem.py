@@ -46,7 +46,10 @@ class Block:
         return min(len(self.rows), len(self.columns))
 
     def pieces(self, size: int, start: int = 0, stop: int | None = None) -> Iterator[Array]:
-        """The tall matrix (m, n) scaled by 2^−exponent, in doubles, at most `size` rows at a time."""
+        """The tall matrix (m, n) scaled by 2^−exponent, in doubles, at most `size` rows at a time.
+
+        A piece may be a view of the weight: never write to it.
+        """
         stop = self.m if stop is None else stop
         for a in range(start, stop, size):
             yield self._piece(a, min(a + size, stop))
@@ -67,7 +70,7 @@ class Block:
 
     def _piece(self, start: int, stop: int) -> Array:
         piece = np.ascontiguousarray(self._native(start, stop), dtype=np.float64)
-        return piece if self.exponent == 0 else np.ldexp(piece, -self.exponent).astype(np.float64)
+        return np.asarray(np.ldexp(piece, -self.exponent), np.float64) if self.exponent else piece
 
     @functools.cached_property
     def gram(self) -> Gram:
@@ -147,7 +150,7 @@ class Problem:
 
 def prepare(matrix_or_blocks: npt.NDArray[np.generic]) -> Problem:
     """Read a matrix (q, p) or a stack (g, q, p); raises ValueError where an entry is not a finite real number."""
-    stack = matrix_or_blocks[None] if matrix_or_blocks.ndim == 2 else matrix_or_blocks
+    source = stack = matrix_or_blocks[None] if matrix_or_blocks.ndim == 2 else matrix_or_blocks
     if stack.ndim != 3:
         raise ValueError(f"a weight is a matrix (q, p) or a stack (g, q, p), got shape {stack.shape}")
     if stack.dtype == np.bool_:
@@ -164,7 +167,7 @@ def prepare(matrix_or_blocks: npt.NDArray[np.generic]) -> Problem:
             r, c = np.flatnonzero(used_rows[g]), np.flatnonzero(used_columns[g])
             if len(r):
                 blocks.append(Block(g, stack[g], r, c, len(c) > len(r), exponent, exact))
-    return Problem(groups * rows, groups * columns, groups, exponent, tuple(blocks), stack)
+    return Problem(groups * rows, groups * columns, groups, exponent, tuple(blocks), source)
 
 
 def _largest(stack: npt.NDArray[np.generic]) -> float:

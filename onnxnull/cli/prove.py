@@ -1,0 +1,76 @@
+"""`onnxnull prove MODEL`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from onnxnull.cli import options
+from onnxnull.errors import Code, ExitCode, OnnxnullError, one_line
+
+
+@click.command("prove")
+@click.argument("model", type=click.Path(path_type=str))
+@options.output_option
+@click.option("--check", type=click.Path(path_type=Path), metavar="FILE", help="Check the proofs in FILE against MODEL.")
+@click.option("--exact", is_flag=True, help="Prove the rank over the rationals for all weights, not only where it is cheap.")
+@options.model_options
+@click.pass_context
+def command(ctx: click.Context, /, model: str, output: Path | None, check: Path | None, exact: bool, **settings: Any) -> None:
+    """Proofs of the ranks of every weight of MODEL, as JSON; or, with --check, whether such proofs hold.
+
+    The check shares no code with the solvers. It exits 1 if a proof does not hold, 2 if one is missing.
+    """
+    limits = options.limits_of(settings["max_constant_bytes"], settings["max_nodes"], settings["allow_hard_links"])
+    options.check_output(output, (model,))
+    if check is None:
+        ctx.exit(_prove(model, output, exact, limits))
+    ctx.exit(_check(model, check, output, limits))
+
+
+def _prove(model: str, output: Path | None, exact: bool, limits: Any) -> int:
+    from onnxnull import proofs
+    from onnxnull.kernel.rank import ExactPolicy
+
+    with options.progress_bar() as show:
+        document = proofs.collect(
+            model,
+            exact=ExactPolicy.ALWAYS if exact else ExactPolicy.CHEAP,
+            limits=limits,
+            progress=lambda done, total, name: show("proving", done, total, name),
+        )
+    options.emit(json.dumps(document, separators=(",", ":")) + "\n", output)
+    claims = [claim for weight in document["weights"] for claim in weight["ranks"].values()]
+    proved = sum(claim["proof"] is not None for claim in claims)
+    click.echo(f"{proved:,} of {len(claims):,} ranks of {len(document['weights']):,} weights proved", err=True)
+    for gap in document["unsupported"]:
+        click.echo(f"not analysed: {one_line(gap)}", err=True)
+    return int(ExitCode.PASS if proved == len(claims) and not document["unsupported"] else ExitCode.INCOMPLETE)
+
+
+def _check(model: str, file: Path, output: Path | None, limits: Any) -> int:
+    from onnxnull import proofs
+
+    try:
+        document = json.loads(file.read_bytes())
+    except FileNotFoundError:
+        raise OnnxnullError(Code.FILE_NOT_FOUND, f"no such file: {str(file)!r}") from None
+    except OSError as error:
+        raise OnnxnullError(Code.UNREADABLE, f"{str(file)!r}: {error.strerror}") from None
+    except ValueError:
+        raise OnnxnullError(Code.PROOFS, f"{str(file)!r} is not JSON") from None
+    with options.progress_bar() as show:
+        result = proofs.verify(
+            model, document, limits=limits, progress=lambda done, total, name: show("checking", done, total, name)
+        )
+    held = sum(not verdict.missing and verdict.failure is None for verdict in result.verdicts)
+    lines = [f"{held:,} of {len(result.verdicts):,} ranks: the proof holds"]
+    lines += [f"FAILED: {failure}" for failure in result.failures]
+    lines += [f"FAILED: {v.weight} ({v.notion}): {v.failure}" for v in result.verdicts if v.failure]
+    lines += [f"not proved: {v.weight} ({v.notion})" for v in result.verdicts if v.missing]
+    lines += [f"not analysed: {gap}" for gap in result.gaps]
+    options.emit("".join(f"{one_line(line)}\n" for line in lines), output)
+    return int(result.exit_code)

@@ -1,0 +1,157 @@
+"""Proofs of the ranks of all weights of a model: collect them, write them down, check them again.
+
+`collect` uses the solvers in `onnxnull.kernel.rank`; `verify` uses `onnxnull.kernel.proof_check`, which shares no code with them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from onnxnull.errors import Code, ExitCode, OnnxnullError
+from onnxnull.graph.constants import EvaluationError
+from onnxnull.graph.flow import Flow
+from onnxnull.graph.limits import Limits
+from onnxnull.graph.model import Model, open_model
+from onnxnull.kernel import proof_check
+from onnxnull.kernel.rank import ExactPolicy, Notion, rank_profile
+from onnxnull.weights import Weight, find_weights
+
+SCHEMA = "onnxnull.proofs/1"
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What checking one rank of one weight gave. `failure` is None where the proof holds; `missing` where there is none."""
+
+    weight: str
+    notion: str
+    rank: int | None
+    missing: bool
+    failure: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """Every verdict, and what speaks against the file as a whole (`failures`: no claim; `gaps`: something not proved)."""
+
+    verdicts: tuple[Verdict, ...]
+    failures: tuple[str, ...]
+    gaps: tuple[str, ...]
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """Violated where a proof does not hold, incomplete where one is missing, else pass."""
+        if self.failures or any(verdict.failure for verdict in self.verdicts):
+            return ExitCode.VIOLATED
+        return ExitCode.INCOMPLETE if self.gaps or any(verdict.missing for verdict in self.verdicts) else ExitCode.PASS
+
+
+def collect(
+    path: str | os.PathLike[str],
+    *,
+    exact: ExactPolicy = ExactPolicy.CHEAP,
+    limits: Limits | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """The proofs of every weight of the model at `path`, as a JSON document of schema `onnxnull.proofs/1`.
+
+    A rank that was computed and not proved is listed with its certainty and no proof.
+
+    Raises:
+        OnnxnullError: the model cannot be opened, or holds no linear weight.
+    """
+    model, weights, gaps = _weights_of(path, limits)
+    entries = []
+    for done, weight in enumerate(weights):
+        if progress is not None:
+            progress(done, len(weights), weight.name)
+        try:
+            profile = rank_profile(weight.blocks(), exact=exact)
+        except (EvaluationError, ValueError) as error:
+            gaps.append(f"weight {weight.name!r}: {error}")
+            continue
+        ranks = {}
+        for notion in Notion:
+            found = profile.rank(notion)
+            if found is not None:
+                proof = found.proof.to_json() if found.proof is not None and found.certainty.is_proved else None
+                ranks[notion.value] = {"value": found.value, "certainty": found.certainty.value, "proof": proof}
+        entries.append({"name": weight.name, "nodes": [node.name for node, _ in weight.uses], "ranks": ranks})
+    return {
+        "schema": SCHEMA,
+        "model": {"file": model.file, "sha256": model.sha256},
+        "weights": entries,
+        "unsupported": gaps,
+    }
+
+
+def verify(
+    path: str | os.PathLike[str],
+    document: Mapping[str, Any],
+    *,
+    limits: Limits | None = None,
+    progress: Progress | None = None,
+) -> Verification:
+    """Check every proof of `document` against the model at `path`.
+
+    Raises:
+        OnnxnullError: the model cannot be opened, or `document` is no document of proofs.
+    """
+    model, weights, gaps = _weights_of(path, limits)
+    try:
+        if document["schema"] != SCHEMA:
+            raise ValueError(f"schema {document['schema']!r}")
+        claimed = {(entry["name"], tuple(entry["nodes"])): entry["ranks"] for entry in document["weights"]}
+        same_file = document["model"]["sha256"] == model.sha256
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise OnnxnullError(Code.PROOFS, f"not a document of schema {SCHEMA}: {error!r}") from None
+    failures = [] if same_file else ["the proofs are about another file (SHA-256 differs)"]
+    verdicts: list[Verdict] = []
+    for done, weight in enumerate(weights):
+        if progress is not None:
+            progress(done, len(weights), weight.name)
+        ranks = claimed.pop((weight.name, tuple(node.name for node, _ in weight.uses)), None)
+        if ranks is None:
+            gaps.append(f"weight {weight.name!r} has no proof")
+        else:
+            verdicts += _check(weight, ranks)
+    failures += [f"the model has no weight {name!r}" for name, _ in claimed]
+    return Verification(tuple(verdicts), tuple(failures), tuple(gaps))
+
+
+def _check(weight: Weight, ranks: Mapping[str, Any]) -> list[Verdict]:
+    verdicts = []
+    blocks = weight.blocks()
+    for notion in (Notion.FLOAT32.value, Notion.FLOAT64.value, Notion.EXACT.value):
+        claim = ranks.get(notion) if isinstance(ranks, Mapping) else None
+        if claim is None and notion == Notion.EXACT.value:
+            continue  # the rank over ℚ was not claimed
+        proof = claim.get("proof") if isinstance(claim, Mapping) else None
+        failure = None
+        if proof is not None:
+            try:
+                proof_check.check(proof, blocks)
+                if (proof["notion"], proof["rank"]) != (notion, claim["value"]):
+                    failure = "the proof proves something else"
+            except proof_check.ProofError as error:
+                failure = str(error)
+        value = claim.get("value") if isinstance(claim, Mapping) else None
+        verdicts.append(Verdict(weight.name, notion, value, proof is None, failure))
+    return verdicts
+
+
+def _weights_of(path: str | os.PathLike[str], limits: Limits | None) -> tuple[Model, list[Weight], list[str]]:
+    """The model, its weights, and in words what of it is not supported."""
+    model = open_model(path, limits=limits)
+    try:
+        weights, unsupported = find_weights(Flow(model))
+        if not weights and not unsupported:
+            raise OnnxnullError(Code.NOTHING_LINEAR, Code.NOTHING_LINEAR.meaning)
+    except OnnxnullError as error:
+        error.file = os.fspath(path)
+        raise
+    return model, weights, [f"{u.node} ({u.op}): {u.reason}" for u in unsupported]

@@ -1,0 +1,142 @@
+"""Every operator that is installed is either spoken for or reviewed, and what is neither is refused by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper
+from onnxruntime.capi.onnxruntime_pybind11_state import get_all_operator_schema
+
+from onnxnull.errors import Code
+from onnxnull.operators import handled_operators
+from onnxnull.operators.reviewed import NO_LINEAR_WEIGHT
+from tests.helpers import model, only_refusal, tensor, uses, value, weight
+
+Operator = tuple[str, str]
+
+
+def of_onnx() -> set[Operator]:
+    return {(s.domain, s.name) for s in onnx.defs.get_all_schemas_with_history()}
+
+
+def of_onnxruntime() -> set[Operator]:
+    return {("" if s.domain == "ai.onnx" else s.domain, s.name) for s in get_all_operator_schema()}
+
+
+def test_every_installed_operator_is_handled_or_reviewed() -> None:
+    # the other domains of onnxruntime belong to its graph optimiser: no exporter writes them, and they are refused
+    contrib = {operator for operator in of_onnxruntime() if operator[0] == "com.microsoft"}
+    unknown = (of_onnx() | contrib) - handled_operators() - NO_LINEAR_WEIGHT
+    assert not unknown, sorted(unknown)
+
+
+def test_no_operator_is_on_both_sides() -> None:
+    assert not handled_operators() & NO_LINEAR_WEIGHT
+
+
+def test_no_name_is_stale() -> None:
+    stale = (handled_operators() | NO_LINEAR_WEIGHT) - of_onnx() - of_onnxruntime()
+    newest = tuple(int(part) for part in onnx.__version__.split(".")[:2]) >= (1, 23)
+    if not newest:
+        pytest.skip(f"onnx {onnx.__version__} is older than the lists")
+    assert not stale, sorted(stale)
+
+
+def refusal(op: str, domain: str, constants: dict[str, Any], folder: Path, inputs: list[str], **attributes: Any) -> Any:
+    made = helper.make_node(op, inputs, ["y"], domain=domain, **attributes)
+    proto = model([made], constants, inputs=[value("x", [2, 4])], imports={domain: 1} if domain else {}, opset=23)
+    return only_refusal(uses(proto, folder))
+
+
+Q = np.arange(12, dtype=np.int8).reshape(4, 3)
+
+
+@pytest.mark.parametrize(
+    ("op", "domain", "inputs"),
+    [
+        ("MatMulInteger", "", ["x", "w"]),
+        ("QLinearMatMul", "", ["x", "s", "z", "w", "s", "z", "s", "z"]),
+        ("MatMulNBits", "com.microsoft", ["x", "w", "s"]),
+        ("QGemm", "com.microsoft", ["x", "s", "z", "w", "s", "z", "", "s", "z"]),
+        ("FusedMatMul", "com.microsoft", ["x", "w"]),
+        ("Attention", "com.microsoft", ["x", "w"]),
+        ("MultiHeadAttention", "com.microsoft", ["w", "x", "x"]),
+        ("Attention", "", ["w", "x", "x"]),
+        ("Sampling", "com.microsoft", ["x", "w"]),
+        ("GridSample", "", ["x", "w"]),
+        ("DeformConv", "", ["x", "w", "x"]),
+    ],
+)
+def test_what_is_not_analysed_yet_is_refused_by_name(op: str, domain: str, inputs: list[str], tmp_path: Path) -> None:
+    constants = {name: array for name, array in {"w": Q, "s": np.float32(1), "z": np.int8(0)}.items() if name in inputs}
+    found = refusal(op, domain, constants, tmp_path, inputs)
+    assert found.code is Code.OPERATOR
+    assert "'w'" in found.reason
+
+
+@pytest.mark.parametrize(
+    ("op", "domain", "inputs"),
+    [("MatMulInteger", "", ["x", "w"]), ("MatMulBnb4", "com.microsoft", ["x", "w", "s"])],
+)
+def test_weights_that_are_stored_flat_are_refused_too(op: str, domain: str, inputs: list[str], tmp_path: Path) -> None:
+    constants = {"w": Q[:, 0].copy()} | ({"s": weight(1)} if "s" in inputs else {})
+    assert "'w'" in refusal(op, domain, constants, tmp_path, inputs).reason
+
+
+def test_the_same_operators_without_constants_are_fine(tmp_path: Path) -> None:
+    for op, domain in (("MatMulInteger", ""), ("FusedMatMul", "com.microsoft"), ("Mystery", "custom")):
+        made = helper.make_node(op, ["x", "x"], ["y"], domain=domain)
+        proto = model([made], inputs=[value("x", [4, 4])], imports={domain: 1} if domain else {})
+        assert uses(proto, tmp_path) == []
+
+
+def test_masks_of_attention_are_no_weights(tmp_path: Path) -> None:
+    made = helper.make_node("Attention", ["x", "x", "x", "m"], ["y"], q_num_heads=1, kv_num_heads=1)
+    assert uses(model([made], {"m": weight(3, 3)}, inputs=[value("x", [1, 3, 4])], opset=23), tmp_path) == []
+
+
+@pytest.mark.parametrize("constant", [weight(4, 3), weight(7)], ids=["matrix", "flat"])
+def test_an_unknown_operator_with_a_constant_is_refused(constant: Any, tmp_path: Path) -> None:
+    found = refusal("Mystery", "custom", {"w": constant}, tmp_path, ["x", "w"])
+    assert (found.code, found.reason) == (Code.OPERATOR, "operator custom.Mystery is not known (constant 'w')")
+
+
+@pytest.mark.parametrize("attributes", [{"blob": tensor("t", weight(4, 3))}, {"numbers": [1.0, 2.0]}], ids=["tensor", "floats"])
+def test_an_unknown_operator_with_numbers_inside_is_refused(attributes: dict[str, Any], tmp_path: Path) -> None:
+    found = refusal("Mystery", "custom", {}, tmp_path, ["x"], **attributes)
+    assert found.code is Code.OPERATOR
+    assert repr(next(iter(attributes))) in found.reason
+
+
+def test_an_unknown_operator_of_the_default_domain_is_refused(tmp_path: Path) -> None:
+    assert "ai.onnx.Mystery" in refusal("Mystery", "", {"w": weight(4, 3)}, tmp_path, ["x", "w"]).reason
+
+
+def test_an_unknown_operator_over_constants_blocks_the_weight_behind_it(tmp_path: Path) -> None:
+    made = [helper.make_node("Mystery", ["w"], ["v"], domain="custom"), helper.make_node("MatMul", ["x", "v"], ["y"])]
+    found = uses(model(made, {"w": weight(4, 3)}, inputs=[value("x", [2, 4])], imports={"custom": 1}), tmp_path)
+    assert [view.op_type for view, _ in found] == ["Mystery", "MatMul"]
+
+
+@pytest.mark.parametrize("op", ["LinearClassifier", "LinearRegressor"])
+def test_coefficients_of_machine_learning_operators_are_refused(op: str, tmp_path: Path) -> None:
+    made = helper.make_node(op, ["x"], ["y"], domain="ai.onnx.ml", coefficients=[1.0, 2.0, 3.0, 4.0])
+    made.output.extend(["p"] if op == "LinearClassifier" else [])
+    found = only_refusal(uses(model([made], inputs=[value("x", [2, 4])], imports={"ai.onnx.ml": 1}), tmp_path))
+    assert (found.code, "'coefficients'" in found.reason) == (Code.OPERATOR, True)
+
+
+def test_scales_tables_and_masks_are_no_weights(tmp_path: Path) -> None:
+    made = [
+        helper.make_node("Mul", ["x", "s"], ["a"]),
+        helper.make_node("Gather", ["t", "i"], ["g"]),
+        helper.make_node("Where", ["m", "a", "a"], ["w"]),
+        helper.make_node("LayerNormalization", ["w", "v"], ["y"]),
+    ]
+    constants = {"s": weight(2, 4), "t": weight(9, 4), "m": np.ones((2, 4), bool), "v": weight(4)}
+    inputs = [value("x", [2, 4]), value("i", [2], onnx.TensorProto.INT64)]
+    assert uses(model(made, constants, inputs=inputs), tmp_path) == []
