@@ -161,17 +161,18 @@ def _analyze_weight(
         unread_inputs=unread_inputs(blocks),
         duplicate_outputs=duplicate_outputs(blocks),
         nodes=tuple(
-            WeightNode(n.name, op_name(n), u.groups, _operator(n, u, work.get(n.name, _INNER_WORK))) for n, u in weight.uses
+            WeightNode(n.name, op_name(n), u.groups, _operator(n, u, ranks, work.get(n.name, _INNER_WORK)))
+            for n, u in weight.uses
         ),
         in_paper=any(u.paper for _, u in weight.uses) and not weight.again,
     )
 
 
-def _operator(node: NodeView, use: LinearUse, work: float) -> OperatorReport | None:
+def _operator(node: NodeView, use: LinearUse, ranks: RankProfile, work: float) -> OperatorReport | None:
     """Bounds on the input nullity of a convolution, where the shape of one sample is known."""
     from onnxnull.kernel.batched import Batched
     from onnxnull.kernel.convolution import Convolution, TransposedConvolution
-    from onnxnull.kernel.image_nullity import image_nullity
+    from onnxnull.kernel.image_nullity import image_nullities
     from onnxnull.operators.registry import shape_at
 
     shape = None if use.activation is None else shape_at(node, use.activation)
@@ -181,10 +182,10 @@ def _operator(node: NodeView, use: LinearUse, work: float) -> OperatorReport | N
     sample = linear_map.sample if isinstance(linear_map, Batched) else None
     if not isinstance(sample, Convolution | TransposedConvolution):
         return None
-    float64, exact = (image_nullity(sample, notion, work=work) for notion in (Notion.FLOAT64, Notion.EXACT))
+    float64, exact = image_nullities(sample, ranks=ranks, work=work)
     return OperatorReport(
         input_shape=sample.input_shape,
-        unread=float64.unread,
+        unread=exact.unread,
         float64=Bounds(float64.lower, float64.upper, float64.proved),
         exact=Bounds(exact.lower, exact.upper, exact.proved),
     )
@@ -201,7 +202,8 @@ def _frontier_report(
     from onnxnull.graph.constants import EvaluationError
     from onnxnull.operators.steps import UnknownShapeError
 
-    reason, bounds, shares = front.obstacle, None, ()
+    reason, bounds = front.obstacle, None
+    shares: tuple[KernelShare, ...] = ()
     finite = {weight.name for weight in weights}
     nodes = tuple(dict.fromkeys(layer.node for layer in front.layers))
     if front.guaranteed and any(names[node] not in finite for node in nodes):
@@ -210,7 +212,9 @@ def _frontier_report(
         try:
             found = frontiers.joint_nullity(front, Notion.FLOAT64)
             bounds = Bounds(found.lower, found.upper, found.proved)
-            shares = tuple(KernelShare(s.file, frontiers.kernel_share(front, s.array)) for s in samples if s.input == front.input.name)
+            shares = tuple(
+                KernelShare(s.file, frontiers.kernel_share(front, s.array)) for s in samples if s.input == front.input.name
+            )
         except (UnknownShapeError, EvaluationError) as error:
             reason = str(error)
     return FrontierReport(

@@ -108,18 +108,23 @@ def read_image(path: Path, described: GraphInput, preprocessing: Preprocessing) 
     pixels = (pixels - np.array(preprocessing.mean)) / np.array(preprocessing.std)
     if pixels.shape[-1] != channels:
         raise OnnxnullError(Code.DATA, f"mean and std of {pixels.shape[-1]} channels for an image of {channels}")
-    return (pixels.transpose(2, 0, 1) if layout == "nchw" else pixels)[None]
+    tensor: np.ndarray = pixels.transpose(2, 0, 1) if layout == "nchw" else pixels
+    return tensor[None]
 
 
 def _geometry(described: GraphInput, preprocessing: Preprocessing) -> tuple[str, int, tuple[int, int]]:
     """(layout, channels, (height, width)) of an image input."""
     shape = described.shape
     if shape is None or len(shape) != 4:
-        raise OnnxnullError(Code.DATA, f"input {described.name!r} is no image (batch, channels, height, width)", "give arrays (.npy)")
+        raise OnnxnullError(
+            Code.DATA, f"input {described.name!r} is no image (batch, channels, height, width)", "give arrays (.npy)"
+        )
     layout = preprocessing.layout or ("nchw" if shape[1] in (1, 3) else "nhwc")
     channels, sides = (shape[1], shape[2:]) if layout == "nchw" else (shape[3], shape[1:3])
     if channels not in (1, 3):
-        raise OnnxnullError(Code.DATA, f"input {described.name!r} has {channels} channels, an image has 1 or 3", "give arrays (.npy)")
+        raise OnnxnullError(
+            Code.DATA, f"input {described.name!r} has {channels} channels, an image has 1 or 3", "give arrays (.npy)"
+        )
     height, width = preprocessing.size or sides
     if height is None or width is None:
         raise OnnxnullError(Code.DATA, f"the size of input {described.name!r} is open", "fix it with --input-shape or --size")
@@ -139,7 +144,11 @@ def _sample(path: Path, described: GraphInput, array: np.ndarray) -> Sample:
         raise OnnxnullError(Code.DATA, f"{path.name!r} holds something that is not a finite number")
     if shape is not None and len(array.shape) == len(shape) - 1:
         array = array[None]
-    if shape is None or len(array.shape) != len(shape) or any(d not in (None, n) for d, n in zip(shape, array.shape, strict=True)):
+    if (
+        shape is None
+        or len(array.shape) != len(shape)
+        or any(d not in (None, n) for d, n in zip(shape, array.shape, strict=True))
+    ):
         expected = "unknown" if shape is None else "×".join("?" if d is None else str(d) for d in shape)
         raise OnnxnullError(Code.DATA, f"{path.name!r} has shape {array.shape}, input {described.name!r} is {expected}")
     return Sample(path.name if path.is_absolute() else str(path), described.name, np.asarray(array, dtype=np.float64))
@@ -148,7 +157,9 @@ def _sample(path: Path, described: GraphInput, array: np.ndarray) -> Sample:
 def _only(inputs: Sequence[GraphInput]) -> GraphInput:
     if len(inputs) != 1:
         names = ", ".join(repr(i.name) for i in inputs)
-        raise OnnxnullError(Code.DATA, f"the model has {len(inputs)} inputs ({names})", "give .npz files with an array for each")
+        raise OnnxnullError(
+            Code.DATA, f"the model has {len(inputs)} inputs ({names})", "give .npz files with an array for each"
+        )
     return inputs[0]
 
 
@@ -156,4 +167,6 @@ def _named(inputs: Sequence[GraphInput], name: str) -> GraphInput:
     for described in inputs:
         if described.name == name:
             return described
-    raise OnnxnullError(Code.DATA, f"an array {name!r}, and no input of that name; inputs are {', '.join(i.name for i in inputs)}")
+    raise OnnxnullError(
+        Code.DATA, f"an array {name!r}, and no input of that name; inputs are {', '.join(i.name for i in inputs)}"
+    )

@@ -1,6 +1,7 @@
 """Proofs of the ranks of all weights of a model: collect them, write them down, check them again.
 
-`collect` uses the solvers in `onnxnull.kernel.rank`; `verify` uses `onnxnull.kernel.proof_check`, which shares no code with them.
+`collect` uses the solvers in `onnxnull.kernel.rank`; `verify` uses `onnxnull.kernel.proof_check`, which shares no code with
+them.
 """
 
 from __future__ import annotations
@@ -105,7 +106,7 @@ def verify(
     try:
         if document["schema"] != SCHEMA:
             raise ValueError(f"schema {document['schema']!r}")
-        claimed = {(entry["name"], tuple(entry["nodes"])): entry["ranks"] for entry in document["weights"]}
+        claimed = {(entry["name"], tuple(entry["nodes"])): dict(entry["ranks"]) for entry in document["weights"]}
         same_file = document["model"]["sha256"] == model.sha256
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise OnnxnullError(Code.PROOFS, f"not a document of schema {SCHEMA}: {error!r}") from None
@@ -127,10 +128,11 @@ def _check(weight: Weight, ranks: Mapping[str, Any]) -> list[Verdict]:
     verdicts = []
     blocks = weight.blocks()
     for notion in (Notion.FLOAT32.value, Notion.FLOAT64.value, Notion.EXACT.value):
-        claim = ranks.get(notion) if isinstance(ranks, Mapping) else None
+        claim = ranks.get(notion)
         if claim is None and notion == Notion.EXACT.value:
             continue  # the rank over ℚ was not claimed
-        proof = claim.get("proof") if isinstance(claim, Mapping) else None
+        claim = claim or {"value": None, "proof": None}
+        proof = claim.get("proof")
         failure = None
         if proof is not None:
             try:
@@ -139,8 +141,7 @@ def _check(weight: Weight, ranks: Mapping[str, Any]) -> list[Verdict]:
                     failure = "the proof proves something else"
             except proof_check.ProofError as error:
                 failure = str(error)
-        value = claim.get("value") if isinstance(claim, Mapping) else None
-        verdicts.append(Verdict(weight.name, notion, value, proof is None, failure))
+        verdicts.append(Verdict(weight.name, notion, claim.get("value"), proof is None, failure))
     return verdicts
 
 

@@ -2,8 +2,8 @@
 
 `scripts/make_picture.py [-o FILE]`. The wish is to turn one held-out picture into another. What the network cannot see of that
 change is its projection on the kernel of the input frontier; its patches do not overlap, so that is the kernel of the patch
-matrix, patch by patch. Dykstra's algorithm finds the point nearest to the wish that lies in the kernel and has valid pixels. Both
-images run through onnxruntime; so does a control: an equally large change of the same first image that the network can see.
+matrix, patch by patch. Dykstra's algorithm finds the point nearest to the wish that lies in the kernel and has valid pixels.
+Both images run through onnxruntime; so does a control: an equally large change of the first image that the network can see.
 """
 
 from __future__ import annotations
@@ -38,8 +38,11 @@ def main() -> None:
     logits = [_run(image) for image in (first, second, control)]
     draw(output, (first, second, control), logits)
     distance = float(np.linalg.norm(second - first))
-    print(f"‖Δ input‖ = {distance:.3g} of a distance of {float(np.linalg.norm(other - first)):.3g} between the two photographs")
-    print(f"max |Δ logits| = {np.abs(logits[1] - logits[0]).max():.2g}; the control's is {np.abs(logits[2] - logits[0]).max():.2g}")
+    apart = float(np.linalg.norm(other - first))
+    print(f"‖Δ input‖ = {distance:.3g}, where the two pictures are {apart:.3g} apart")
+    print(
+        f"max |Δ logits| = {np.abs(logits[1] - logits[0]).max():.2g}; the control's is {np.abs(logits[2] - logits[0]).max():.2g}"
+    )
 
 
 def projection() -> Callable[[Array], Array]:

@@ -10,7 +10,7 @@ import numpy as np
 from onnxnull.frontier.walk import Frontier
 from onnxnull.kernel.batched import Batched
 from onnxnull.kernel.convolution import Convolution, TransposedConvolution
-from onnxnull.kernel.image_nullity import DENSE_LIMIT, image_nullity
+from onnxnull.kernel.image_nullity import DENSE_LIMIT, image_nullities
 from onnxnull.kernel.linear_map import Array, Composition, LinearMap, Stack, size
 from onnxnull.kernel.primitives import Matrix
 from onnxnull.kernel.project import Projection, project
@@ -144,7 +144,8 @@ def _core_nullity(core: LinearMap, notion: Notion) -> Interval:
             part = _core_nullity(sample, notion)
             return Interval(part.lower * count, part.upper * count, part.proved)
         case Convolution() | TransposedConvolution():
-            bounds = image_nullity(core, notion)
+            float64, exact = image_nullities(core)
+            bounds = exact if notion is Notion.EXACT else float64
             return Interval(bounds.lower, bounds.upper, bounds.proved)
         case Matrix(weight=weight, leading=leading):
             return _independent(weight[None], math.prod(leading), notion)
@@ -176,9 +177,7 @@ def _dense(linear_map: LinearMap, notion: Notion) -> Interval:
     return Interval(linear_map.inputs - found.upper, linear_map.inputs - found.lower, False)
 
 
-def _fold_padding(
-    core: Batched, convolution: Convolution, selection: Selection
-) -> tuple[LinearMap, Selection | None] | None:
+def _fold_padding(core: Batched, convolution: Convolution, selection: Selection) -> tuple[LinearMap, Selection | None] | None:
     """Zero padding of the spatial axes, moved into the convolution's own; scaling in front of it does not move a kernel's
     dimension, but the kernel itself, so it stays in the selection.
     """

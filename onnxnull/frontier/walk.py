@@ -105,7 +105,9 @@ def _follow(flow: Flow, described: GraphInput, start: ir.Value) -> Frontier:
             images = None if refusals else _images(node, stepped, paths)
             if images is None:
                 why = refusals[0] if refusals else "which is not a linear step"
-                return Frontier(described, tuple(layers), f"{node.name!r} ({node.op_type}) reads the input first: {why}", entries)
+                return Frontier(
+                    described, tuple(layers), f"{node.name!r} ({node.op_type}) reads the input first: {why}", entries
+                )
             paths |= images
     return Frontier(described, tuple(layers), _shown(flow, paths), entries)
 
@@ -153,4 +155,3 @@ def _value(node: NodeView, index: int) -> ir.Value:
     operand = node.inputs[index]
     assert operand is not None
     return operand.value
-

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from onnxnull.errors import Code, OnnxnullError, one_line
-from onnxnull.graph import constants, evaluable, validity
+from onnxnull.graph import constants, evaluable, functions, validity
 from onnxnull.graph.constants import SMALL, Blocked, Constant, EvaluationError
 from onnxnull.graph.model import Model, Shape, subgraphs
 
@@ -189,7 +189,10 @@ class Flow:
         """Infer the outputs' types; where all inputs are constants, the outputs become constants."""
         import onnx_ir as ir
 
-        proto = ir.serde.serialize_node(node)
+        try:
+            proto = ir.serde.serialize_node(node)
+        except ir.serde.SerdeError as error:
+            raise OnnxnullError(Code.INVALID_MODEL, functions.root_cause(error)) from error
         del proto.input[:], proto.output[:]  # names of inlined values repeat; positions do not
         proto.input.extend("" if operand is None else f"i{index}" for index, operand in enumerate(inputs))
         proto.output.extend(f"o{index}" if value.name else "" for index, value in enumerate(node.outputs))

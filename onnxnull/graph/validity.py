@@ -6,6 +6,7 @@ word. Checked per node, against its schema: attributes of another type, missing 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -53,11 +54,15 @@ def _refuse_repeated(what: str, names: Iterable[str]) -> None:
         seen.add(name)
 
 
+_TERM = r"[A-Za-z]*(\.\.\.)?[A-Za-z]*"
+_EQUATION = re.compile(rf"{_TERM}(,{_TERM})*(->{_TERM})?")
+
+
 def _refuse_bytes(*names: object) -> None:
     """protobuf gives a string that is not UTF-8 as bytes."""
     for name in names:
         if isinstance(name, bytes):
-            raise OnnxnullError(Code.INVALID_MODEL, f"the name {name!r} is not UTF-8")
+            raise OnnxnullError(Code.INVALID_MODEL, f"the text {name!r} is not UTF-8")
 
 
 def check_node(node: ir.Node, name: str, schema: onnx.defs.OpSchema | None) -> None:
@@ -75,6 +80,12 @@ def check_node(node: ir.Node, name: str, schema: onnx.defs.OpSchema | None) -> N
         if given is not None and given.type.name != kind:
             kinds = f"is {given.type.name} where {kind} is needed"
             raise OnnxnullError(Code.INVALID_MODEL, f"node {name!r}: attribute {key!r} {kinds}")
+    for attribute in node.attributes.values():
+        if attribute.type.name == "STRING":
+            _refuse_bytes(attribute.value)
+    # onnx's own inference does not return from some malformed equations
+    if node.op_type == "Einsum" and not _EQUATION.fullmatch(node.attributes["equation"].as_string().replace(" ", "")):
+        raise OnnxnullError(Code.INVALID_MODEL, f"node {name!r}: Einsum with a malformed equation")
     for what, count, least, most in (
         ("inputs", len(node.inputs), schema.min_input, schema.max_input),
         ("outputs", len(node.outputs), schema.min_output, schema.max_output),

@@ -69,9 +69,7 @@ class ConvGeometry:
             return (value,) * count if isinstance(value, int) else tuple(value)
 
         both = spread(pads, 2 * axes)
-        return cls(
-            spatial, kernel, spread(strides, axes), spread(dilations, axes), both[:axes], both[axes:], channels, groups
-        )
+        return cls(spatial, kernel, spread(strides, axes), spread(dilations, axes), both[:axes], both[axes:], channels, groups)
 
     @property
     def extent(self) -> Shape:

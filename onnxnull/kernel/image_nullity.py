@@ -27,7 +27,7 @@ from onnxnull.kernel.convolution import Convolution, TransposedConvolution
 from onnxnull.kernel.elimination import injective_channels
 from onnxnull.kernel.im2col import ConvGeometry, tap_slices
 from onnxnull.kernel.linear_map import Array
-from onnxnull.kernel.rank import Notion, rank
+from onnxnull.kernel.rank import Notion, RankProfile, rank, rank_profile
 from onnxnull.kernel.rank_bounds import NOTHING, RankBounds, exact_filters, group_bounds, numerical_filters
 
 # Operators with at most this many inputs are done densely …
@@ -95,6 +95,28 @@ def image_nullity(
         unread=unread,
         inputs=operator.inputs,
     )
+
+
+def image_nullities(
+    operator: Convolution | TransposedConvolution, *, ranks: RankProfile | None = None, work: float = WORK
+) -> tuple[Bounds, Bounds]:
+    """`image_nullity` at the float64 cut-off and over ℚ. `ranks`: of the operator's blocks, where they are known already.
+
+    Where the filters' rank at the cut-off is their rank over ℚ (both proved), their numerical span is their span: there is one
+    kernel, and the exact bounds are those of both. Only for small operators whose exact bounds are not tight, the dense matrix
+    in floating point may say more.
+    """
+    exact = image_nullity(operator, Notion.EXACT, work=work)
+    found = ranks or rank_profile(operator.blocks)
+    one_kernel = (
+        found.exact is not None
+        and found.exact.certainty.is_proved
+        and found.float64.certainty.is_proved
+        and found.exact.value == found.float64.value
+    )
+    if one_kernel and (exact.tight or not _is_small(operator, DENSE_LIMIT)):
+        return exact, exact
+    return image_nullity(operator, Notion.FLOAT64, work=work), exact
 
 
 _LOWER_REASONS = {
@@ -218,10 +240,7 @@ def _covered(geometry: ConvGeometry, mask: np.ndarray) -> tuple[int, int]:
     )
     inside = np.zeros(padded, dtype=bool)
     inside[
-        tuple(
-            slice(max(0, begin), max(0, begin + n))
-            for begin, n in zip(geometry.pads_begin, geometry.spatial, strict=True)
-        )
+        tuple(slice(max(0, begin), max(0, begin + n)) for begin, n in zip(geometry.pads_begin, geometry.spatial, strict=True))
     ] = True
     read = np.zeros(padded, dtype=bool)
     reads = np.zeros(geometry.output_spatial, dtype=bool)

@@ -169,8 +169,7 @@ class Composition(LinearMap):
     def __post_init__(self) -> None:
         if self.first.output_shape != self.second.input_shape:
             raise ValueError(
-                f"cannot compose: the first map gives {self.first.output_shape}, "
-                f"the second takes {self.second.input_shape}"
+                f"cannot compose: the first map gives {self.first.output_shape}, the second takes {self.second.input_shape}"
             )
 
     @property

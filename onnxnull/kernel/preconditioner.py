@@ -45,9 +45,7 @@ def circulant(convolution: Convolution) -> Solve | None:
     torus = np.zeros((groups, filters, filters, *grid))
     for index in np.ndindex(*(2 * r + 1 for r in reach)):
         place: tuple[Any, ...] = tuple((i - r) % n for i, r, n in zip(index, reach, grid, strict=True))
-        torus[(slice(None), slice(None), slice(None), *place)] += stencil[
-            (slice(None), slice(None), slice(None), *index)
-        ]
+        torus[(slice(None), slice(None), slice(None), *place)] += stencil[(slice(None), slice(None), slice(None), *index)]
     axes = tuple(range(-len(grid), 0))
     symbol = np.moveaxis(np.fft.rfftn(torus, axes=axes), (1, 2), (-2, -1))
     values, vectors = np.linalg.eigh(symbol)

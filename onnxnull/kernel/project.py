@@ -54,8 +54,7 @@ class NotConvergedError(ArithmeticError):
 
     def __init__(self, projection: Projection) -> None:
         super().__init__(
-            f"after {projection.iterations} iterations the residual is {projection.residual:.1e}, "
-            f"not {projection.bound:.1e}"
+            f"after {projection.iterations} iterations the residual is {projection.residual:.1e}, not {projection.bound:.1e}"
         )
         self.projection = projection
 

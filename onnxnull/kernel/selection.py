@@ -79,9 +79,7 @@ class Selection(LinearMap):
         mine, theirs = self.indices != NOTHING, other.indices != NOTHING
         if np.any(mine & theirs):
             return None
-        return Selection(
-            self.shape, np.where(mine, self.indices, other.indices), np.where(mine, self.factors, other.factors)
-        )
+        return Selection(self.shape, np.where(mine, self.indices, other.indices), np.where(mine, self.factors, other.factors))
 
     def padding(self) -> tuple[tuple[int, int], ...] | None:
         """(before, after) per axis, where this is zero padding (and scaling by factors other than zero); else None."""

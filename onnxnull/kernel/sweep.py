@@ -18,6 +18,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import pairwise
 
 from onnxnull.kernel.budget import ENTRY_WORK, Budget
@@ -72,20 +73,29 @@ class Sweep:
                 self._leaves[signature] = self.rank(weight)
             return self._leaves[signature]
         axis, *rest = axes
-        seen = 0
-        kinds: Counter[tuple[int, int, int]] = Counter()
-        for start, stop in strategy.blocks(axis.outputs):
-            first = max(seen, axis.reads(start)[0])
-            seen = max(seen, axis.reads(stop - 1)[1])
-            if seen > first:
-                # the block's matrix depends on where its new inputs lie relative to its first output only
-                kinds[first - start * axis.stride + axis.begin, seen - first, stop - start] += 1
         total = 0
-        for (offset, count, width), times in kinds.items():
-            inner = Axis(count, axis.kernel, axis.stride, offset, width)
-            strip = unroll(weight, inner, (0, count), (0, width))
-            total += times * self._strip(tuple(rest), strip, strategy, (*signature, (offset, count, width)))
+        for offset, count, width, times in _kinds(axis, strategy):
+            inner_signature = (*signature, (offset, count, width))
+            known = None if rest else self._leaves.get(inner_signature)
+            if known is None:
+                strip = unroll(weight, Axis(count, axis.kernel, axis.stride, offset, width), (0, count), (0, width))
+                known = self._strip(tuple(rest), strip, strategy, inner_signature)
+            total += times * known
         return total
+
+
+@lru_cache(maxsize=4096)
+def _kinds(axis: Axis, strategy: Strategy) -> tuple[tuple[int, int, int, int], ...]:
+    """The different blocks of one axis: (offset of its new inputs, how many they are, outputs, how often it occurs)."""
+    seen = 0
+    kinds: Counter[tuple[int, int, int]] = Counter()
+    for start, stop in strategy.blocks(axis.outputs):
+        first = max(seen, axis.reads(start)[0])
+        seen = max(seen, axis.reads(stop - 1)[1])
+        if seen > first:
+            # the block's matrix depends on where its new inputs lie relative to its first output only
+            kinds[first - start * axis.stride + axis.begin, seen - first, stop - start] += 1
+    return tuple((*kind, times) for kind, times in kinds.items())
 
 
 def views(part: Part) -> Iterator[Part]:

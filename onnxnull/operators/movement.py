@@ -29,9 +29,7 @@ def concat(node: NodeView, index: int) -> MakeMap | None:
     """Entries of any operand, side by side with those of the others."""
 
     def make(output: int) -> LinearMap:
-        nothing = {
-            i: np.full(fixed_shape(node, i), NOTHING, dtype=np.int64) for i in range(len(node.inputs)) if i != index
-        }
+        nothing = {i: np.full(fixed_shape(node, i), NOTHING, dtype=np.int64) for i in range(len(node.inputs)) if i != index}
         return selection_of(node, index, output, nothing)
 
     return make

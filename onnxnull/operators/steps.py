@@ -89,7 +89,7 @@ def selection_of(
     from onnx import helper
 
     shape = fixed_shape(node, index)
-    arrays: dict[int, np.ndarray | None] = {i: None for i in range(len(node.inputs))}
+    arrays: dict[int, np.ndarray | None] = dict.fromkeys(range(len(node.inputs)))
     for i, operand in enumerate(node.inputs):
         if operand is not None and i != index:
             value = constant_value(node, i)
@@ -97,10 +97,10 @@ def selection_of(
     arrays |= fed or {}
     arrays[index] = np.arange(size(shape), dtype=np.int64).reshape(shape)
     proto = ir.serde.serialize_node(node.node)
-    for name, value in attributes.items():
+    for name, number in attributes.items():
         kept = [a for a in proto.attribute if a.name != name]
         del proto.attribute[:]
-        proto.attribute.extend([*kept, helper.make_attribute(name, value)])
+        proto.attribute.extend([*kept, helper.make_attribute(name, number)])
     inputs = [arrays.get(i) for i in range(max(arrays) + 1)]
     indices = apply(proto, {node.domain: node.version}, inputs, output)
     return Selection(shape, np.asarray(indices, dtype=np.int64), np.ones(()))

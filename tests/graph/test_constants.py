@@ -63,8 +63,12 @@ CHAINS: dict[str, tuple[list[onnx.NodeProto], dict[str, Any], int]] = {
         17,
     ),
     "div-sqrt": (
-        [node("Mul", ["a", "a"], ["b"]), node("ReduceSum", ["b", "axes"], ["c"], keepdims=1), node("Sqrt", ["c"], ["d"])]
-        + [node("Div", ["a", "d"], ["w"])],
+        [
+            node("Mul", ["a", "a"], ["b"]),
+            node("ReduceSum", ["b", "axes"], ["c"], keepdims=1),
+            node("Sqrt", ["c"], ["d"]),
+            node("Div", ["a", "d"], ["w"]),
+        ],
         {"a": weight(4, 3), "axes": np.array([1])},
         13,
     ),
@@ -89,8 +93,8 @@ CHAINS: dict[str, tuple[list[onnx.NodeProto], dict[str, Any], int]] = {
         [
             node("Constant", [], ["v"], value_floats=[float(v) for v in range(12)]),
             node("Constant", [], ["s"], value_ints=[4, 3]),
-        ]
-        + [node("Reshape", ["v", "s"], ["w"])],
+            node("Reshape", ["v", "s"], ["w"]),
+        ],
         {},
         17,
     ),
@@ -126,7 +130,7 @@ CHAINS: dict[str, tuple[list[onnx.NodeProto], dict[str, Any], int]] = {
     ),
     "dequantize-13": (
         [node("DequantizeLinear", ["a", "s"], ["w"], axis=0)],
-        {"a": np.arange(12, dtype=np.int8).reshape(4, 3), "s": np.float32([0.1, 0.2, 0.3, 0.4])},
+        {"a": np.arange(12, dtype=np.int8).reshape(4, 3), "s": np.array([0.1, 0.2, 0.3, 0.4], np.float32)},
         13,
     ),
     "dequantize-10": (
@@ -136,7 +140,11 @@ CHAINS: dict[str, tuple[list[onnx.NodeProto], dict[str, Any], int]] = {
     ),
     "dequantize": (
         [node("DequantizeLinear", ["a", "s", "z"], ["w"], axis=1)],
-        {"a": np.arange(12, dtype=np.int8).reshape(4, 3), "s": np.float32([0.1, 0.2, 0.3]), "z": np.int8([0, 1, 2])},
+        {
+            "a": np.arange(12, dtype=np.int8).reshape(4, 3),
+            "s": np.array([0.1, 0.2, 0.3], np.float32),
+            "z": np.array([0, 1, 2], np.int8),
+        },
         17,
     ),
     "dropout": ([node("Dropout", ["a"], ["w"])], {"a": weight(4, 3)}, 13),

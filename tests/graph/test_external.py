@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -152,7 +153,7 @@ def test_what_is_no_file(folder: Path) -> None:
         ({"length": -1}, Code.INVALID_MODEL),
     ],
 )
-def test_offset_and_length(entries: dict[str, int], code: Code, folder: Path) -> None:
+def test_offset_and_length(entries: dict[str, Any], code: Code, folder: Path) -> None:
     assert code_of(folder, external("weights.bin", **entries)) is code
 
 

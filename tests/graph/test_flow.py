@@ -171,7 +171,7 @@ def last(proto: onnx.ModelProto, folder: Path, **options: Any) -> NodeView:
         ({"start": 3, "end": 1}, []),
     ],
 )
-def test_shape_is_folded(attributes: dict[str, int], expected: list[int], tmp_path: Path) -> None:
+def test_shape_is_folded(attributes: dict[str, Any], expected: list[int], tmp_path: Path) -> None:
     output = last(model([node("Shape", ["x"], ["y"], **attributes)], inputs=[value("x", [2, 3, 5, 7])]), tmp_path).outputs[0]
     assert output is not None
     assert isinstance(output.constant, Constant)

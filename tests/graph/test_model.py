@@ -297,7 +297,9 @@ def test_input_shapes(tmp_path: Path) -> None:
 
 
 def test_the_only_open_leading_dimension_is_one_sample(tmp_path: Path) -> None:
-    for shape, inferred in ((["n", 6, 4], (1, 6, 3)), (["n", "m", 4], (None, None, 3))):
+    cases: list[tuple[list[int | str | None], tuple[int | None, ...]]]
+    cases = [(["n", 6, 4], (1, 6, 3)), (["n", "m", 4], (None, None, 3))]
+    for shape, inferred in cases:
         proto = model([node("MatMul", ["x", "W"], ["y"])], {"W": W}, inputs=[value("x", shape)])
         flow = Flow(opened(proto, tmp_path))
         output = flow.nodes[0].outputs[0]

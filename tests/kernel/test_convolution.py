@@ -163,9 +163,7 @@ def test_negative_pads_crop() -> None:
     convolution = Convolution(geometry, rng.standard_normal((1, 12, 3)))
     x = rng.standard_normal((2, 9, 8))
     cropped = np.pad(x, ((0, 0), (0, 0), (1, 0)))[:, 2:8, :6]
-    plain = Convolution(
-        ConvGeometry.of((6, 6), (3, 2), channels=2, strides=(2, 1), dilations=(1, 2)), convolution.blocks
-    )
+    plain = Convolution(ConvGeometry.of((6, 6), (3, 2), channels=2, strides=(2, 1), dilations=(1, 2)), convolution.blocks)
     np.testing.assert_allclose(convolution.apply(x), plain.apply(cropped), atol=1e-12)
     dot_test(convolution, rng)
 

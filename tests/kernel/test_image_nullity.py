@@ -86,8 +86,6 @@ def test_dense_and_structured_agree(seed: int) -> None:
     for notion in (Notion.FLOAT64, Notion.EXACT):
         dense = image_nullity(convolution, notion)
         structured = image_nullity(convolution, notion, dense_limit=0)
-        if notion is Notion.FLOAT64:
-            assert dense.lower_reason in ("dense matrix", "unread inputs")
         assert max(dense.lower, structured.lower) <= min(dense.upper, structured.upper)
 
 
@@ -136,9 +134,7 @@ def test_the_nearly_dead_filters_of_resnets_stem_do_not_matter() -> None:
 
 def test_a_1x1_stride_2_convolution_does_not_read_three_quarters() -> None:
     rng = np.random.default_rng(0)
-    convolution = Convolution(
-        ConvGeometry.of((56, 56), (1, 1), channels=16, strides=2), rng.standard_normal((1, 16, 32))
-    )
+    convolution = Convolution(ConvGeometry.of((56, 56), (1, 1), channels=16, strides=2), rng.standard_normal((1, 16, 32)))
     bounds = image_nullity(convolution, Notion.EXACT)
     assert bounds.unread == bounds.lower == bounds.upper == 16 * 56 * 56 * 3 // 4
     assert bounds.proved
@@ -240,11 +236,7 @@ def test_one_block_that_holds_all_outputs_is_the_rank_itself() -> None:
     field = Prime()
     total = sum(
         count
-        * (
-            Sweep(field.rank, Budget(1e12)).lower_bound(part, Strategy(99, 1, 1))
-            if part.axes
-            else field.rank(part.weight)
-        )
+        * (Sweep(field.rank, Budget(1e12)).lower_bound(part, Strategy(99, 1, 1)) if part.axes else field.rank(part.weight))
         for count, part in parts(geometry, weight)
     )
     assert total * geometry.groups >= modular_rank(convolution.dense())

@@ -29,9 +29,7 @@ def dense_projection(linear_map: LinearMap, wish: Array) -> Array:
 def strided(r: int, size: int = 12) -> Convolution:
     """3×3, stride 2, pad 1: r filters on the 12 inputs of a cell, as in PP-OCR's stems."""
     rng = np.random.default_rng(r)
-    return Convolution(
-        ConvGeometry.of((size, size), (3, 3), channels=3, strides=2, pads=1), rng.standard_normal((1, 27, r))
-    )
+    return Convolution(ConvGeometry.of((size, size), (3, 3), channels=3, strides=2, pads=1), rng.standard_normal((1, 27, r)))
 
 
 RNG = np.random.default_rng(0)

@@ -129,12 +129,14 @@ def test_a_value_at_the_cutoff_is_ambiguous_or_proved_never_guessed() -> None:
 
 def test_large_square_weight_with_values_around_the_float32_cutoff() -> None:
     """Large enough for the Krylov path: the bottom of the spectrum instead of all of it."""
-    n = 1600
-    rng = np.random.default_rng(0)
-    q = np.linalg.qr(rng.standard_normal((n, n)))[0]
+    n = 1510
     sigma = np.linspace(1, 0.5, n)
     sigma[-3:] = 2e-5, 1.5e-5, 3e-6
-    profile = rank_profile((q * sigma) @ q[:, ::-1].T, exact=ExactPolicy.CHEAP)
+    u, v = np.linalg.qr(np.random.default_rng(0).standard_normal((n, 2)))[0].T
+    matrix = np.diag(sigma)  # between two Householder reflections
+    matrix -= 2 * np.outer(u, u @ matrix)
+    matrix -= 2 * np.outer(matrix @ v, v)
+    profile = rank_profile(matrix, exact=ExactPolicy.CHEAP)
     assert (profile.float32.value, profile.float32.certainty) == (n - 3, Certainty.CERTIFIED)
     assert (profile.float64.value, profile.float64.certainty) == (n, Certainty.CERTIFIED)
     np.testing.assert_allclose([profile.sigma_max, profile.sigma_min], [1, 3e-6], rtol=1e-6)

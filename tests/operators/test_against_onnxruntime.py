@@ -17,8 +17,9 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from onnx import helper
+from onnxruntime.capi import onnxruntime_pybind11_state as pybind11_state
 
-from onnxnull.errors import Code
+from onnxnull.errors import Code, OnnxnullError
 from onnxnull.graph.flow import Flow, NodeView
 from onnxnull.graph.model import open_model
 from onnxnull.operators import LinearUse
@@ -98,7 +99,7 @@ def test_the_shared_models_are_there_or_this_is_skipped() -> None:
     shared_model("vit_tiny_patch16_224.onnx")
 
 
-def one(op: str, constant: NDArray[Any], shape: tuple[int, ...], *, right: bool = True, **attributes: Any) -> onnx.ModelProto:
+def one(op: str, constant: Any, shape: tuple[int, ...], *, right: bool = True, **attributes: Any) -> onnx.ModelProto:
     names = ["x", "w"] if right else ["w", "x"]
     return model([node(op, names, ["y"], **attributes)], {"w": constant}, inputs=[value("x", shape)])
 
@@ -146,13 +147,15 @@ def convolutions(draw: st.DrawFn, *, transposed: bool) -> onnx.ModelProto:
     return one(op, constant, (draw(st.integers(1, 2)), groups * inner, *spatial), **attributes)
 
 
+_ORT_ERRORS = [e for e in vars(pybind11_state).values() if isinstance(e, type) and issubclass(e, Exception)]
+
+
 def runs(proto: onnx.ModelProto) -> bool:
     """Whether onnxruntime accepts the node and it gives an output."""
     shape = [dim.dim_value for dim in proto.graph.input[0].type.tensor_type.shape.dim]
     try:
         return bool(run(proto, {"x": np.zeros(shape, np.float32)})[0].size)
-    except Exception as error:
-        assert type(error).__module__.startswith("onnxruntime"), error
+    except tuple(_ORT_ERRORS):
         return False
 
 
@@ -316,7 +319,7 @@ def test_a_scale_by_einsum_is_no_weight(tmp_path: Path) -> None:
     ],
 )
 @pytest.mark.parametrize("direction", ["forward", "reverse", "bidirectional"])
-def test_recurrent_weights(op: str, attributes: dict[str, int], direction: str, tmp_path: Path) -> None:
+def test_recurrent_weights(op: str, attributes: dict[str, Any], direction: str, tmp_path: Path) -> None:
     """A kernel vector of W added to x leaves the output as it was; another vector does not."""
     gates, hidden, size, steps = {"RNN": 1, "GRU": 3, "LSTM": 4}[op], 2, 12, 4
     directions = 2 if direction == "bidirectional" else 1
@@ -375,9 +378,7 @@ def test_refusals(tmp_path: Path) -> None:
         ("bti,ij->bj", [3, 4], Code.INVALID_MODEL),
         ("", [3, 4], Code.INVALID_MODEL),
         ("bi,i...j->bj", [3, 4], None),
-        ("b.i,ij->bj", [3, 4], Code.INVALID_MODEL),
         ("bi,ijk->bj", [3, 4], Code.INVALID_MODEL),
-        ("b...i...,ij->bj", [3, 4], Code.INVALID_MODEL),
     ],
 )
 def test_einsum_refusals(equation: str, shape: list[int | str | None] | None, code: Code | None, tmp_path: Path) -> None:
@@ -389,6 +390,21 @@ def test_einsum_refusals(equation: str, shape: list[int | str | None] | None, co
         assert only_refusal(found).code is code
 
 
+@pytest.mark.parametrize("equation", ["b.i,ij->bj", "b...i...,ij->bj", "bi,ij->b->j", "b1,1j->bj", "bi;ij", "bi,ij-j", "->->"])
+def test_malformed_equations_break_the_rules(equation: str, tmp_path: Path) -> None:
+    # onnx's shape inference never returns from the first of them
+    with pytest.raises(OnnxnullError) as caught:
+        uses(one("Einsum", weight(4, 5), (3, 4), equation=equation), tmp_path)
+    assert caught.value.code is Code.INVALID_MODEL
+
+
+def test_an_equation_that_is_no_text_breaks_the_rules(tmp_path: Path) -> None:
+    proto = one("Einsum", weight(4, 5), (3, 4), equation="bi,ij->bj")
+    proto.graph.node[0].attribute[0].s = b"bi,i\xff->bj"
+    with pytest.raises(OnnxnullError, match="not UTF-8"):
+        uses(proto, tmp_path)
+
+
 def test_einsum_of_three_operands_is_refused(tmp_path: Path) -> None:
     made = node("Einsum", ["x", "w", "w"], ["y"], equation="bi,ij,jk->bk")
     assert refused(model([made], {"w": weight(4, 4)}, inputs=[value("x", [3, 4])]), tmp_path) is Code.OPERATOR
@@ -397,7 +413,7 @@ def test_einsum_of_three_operands_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("op", ["MatMul", "Gemm", "Einsum", "Conv", "ConvTranspose"])
 def test_two_constants_make_a_constant_and_no_weight(op: str, tmp_path: Path) -> None:
     shape = (4, 4, 1) if op.startswith("Conv") else (4, 4)
-    attributes = {"equation": "ij,jk->ik"} if op == "Einsum" else {}
+    attributes: dict[str, Any] = {"equation": "ij,jk->ik"} if op == "Einsum" else {}
     nodes = [node(op, ["a", "b"], ["c"], **attributes), node("Add", ["x", "c"], ["y"])]
     constants = {"a": weight(*shape), "b": weight(*shape, seed=1)}
     assert uses(model(nodes, constants, inputs=[value("x", shape)]), tmp_path) == []

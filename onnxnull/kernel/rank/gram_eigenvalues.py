@@ -10,16 +10,25 @@ import math
 import numpy as np
 
 from onnxnull.kernel.rank.evidence import Bracket, Cutoff, Evidence
+from onnxnull.kernel.rank.extremes import DENSE
 from onnxnull.kernel.rank.inertia import inertia
 from onnxnull.kernel.rank.problem import Block
 from onnxnull.kernel.rank.rounding import down, up
 
+_NARROW = 1e-4
+
 
 def counted(block: Block, cutoff: Cutoff, known: Bracket) -> tuple[Evidence | None, Evidence | None]:
     """Count eigenvalues above a shift beyond the cut-off, and above a shift before it."""
-    eigenvalues = block.eigenvalues
     noise = 4 * block.gram.error
     above, below = up(cutoff.high**2), down(cutoff.low**2)
+    if block.n > DENSE:
+        # Right beside the cut-off: if no eigenvalue lies in between, nothing need be known about the others.
+        lower = _evidence(block, above * (1 + _NARROW) + noise, above, math.inf)
+        upper = _evidence(block, below * (1 - _NARROW) - noise, 0.0, below)
+        if lower is not None and upper is not None and lower.count == upper.count:
+            return lower, upper
+    eigenvalues = block.eigenvalues
     lower = upper = None
     top = float(eigenvalues[0])
     if known.lower.count < np.count_nonzero(eigenvalues > above + noise):

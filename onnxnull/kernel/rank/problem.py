@@ -98,7 +98,7 @@ class Block:
     @functools.cached_property
     def eigenvalues(self) -> Array:
         """Approximate eigenvalues of the Gram matrix (n,), decreasing."""
-        return np.linalg.eigvalsh(self.gram.matrix)[::-1]
+        return np.asarray(np.linalg.eigvalsh(self.gram.matrix), np.float64)[::-1]
 
     @functools.cached_property
     def bottom(self) -> tuple[Array, Array] | None:
