@@ -24,7 +24,7 @@ from onnxnull.kernel.nullspace import null_space
 Array = NDArray[np.float64]
 ROOT = Path(__file__).resolve().parent.parent
 MODEL = ROOT / "models" / "digits_vit.onnx"
-FROM, TOWARD = (ROOT / "models" / "samples" / f"digits_vit_{digit}.png" for digit in (3, 8))
+FROM, TOWARD = (ROOT / "models" / "samples" / "digits_vit" / f"{digit}.png" for digit in (3, 8))
 
 
 def main() -> None:
@@ -40,9 +40,8 @@ def main() -> None:
     distance = float(np.linalg.norm(second - first))
     apart = float(np.linalg.norm(other - first))
     print(f"‖Δ input‖ = {distance:.3g}, where the two pictures are {apart:.3g} apart")
-    print(
-        f"max |Δ logits| = {np.abs(logits[1] - logits[0]).max():.2g}; the control's is {np.abs(logits[2] - logits[0]).max():.2g}"
-    )
+    moved, control_moved = (float(np.abs(changed - logits[0]).max()) for changed in logits[1:])
+    print(f"max |Δ logits| = {moved:.2g}; the control's is {control_moved:.2g}")
 
 
 def projection() -> Callable[[Array], Array]:

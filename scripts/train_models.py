@@ -65,7 +65,7 @@ def _measure(recipe: Recipe, held_out: Material, folder: Path) -> None:
     scores = measure.scores(examination, recipe)
     _record(folder, recipe, {**scores, "pictures": len(examination.scenes.labels)})
     print(recipe.name, scores, flush=True)
-    for stale in (folder / "samples").glob(f"{recipe.name}_*.png"):
+    for stale in (folder / "samples" / recipe.name).rglob("*.png"):
         stale.unlink()
     measure.write_labels(measure.write_samples(examination, recipe, folder / "samples"), folder / "samples/labels.csv")
 

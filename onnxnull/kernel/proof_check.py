@@ -170,7 +170,7 @@ def _inertia(gram: Array, shift: float, error: float) -> tuple[int, float]:
 
 def _spectral_lower(part: Mapping[str, Any], block: Matrix, scaled: Array, cutoff: float) -> str | None:
     r = part["count"]
-    sigma, v = _right_vectors(scaled, r)
+    sigma, v = _right_vectors(scaled)
     x = v[:, :r] / sigma[:r]
     image, off = _times(scaled, x)
     gram, error, trace = _gram(image)
@@ -188,7 +188,7 @@ def _spectral_lower(part: Mapping[str, Any], block: Matrix, scaled: Array, cutof
 
 def _spectral_upper(part: Mapping[str, Any], block: Matrix, scaled: Array, cutoff: float) -> str | None:
     r = part["count"]
-    _, v = _right_vectors(scaled, r)
+    _, v = _right_vectors(scaled)
     rest = v[:, r:]
     image, off = _times(scaled, rest)
     gram, error, _ = _gram(rest)
@@ -198,15 +198,20 @@ def _spectral_upper(part: Mapping[str, Any], block: Matrix, scaled: Array, cutof
     return None
 
 
-def _right_vectors(a: Array, r: int) -> tuple[Array, Array]:
-    """Singular values and right singular vectors; those after the r-th freed of what is left of the others in them."""
+def _right_vectors(a: Array) -> tuple[Array, Array]:
+    """Singular values and right singular vectors; the small ones from A·V, accurate and freed of the large ones.
+
+    Only good guesses: what is proved from them is proved for any numbers and vectors.
+    """
     _, sigma, vt = np.linalg.svd(a, full_matrices=False)
-    v = vt.T.copy()
-    for _ in range(2):
-        image, _ = _times(a, v[:, r:])
-        coupling = (a @ v[:, :r]).T @ image
-        v[:, r:] -= v[:, :r] @ (coupling / sigma[:r, None] ** 2)
-    return sigma, v
+    large = int(np.count_nonzero(sigma > 1e-4 * sigma[0]))
+    v1, v2 = vt[:large].T, vt[large:].T
+    if v2.shape[1]:
+        for _ in range(2):
+            v2 = v2 - v1 @ ((a @ v1).T @ _times(a, v2)[0] / sigma[:large, None] ** 2)
+        _, sigma[large:], turn = np.linalg.svd(_times(a, v2)[0], full_matrices=False)
+        v2 = v2 @ turn.T
+    return sigma, np.hstack([v1, v2])
 
 
 def _times(a: Array, x: Array) -> tuple[Array, float]:

@@ -91,7 +91,7 @@ def _frontier(found: FrontierReport, report: ModelReport) -> list[str]:
     if bounds.upper == 0:
         patch = [w for w in report.weights if w.name in found.weights and _patch_nullity(w) > 0]
         contrast = f"patch nullity {_patch_nullity(patch[0]):,}, but injective" if len(patch) == 1 else "injective"
-        return [f"{through}: {contrast} on {_sizes(found, report)}, no two of which collide there ({proved})."]
+        return [f"{through}: {contrast} on {_sizes(found, report)}: no two of them collide there ({proved})."]
     lines = [f"{through}: it ignores {_interval(bounds, found.inputs)} of the input's {found.inputs:,} dimensions ({proved})."]
     if found.shares:
         shares = sorted(share.share for share in found.shares)
@@ -192,11 +192,11 @@ def notes(weight: WeightReport) -> str:
             parts.append(f"{number:,} {text}")
     if len(weight.nodes) > 1:
         parts.append(f"{len(weight.nodes):,} nodes")
-    operators = {n.operator.float64 for n in weight.nodes if n.operator is not None}
+    operators = {(n.operator.float64, n.operator.inputs) for n in weight.nodes if n.operator is not None}
     if len(operators) == 1:
-        bounds = operators.pop()
+        bounds, inputs = operators.pop()
         extent = f"{bounds.lower:,}" if bounds.lower == bounds.upper else f"{bounds.lower:,}..{bounds.upper:,}"
-        parts.append("injective on images" if bounds.upper == 0 else f"ignores {extent} of its input")
+        parts.append("injective on images" if bounds.upper == 0 else f"input nullity {extent} of {inputs:,}")
     return ", ".join(parts)
 
 
@@ -206,7 +206,7 @@ def legend(report: ModelReport) -> list[str]:
     profiles = [weight.ranks for weight in weights]
     certainties = {rank.certainty for ranks in profiles for n in NOTIONS if (rank := ranks.rank(n)) is not None}
     lines = {
-        "nullity: inputs − rank, the dimension of what the weight cannot see": True,
+        "nullity: inputs − rank, the dimension of what the weight cannot see (of one patch, where it is a convolution)": True,
         "a|b|c: at the float32 cut-off, at the float64 cut-off, exact over the rationals (where computed)": any(
             depends_on_notion(ranks) for ranks in profiles
         ),
@@ -214,6 +214,9 @@ def legend(report: ModelReport) -> list[str]:
         "σ min 0: at or below the float64 cut-off": any(ranks.sigma_min == 0 for ranks in profiles),
         "stacked: the paper's matrix of such a weight, the outputs of all blocks over the inputs of one": any(
             weight.stacked is not None for weight in weights
+        ),
+        "input nullity: dimension of what a convolution ignores of its whole input; a..b are bounds": any(
+            n.operator is not None for weight in weights for n in weight.nodes
         ),
         "dead: outputs that are 0 for every input": any(weight.dead_outputs for weight in weights),
         "duplicate: outputs equal to an earlier one": any(weight.duplicate_outputs for weight in weights),

@@ -76,14 +76,15 @@ def facts(path: Path) -> dict[str, int | str]:
 def write_samples(examination: Examination, recipe: Recipe, folder: Path) -> list[tuple[str, str, str]]:
     """Save the liveliest confident pictures of different digits as PNG files; rows (file, model, label) of labels.csv."""
     rows = []
+    (folder / recipe.name / ("masks" if recipe.segments else "")).mkdir(parents=True, exist_ok=True)
     for index in _choose(examination, recipe):
         scenes = examination.scenes
         label = str(int(scenes.labels[index]))
-        file = f"{recipe.name}_{label}.png"
+        file = f"{recipe.name}/{label}.png"
         pixels = (scenes.images[index] * 255).round().byte().permute(1, 2, 0).numpy()
         Image.fromarray(pixels if pixels.shape[2] == 3 else pixels[..., 0]).save(folder / file, optimize=True)
         if recipe.segments:
-            label = f"{recipe.name}_{label}_mask.png"
+            label = f"{recipe.name}/masks/{label}.png"
             Image.fromarray((scenes.masks[index] * 255).byte().numpy()).save(folder / label, optimize=True)
         rows.append((file, recipe.name, label))
     return rows

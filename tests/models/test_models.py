@@ -73,7 +73,7 @@ def test_samples_are_4_to_8_different_digits(name: str) -> None:
 
 def test_every_png_is_listed() -> None:
     listed = {row["file"] for row in LABELS} | {row["label"] for row in LABELS if row["label"].endswith(".png")}
-    assert {path.name for path in SAMPLES.glob("*.png")} == listed
+    assert {path.relative_to(SAMPLES).as_posix() for path in SAMPLES.rglob("*.png")} == listed
 
 
 @pytest.mark.parametrize("name", FACTS)

@@ -16,12 +16,10 @@ import numpy as np
 from onnxnull.kernel.rank.definite import largest_below, smallest_above
 from onnxnull.kernel.rank.evidence import Bracket, Cutoff, Evidence
 from onnxnull.kernel.rank.problem import Block
-from onnxnull.kernel.rank.rounding import Array, down, gamma, gram_of, up
+from onnxnull.kernel.rank.rounding import UNIT, Array, down, gamma, gram_of, up
 from onnxnull.kernel.rank.spectrum import Spectrum, apply
 
 _MARGIN = 1e-3
-_ROOM = 0.95
-"""Nearer to the cut-off than this nothing is claimed: a checker's vectors are rounded differently."""
 _DIRECT = 1e-3
 """Plain products are accurate enough for columns scaled by 1/σ with σ above this share of σ_max."""
 
@@ -30,17 +28,19 @@ def enclosed(block: Block, cutoff: Cutoff, known: Bracket) -> tuple[Evidence | N
     """Prove what the approximate singular values say; next to the cut-off, what they say a little further off."""
     sigma = block.spectrum.sigma
     lower = upper = None
-    for factor in (1.06, 1.2, 2.0, 8.0):
+    # Vectors rounded to doubles move σ by about u·√n·σ_max. A checker's are rounded differently: leave it some room.
+    room = min(0.05, 2 * _MARGIN + 4 * UNIT * math.sqrt(block.n) * float(sigma[0]) / cutoff.low) if cutoff.low else 0.05
+    for factor in (1 + room + 2 * _MARGIN, 1.2, 2.0, 8.0):
         r = int(np.count_nonzero(sigma > factor * cutoff.high))
         if r <= known.lower.count or lower is not None:
             break
-        if at_least(block, block.spectrum, r) * _ROOM > cutoff.high:
+        if at_least(block, block.spectrum, r) * (1 - room) > cutoff.high:
             lower = Evidence("spectral", r)
-    for factor in (1.06, 1.2, 2.0, 8.0):
+    for factor in (1 + room + 2 * _MARGIN, 1.2, 2.0, 8.0):
         r = int(np.count_nonzero(sigma > cutoff.low / factor))
         if r >= known.upper.count or upper is not None:
             break
-        if at_most(block, block.spectrum, r) <= _ROOM * cutoff.low:
+        if at_most(block, block.spectrum, r) <= (1 - room) * cutoff.low:
             upper = Evidence("spectral", r)
     return lower, upper
 
