@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from onnxnull.frontier import Frontier
-    from onnxnull.graph.flow import NodeView
+    from onnxnull.graph.view import NodeView
     from onnxnull.inputs import Preprocessing, Sample
     from onnxnull.operators import LinearUse
     from onnxnull.weights import Weight
@@ -103,7 +103,7 @@ def analyze(
             unsupported.append(result)
         else:
             weights.append(result)
-    names = {node.name: weight.name for weight in found for node, _ in weight.uses}
+    names = {(node.name, use.signature): weight.name for weight in found for node, use in weight.uses}
     reports = tuple(_frontier_report(front, weights, names, samples, deadline) for front in fronts)
     return ModelReport(
         model=ModelInfo(model.file, model.sha256, model.producer, model.ir_version, model.opsets, model.inputs),
@@ -112,7 +112,7 @@ def analyze(
             weights=len(weights),
             rank_deficient=sum(_nullity(w.ranks, Notion.FLOAT64) > 0 for w in weights),
             nullity=sum(_nullity(w.ranks, Notion.FLOAT64) for w in weights),
-            input_nullity=_sum([report.input_nullity for report in reports]),
+            input_nullity=_of_all_inputs(reports),
         ),
         weights=tuple(weights),
         frontier=reports,
@@ -194,7 +194,7 @@ def _operator(node: NodeView, use: LinearUse, ranks: RankProfile, work: float) -
 def _frontier_report(
     front: Frontier,
     weights: Sequence[WeightReport],
-    names: Mapping[str, str],
+    names: Mapping[tuple[str, tuple[object, ...]], str],
     samples: Sequence[Sample],
     deadline: float | None,
 ) -> FrontierReport:
@@ -204,24 +204,22 @@ def _frontier_report(
 
     reason, bounds = front.obstacle, None
     shares: tuple[KernelShare, ...] = ()
-    finite = {weight.name for weight in weights}
-    nodes = tuple(dict.fromkeys(layer.node for layer in front.layers))
-    if front.guaranteed and any(names[node] not in finite for node in nodes):
-        reason = "a weight at the frontier was not analysed"
+    analysed = {weight.name for weight in weights}
+    read = tuple(dict.fromkeys(names[layer.node, layer.use.signature] for layer in front.layers))
+    if front.guaranteed and not analysed.issuperset(read):
+        reason = "a weight that reads it was not analysed"
     elif front.guaranteed:
         try:
             found = frontiers.joint_nullity(front, Notion.FLOAT64)
             bounds = Bounds(found.lower, found.upper, found.proved)
-            shares = tuple(
-                KernelShare(s.file, frontiers.kernel_share(front, s.array)) for s in samples if s.input == front.input.name
-            )
+            shares = tuple(_share(front, bounds, sample, deadline) for sample in samples if sample.input == front.input.name)
         except (UnknownShapeError, EvaluationError) as error:
             reason = str(error)
     return FrontierReport(
         input=front.input.name,
         inputs=front.entries,
-        nodes=nodes,
-        weights=tuple(dict.fromkeys(names[node] for node in nodes)),
+        nodes=tuple(dict.fromkeys(layer.node for layer in front.layers)),
+        weights=read,
         guaranteed=front.guaranteed,
         reason=reason,
         input_nullity=bounds,
@@ -240,9 +238,26 @@ def _in_order(
         yield from pool.map(function, items)
 
 
-def _sum(bounds: Sequence[Bounds | None]) -> Bounds | None:
-    known = [b for b in bounds if b is not None]
-    if not bounds or len(known) < len(bounds):
+def _share(front: Frontier, bounds: Bounds, sample: Sample, deadline: float | None) -> KernelShare:
+    """The share of one sample; None where the time was up or the projection did not converge."""
+    from onnxnull import frontier as frontiers
+    from onnxnull.kernel.project import NotConvergedError
+
+    if bounds.upper == 0:
+        return KernelShare(sample.file, 0.0)
+    if deadline is not None and time.monotonic() > deadline:
+        return KernelShare(sample.file, None)
+    try:
+        return KernelShare(sample.file, frontiers.kernel_share(front, sample.array))
+    except NotConvergedError:
+        return KernelShare(sample.file, None)
+
+
+def _of_all_inputs(reports: Sequence[FrontierReport]) -> Bounds | None:
+    """Bounds for all inputs together: the sum, where no layer reads two of them; else the joint kernel was not computed."""
+    known = [report.input_nullity for report in reports if report.input_nullity is not None]
+    nodes = [node for report in reports for node in report.nodes]
+    if not reports or len(known) < len(reports) or len(set(nodes)) < len(nodes):
         return None
     return Bounds(sum(b.lower for b in known), sum(b.upper for b in known), all(b.proved for b in known))
 

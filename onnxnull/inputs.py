@@ -49,7 +49,10 @@ PRESETS = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sample:
-    """One input as an array in the model's shape, float64. `file` is the path as typed, or its last part where absolute."""
+    """One input as an array in the model's shape, float64. `file` is the path as typed, or its last part where absolute.
+
+    Where the model leaves the batch open, one sample of it: the second of three in a file is "FILE[1]".
+    """
 
     file: str
     input: str
@@ -57,14 +60,17 @@ class Sample:
 
 
 def load_folder(folder: Path, inputs: Sequence[GraphInput], preprocessing: Preprocessing) -> list[Sample]:
-    """Every image and array in `folder`, in the order of their names, one sample each.
+    """Every image and array in `folder`, in the order of their names.
 
     Raises:
         OnnxnullError: the folder holds none, a file cannot be read, or it does not fit the model.
     """
     if not folder.is_dir():
         raise OnnxnullError(Code.DATA, f"{str(folder)!r} is no folder", "name a folder of images or .npy files")
-    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGES | ARRAYS)
+    try:
+        files = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGES | ARRAYS)
+    except OSError as error:
+        raise OnnxnullError(Code.DATA, f"{str(folder)!r}: {error.strerror}") from None
     if not files:
         raise OnnxnullError(Code.DATA, f"no image and no array in {str(folder)!r}", "put .png, .jpg or .npy files there")
     return [sample for path in files for sample in load(path, inputs, preprocessing)]
@@ -77,29 +83,38 @@ def load(path: Path, inputs: Sequence[GraphInput], preprocessing: Preprocessing)
         OnnxnullError: the file cannot be read, or does not fit the model.
     """
     try:
-        if path.suffix.lower() == ".npz":
-            with np.load(path, allow_pickle=False) as archive:
-                for name in archive.files:
-                    yield _sample(path, _named(inputs, name), archive[name])
-        elif path.suffix.lower() == ".npy":
-            yield _sample(path, _only(inputs), np.load(path, allow_pickle=False))
-        else:
-            described = _only(inputs)
-            yield _sample(path, described, read_image(path, described, preprocessing))
-    except (OSError, ValueError) as error:
-        raise OnnxnullError(Code.DATA, f"{path.name!r}: {one_line(error)}") from None
+        for described, array in list(_read(path, inputs, preprocessing)):
+            yield from _samples(path, described, array)
+    except OnnxnullError:
+        raise
+    except Exception as error:  # noqa: BLE001 - NumPy, zipfile and Pillow raise a dozen classes on a damaged file
+        raise OnnxnullError(Code.DATA, f"{path.name!r}: {one_line(error) or type(error).__name__}") from None
+
+
+def _read(path: Path, inputs: Sequence[GraphInput], preprocessing: Preprocessing) -> Iterator[tuple[GraphInput, np.ndarray]]:
+    if path.suffix.lower() not in ARRAYS:
+        yield _only(inputs), read_image(path, _only(inputs), preprocessing)
+        return
+    content = np.load(path, allow_pickle=False)  # which it is, the content says, not the name
+    if isinstance(content, np.ndarray):
+        yield _only(inputs), content
+        return
+    with content as archive:
+        for name in archive.files:
+            yield _named(inputs, name), archive[name]
 
 
 def read_image(path: Path, described: GraphInput, preprocessing: Preprocessing) -> np.ndarray:
     """The image as a batch of one, (1, C, H, W) or (1, H, W, C), float64.
 
-    The shorter side is scaled to the target's (bicubic), the middle is cropped.
+    The shorter side is scaled to the target's (bicubic), the middle is cropped. Transparency is ignored, 16-bit greys are
+    rounded to 8 bits.
     """
     from PIL import Image, ImageOps
 
     layout, channels, size = _geometry(described, preprocessing)
     with Image.open(path) as opened:
-        image = ImageOps.exif_transpose(opened).convert("L" if channels == 1 else "RGB")
+        image = _with_8_bits(ImageOps.exif_transpose(opened)).convert("L" if channels == 1 else "RGB")
     pixels = np.asarray(_cropped(image, size), dtype=np.float64).reshape(*size, channels) / 255.0
     low, high = preprocessing.value_range
     pixels = low + (high - low) * pixels
@@ -131,6 +146,18 @@ def _geometry(described: GraphInput, preprocessing: Preprocessing) -> tuple[str,
     return layout, channels, (height, width)
 
 
+def _with_8_bits(image: Image.Image) -> Image.Image:
+    """Pillow clips 16-bit greys when it converts them."""
+    from PIL import Image
+
+    if image.mode == "F":
+        raise OnnxnullError(Code.DATA, "an image of floating-point numbers, whose range nothing says", "give arrays (.npy)")
+    if not image.mode.startswith("I"):
+        return image
+    levels = np.asarray(image).clip(0, 65535).astype(np.float64) / 257.0
+    return Image.fromarray(np.rint(levels).astype(np.uint8))
+
+
 def _cropped(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     from PIL import Image, ImageOps
 
@@ -138,8 +165,8 @@ def _cropped(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     return ImageOps.fit(image, (width, height), Image.Resampling.BICUBIC)
 
 
-def _sample(path: Path, described: GraphInput, array: np.ndarray) -> Sample:
-    shape = described.shape
+def _samples(path: Path, described: GraphInput, array: np.ndarray) -> Iterator[Sample]:
+    shape, file = described.shape, path.name if path.is_absolute() else str(path)
     if array.dtype.kind not in "fiu" or not np.all(np.isfinite(array)):
         raise OnnxnullError(Code.DATA, f"{path.name!r} holds something that is not a finite number")
     if shape is not None and len(array.shape) == len(shape) - 1:
@@ -151,7 +178,11 @@ def _sample(path: Path, described: GraphInput, array: np.ndarray) -> Sample:
     ):
         expected = "unknown" if shape is None else "×".join("?" if d is None else str(d) for d in shape)
         raise OnnxnullError(Code.DATA, f"{path.name!r} has shape {array.shape}, input {described.name!r} is {expected}")
-    return Sample(path.name if path.is_absolute() else str(path), described.name, np.asarray(array, dtype=np.float64))
+    array = np.asarray(array, dtype=np.float64)
+    if len(shape) > 1 and shape[0] is None and len(array) != 1:
+        yield from (Sample(f"{file}[{i}]", described.name, array[i : i + 1]) for i in range(len(array)))
+    else:
+        yield Sample(file, described.name, array)
 
 
 def _only(inputs: Sequence[GraphInput]) -> GraphInput:

@@ -7,9 +7,11 @@ them.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from onnxnull.errors import Code, ExitCode, OnnxnullError
 from onnxnull.graph.constants import EvaluationError
@@ -54,6 +56,7 @@ class Verification:
 def collect(
     path: str | os.PathLike[str],
     *,
+    input_shapes: Mapping[str, Sequence[int]] | None = None,
     exact: ExactPolicy = ExactPolicy.CHEAP,
     limits: Limits | None = None,
     progress: Progress | None = None,
@@ -65,7 +68,7 @@ def collect(
     Raises:
         OnnxnullError: the model cannot be opened, or holds no linear weight.
     """
-    model, weights, gaps = _weights_of(path, limits)
+    model, weights, gaps = _weights_of(path, input_shapes, limits)
     entries = []
     for done, weight in enumerate(weights):
         if progress is not None:
@@ -94,6 +97,7 @@ def verify(
     path: str | os.PathLike[str],
     document: Mapping[str, Any],
     *,
+    input_shapes: Mapping[str, Sequence[int]] | None = None,
     limits: Limits | None = None,
     progress: Progress | None = None,
 ) -> Verification:
@@ -102,11 +106,13 @@ def verify(
     Raises:
         OnnxnullError: the model cannot be opened, or `document` is no document of proofs.
     """
-    model, weights, gaps = _weights_of(path, limits)
+    model, weights, gaps = _weights_of(path, input_shapes, limits)
+    claimed: dict[tuple[str, tuple[str, ...]], list[dict[str, Any]]] = {}
     try:
         if document["schema"] != SCHEMA:
             raise ValueError(f"schema {document['schema']!r}")
-        claimed = {(entry["name"], tuple(entry["nodes"])): dict(entry["ranks"]) for entry in document["weights"]}
+        for entry in document["weights"]:
+            claimed.setdefault((entry["name"], tuple(entry["nodes"])), []).append(dict(entry["ranks"]))
         same_file = document["model"]["sha256"] == model.sha256
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise OnnxnullError(Code.PROOFS, f"not a document of schema {SCHEMA}: {error!r}") from None
@@ -115,39 +121,46 @@ def verify(
     for done, weight in enumerate(weights):
         if progress is not None:
             progress(done, len(weights), weight.name)
-        ranks = claimed.pop((weight.name, tuple(node.name for node, _ in weight.uses)), None)
-        if ranks is None:
+        entries = claimed.get((weight.name, tuple(node.name for node, _ in weight.uses)))
+        if not entries:
             gaps.append(f"weight {weight.name!r} has no proof")
-        else:
-            verdicts += _check(weight, ranks)
-    failures += [f"the model has no weight {name!r}" for name, _ in claimed]
+            continue
+        try:
+            verdicts += _check(weight, entries.pop(0))
+        except EvaluationError as error:
+            gaps.append(f"weight {weight.name!r}: {error}")
+    failures += [f"the model has no weight {name!r}" for (name, _), entries in claimed.items() for _ in entries]
     return Verification(tuple(verdicts), tuple(failures), tuple(gaps))
 
 
 def _check(weight: Weight, ranks: Mapping[str, Any]) -> list[Verdict]:
-    verdicts = []
     blocks = weight.blocks()
-    for notion in (Notion.FLOAT32.value, Notion.FLOAT64.value, Notion.EXACT.value):
-        claim = ranks.get(notion)
-        if claim is None and notion == Notion.EXACT.value:
-            continue  # the rank over ℚ was not claimed
-        claim = claim or {"value": None, "proof": None}
-        proof = claim.get("proof")
-        failure = None
-        if proof is not None:
-            try:
-                proof_check.check(proof, blocks)
-                if (proof["notion"], proof["rank"]) != (notion, claim["value"]):
-                    failure = "the proof proves something else"
-            except proof_check.ProofError as error:
-                failure = str(error)
-        verdicts.append(Verdict(weight.name, notion, claim.get("value"), proof is None, failure))
-    return verdicts
+    always = {Notion.FLOAT32.value: None, Notion.FLOAT64.value: None}  # the rank over ℚ need not be claimed
+    return [_verdict(weight.name, blocks, notion, claim) for notion, claim in (always | dict(ranks)).items()]
 
 
-def _weights_of(path: str | os.PathLike[str], limits: Limits | None) -> tuple[Model, list[Weight], list[str]]:
+def _verdict(weight: str, blocks: np.ndarray, notion: str, claim: object) -> Verdict:
+    if claim is None:
+        return Verdict(weight, notion, None, True, None)
+    value = claim.get("value") if isinstance(claim, dict) else None
+    if notion not in {known.value for known in Notion} or not isinstance(claim, dict) or type(value) is not int:
+        return Verdict(weight, notion, None, False, "the claim is malformed")
+    proof = claim.get("proof")
+    if proof is None:
+        return Verdict(weight, notion, value, True, None)
+    try:
+        proof_check.check(proof, blocks)
+        proves = (proof["notion"], proof["rank"]) == (notion, value)
+        return Verdict(weight, notion, value, False, None if proves else "the proof proves something else")
+    except proof_check.ProofError as error:
+        return Verdict(weight, notion, value, False, str(error))
+
+
+def _weights_of(
+    path: str | os.PathLike[str], input_shapes: Mapping[str, Sequence[int]] | None, limits: Limits | None
+) -> tuple[Model, list[Weight], list[str]]:
     """The model, its weights, and in words what of it is not supported."""
-    model = open_model(path, limits=limits)
+    model = open_model(path, input_shapes=input_shapes, limits=limits)
     try:
         weights, unsupported = find_weights(Flow(model))
         if not weights and not unsupported:

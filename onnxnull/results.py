@@ -123,10 +123,13 @@ class Unsupported:
 
 @dataclass(frozen=True, slots=True)
 class KernelShare:
-    """The share of a real input's energy ‖x‖² that lies in the joint kernel of the frontier: what the network cannot see."""
+    """The share of a real input's energy ‖x‖² that lies in the joint kernel of the frontier: what the network cannot see.
+
+    `share` is None where the projection did not converge or the time was up.
+    """
 
     file: str
-    share: float
+    share: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +182,7 @@ class FullSummary:
     Attributes:
         weights: how many. rank_deficient: how many have a kernel. nullity: Σ nullity.
         input_nullity: bounds on the dimension of the kernel of the network's input, all inputs together; None unless the
-            frontier of each is guaranteed and bounded.
+            frontier of each is guaranteed and bounded, and no layer reads two of them.
     """
 
     weights: int

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from onnxnull.graph.constants import EvaluationError
-from onnxnull.graph.flow import Flow, NodeView
+from onnxnull.graph.flow import Flow
+from onnxnull.graph.view import NodeView
 from onnxnull.operators import LinearUse, Refusal, linear_uses
 from onnxnull.results import Unsupported
 

@@ -25,19 +25,19 @@ def command(ctx: click.Context, /, model: str, output: Path | None, check: Path 
     The check shares no code with the solvers. It exits 1 if a proof does not hold, 2 if one is missing.
     """
     limits = options.limits_of(settings["max_constant_bytes"], settings["max_nodes"], settings["allow_hard_links"])
-    options.check_output(output, (model,))
-    if check is None:
-        ctx.exit(_prove(model, output, exact, limits))
-    ctx.exit(_check(model, check, output, limits))
+    options.check_output(output, (model,) if check is None else (model, str(check)))
+    shapes = settings["input_shapes"]
+    ctx.exit(_prove(model, output, exact, shapes, limits) if check is None else _check(model, check, output, shapes, limits))
 
 
-def _prove(model: str, output: Path | None, exact: bool, limits: Any) -> int:
+def _prove(model: str, output: Path | None, exact: bool, shapes: Any, limits: Any) -> int:
     from onnxnull import proofs
     from onnxnull.kernel.rank import ExactPolicy
 
     with options.progress_bar() as show:
         document = proofs.collect(
             model,
+            input_shapes=shapes,
             exact=ExactPolicy.ALWAYS if exact else ExactPolicy.CHEAP,
             limits=limits,
             progress=lambda done, total, name: show("proving", done, total, name),
@@ -51,7 +51,7 @@ def _prove(model: str, output: Path | None, exact: bool, limits: Any) -> int:
     return int(ExitCode.PASS if proved == len(claims) and not document["unsupported"] else ExitCode.INCOMPLETE)
 
 
-def _check(model: str, file: Path, output: Path | None, limits: Any) -> int:
+def _check(model: str, file: Path, output: Path | None, shapes: Any, limits: Any) -> int:
     from onnxnull import proofs
 
     try:
@@ -60,11 +60,15 @@ def _check(model: str, file: Path, output: Path | None, limits: Any) -> int:
         raise OnnxnullError(Code.FILE_NOT_FOUND, f"no such file: {str(file)!r}") from None
     except OSError as error:
         raise OnnxnullError(Code.UNREADABLE, f"{str(file)!r}: {error.strerror}") from None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise OnnxnullError(Code.PROOFS, f"{str(file)!r} is not JSON") from None
     with options.progress_bar() as show:
         result = proofs.verify(
-            model, document, limits=limits, progress=lambda done, total, name: show("checking", done, total, name)
+            model,
+            document,
+            input_shapes=shapes,
+            limits=limits,
+            progress=lambda done, total, name: show("checking", done, total, name),
         )
     held = sum(not verdict.missing and verdict.failure is None for verdict in result.verdicts)
     lines = [f"{held:,} of {len(result.verdicts):,} ranks: the proof holds"]

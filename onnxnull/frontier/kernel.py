@@ -13,7 +13,7 @@ from onnxnull.kernel.convolution import Convolution, TransposedConvolution
 from onnxnull.kernel.image_nullity import DENSE_LIMIT, image_nullities
 from onnxnull.kernel.linear_map import Array, Composition, LinearMap, Stack, size
 from onnxnull.kernel.primitives import Matrix
-from onnxnull.kernel.project import Projection, project
+from onnxnull.kernel.project import Projection, orthonormal_blocks, project, same_kernel
 from onnxnull.kernel.rank import Notion, rank
 from onnxnull.kernel.selection import NOTHING, Selection
 from onnxnull.operators.contraction import ContractionMap
@@ -34,9 +34,15 @@ class Interval:
 def joint_nullity(frontier: Frontier, notion: Notion) -> Interval:
     """Bounds on the dimension of the joint kernel of the frontier's layers, in the input's entries (one batch).
 
+    It is the intersection of the layers' kernels, each at its own cut-off: a layer of small weights beside one of large ones
+    counts in full.
+
     Raises:
         UnknownShapeError: a shape on a path is not known.
+        ValueError: `notion` is the float32 cut-off; or a weight holds NaN or Inf.
     """
+    if notion is Notion.FLOAT32:
+        raise ValueError("a joint kernel is bounded at the float64 cut-off or over the rationals")
     maps = merge([layer.map() for layer in frontier.layers])
     if not maps:  # nothing reads the input: every change of it is in the kernel
         if frontier.entries is None:
@@ -79,7 +85,7 @@ def canonical(linear_map: LinearMap) -> tuple[LinearMap, Selection | None]:
 
 
 def merge(maps: list[LinearMap]) -> list[LinearMap]:
-    """Convolutions of one geometry that read the same entries become one, with all their filters."""
+    """Convolutions of one geometry that read the same entries become one, with the filters of both at one scale."""
     merged: list[LinearMap] = []
     for one in maps:
         for i, other in enumerate(merged):
@@ -96,23 +102,27 @@ def project_on_kernel(frontier: Frontier, wish: Array) -> Projection:
     """The orthogonal projection of `wish` (the input's shape) on the joint kernel at the float64 cut-off.
 
     Where the path only moves entries, the projection is done in front of the layer, where it is fast, and carried back.
+    `residual` and `bound` are those of the layers with orthonormal filters, each of which counts as much as the others.
 
     Raises:
         UnknownShapeError: a shape on a path is not known.
         NotConvergedError: the residual did not become small enough.
     """
+    wish = np.asarray(wish, dtype=np.float64)
     maps = merge([layer.map() for layer in frontier.layers])
-    if len(maps) != 1:
-        return project(Stack(tuple(maps)), wish)
+    if not maps or wish.size == 0:
+        return Projection(wish, 0.0, 0.0, 0, "nothing reads the input")
+    if len(maps) > 1:
+        return project(_normalised(Stack(tuple(maps))), wish)
     core, selection = canonical(maps[0])
-    if isinstance(core, Batched) and core.count == 1:
+    if isinstance(core, Batched):
         if selection is None:
-            found = project(core.sample, wish[0])
-            return replace(found, vector=found.vector[None])
-        if _is_isometry(selection):
-            found = project(core.sample, selection.apply(wish)[0])
-            return replace(found, vector=selection.adjoint(found.vector[None]))
-    return project(maps[0], wish)
+            return _project_samples(core, wish)
+        length = _length(selection)
+        if length is not None:
+            found = _project_samples(core, selection.apply(wish) / length)
+            return replace(found, vector=selection.adjoint(found.vector) / length)
+    return project(_normalised(maps[0]), wish)
 
 
 def kernel_share(frontier: Frontier, x: Array) -> float:
@@ -167,13 +177,49 @@ def _independent(blocks: Array, patches: int, notion: Notion) -> Interval:
     return Interval(patches * (inputs - found.upper), patches * (inputs - found.lower), found.certainty.is_proved)
 
 
+def _project_samples(core: Batched, wish: Array) -> Projection:
+    """The projection of every sample of a batch."""
+    found = [project(core.sample, sample) for sample in wish]
+    return Projection(
+        np.stack([one.vector for one in found]),
+        math.hypot(*(one.residual for one in found)),
+        math.hypot(*(one.bound for one in found)),
+        sum(one.iterations for one in found),
+        found[0].method,
+    )
+
+
+def _normalised(linear_map: LinearMap) -> LinearMap:
+    """A map of the same kernel at the float64 cut-off of each weight, whose weights have orthonormal columns."""
+    match linear_map:
+        case Stack(parts=parts):
+            return Stack(tuple(_normalised(part) for part in parts))
+        case Composition(second=second, first=first):
+            return Composition(_normalised(second), first)
+        case Batched(sample=sample, count=count):
+            return Batched(_normalised(sample), count)
+        case TransposedConvolution(geometry=geometry, blocks=blocks):
+            return TransposedConvolution(geometry, _to_unit(blocks))
+        case ContractionMap(blocks=blocks) if blocks.size:
+            span = orthonormal_blocks(blocks)
+            return replace(linear_map, blocks=np.pad(span, ((0, 0), (0, 0), (0, blocks.shape[2] - span.shape[2]))))
+    return same_kernel(linear_map)
+
+
+def _to_unit(blocks: Array) -> Array:
+    """Times the power of two that brings the largest entry to [½, 1): ranks do not feel it."""
+    exponent = np.frexp(np.abs(blocks).max(initial=0.0))[1]
+    scaled: Array = np.ldexp(blocks, -exponent)
+    return scaled
+
+
 def _is_small(linear_map: LinearMap) -> bool:
     return linear_map.inputs <= DENSE_LIMIT and linear_map.inputs * linear_map.outputs <= _DENSE_ENTRIES
 
 
 def _dense(linear_map: LinearMap, notion: Notion) -> Interval:
     """The rank of the matrix. Its entries are rounded where a path scales them, so over ℚ it is a bound of no proof."""
-    found = rank(linear_map.dense(), notion)
+    found = rank((linear_map if notion is Notion.EXACT else _normalised(linear_map)).dense(), notion)
     return Interval(linear_map.inputs - found.upper, linear_map.inputs - found.lower, False)
 
 
@@ -199,10 +245,12 @@ def _fold_padding(core: Batched, convolution: Convolution, selection: Selection)
     return Batched(Convolution(wider, convolution.blocks), core.count), scaling
 
 
-def _is_isometry(selection: Selection) -> bool:
-    """Whether it is a permutation times one number: then it carries orthogonal projections over."""
+def _length(selection: Selection) -> float | None:
+    """The number by which it stretches, where it is a permutation times that: then it carries orthogonal projections over."""
+    if not selection.inputs == selection.outputs == selection.rank:
+        return None
     factors = np.abs(np.broadcast_to(selection.factors, selection.indices.shape))
-    return selection.inputs == selection.outputs == selection.rank and bool(np.all(factors == factors.flat[0]))
+    return float(factors.flat[0]) if np.all(factors == factors.flat[0]) else None
 
 
 def _side_by_side(first: LinearMap, second: LinearMap) -> LinearMap | None:
@@ -213,5 +261,6 @@ def _side_by_side(first: LinearMap, second: LinearMap) -> LinearMap | None:
             Composition(second=Batched(sample=Convolution() as b, count=n), first=Selection() as q),
         ) if m == n and a.geometry == b.geometry and a.geometry.groups == 1:
             if p.shape == q.shape and np.array_equal(p.indices, q.indices) and np.array_equal(p.factors, q.factors):
-                return Composition(Batched(Convolution(a.geometry, np.concatenate([a.blocks, b.blocks], axis=2)), m), p)
+                filters = np.concatenate([_to_unit(a.blocks), _to_unit(b.blocks)], axis=2)
+                return Composition(Batched(Convolution(a.geometry, filters), m), p)
     return None

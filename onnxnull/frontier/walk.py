@@ -8,21 +8,27 @@ same: on the kernel, what is behind does not move.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import reduce
 from typing import TYPE_CHECKING
 
-from onnxnull.graph.flow import Flow, NodeView
+from onnxnull.errors import one_line
+from onnxnull.graph.flow import Flow
 from onnxnull.graph.model import GraphInput, subgraphs
+from onnxnull.graph.view import NodeView
 from onnxnull.kernel.linear_map import LinearMap, Stack
 from onnxnull.kernel.selection import add, compose, identity
 from onnxnull.operators import LinearUse, Refusal, linear_uses
-from onnxnull.operators.steps import UnknownShapeError, fixed_shape, step_of
+from onnxnull.operators.steps import LARGEST, UnknownShapeError, fixed_shape, step_of
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
 _READ_NO_VALUES = {"Shape", "Size"}
+_MOST_ENTRIES = 1 << 28
+"""Of all tensors together that one input is followed through: a bound on time."""
 _FLOATS = {"float16", "bfloat16", "float32", "float64"}
 
 
@@ -33,7 +39,7 @@ class Layer:
     Attributes:
         node: name of the node.
         path: from the graph input to the tensor that the weight multiplies, constant parts left out; None where a shape on
-            the way is not known.
+            the way is not known, or too large.
     """
 
     node: str
@@ -43,8 +49,12 @@ class Layer:
     def map(self) -> LinearMap:
         """The layer as a linear map of the graph input, A∘L. Raises `UnknownShapeError`, `EvaluationError`."""
         if self.path is None:
-            raise UnknownShapeError(f"a shape between the input and {self.node!r} is not known")
-        return self.use.linear_map(self.use.matrix(), self.path.output_shape) @ self.path
+            raise UnknownShapeError(f"a shape between the input and {self.node!r} is not known, or too large")
+        matrix = self.use.matrix()
+        try:
+            return self.use.linear_map(matrix, self.path.output_shape) @ self.path
+        except ValueError as error:
+            raise UnknownShapeError(f"the weight of {self.node!r} does not fit what it reads: {one_line(error)}") from None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,13 +90,17 @@ def find(flow: Flow) -> tuple[Frontier, ...]:
 
 def _follow(flow: Flow, described: GraphInput, start: ir.Value) -> Frontier:
     shape = flow.operand(start).shape
-    known = None if shape is None or None in shape else identity(tuple(d for d in shape if d is not None))
-    entries = None if known is None else known.inputs
+    entries = None if shape is None or None in shape else math.prod(d for d in shape if d is not None)
+    known = None
+    if shape is not None and entries is not None and entries <= LARGEST:
+        known = identity(tuple(d for d in shape if d is not None))
     if described.dtype not in _FLOATS:
         why = f"input {described.name!r} is {described.dtype}: it has no continuous kernel"
         return Frontier(described, (), why, entries)
     # each value that is a linear image of the input → the map to it, None where a shape is unknown
     paths: dict[ir.Value, LinearMap | None] = {start: known}
+    unread = {start: len(start.uses())}
+    budget = _MOST_ENTRIES
     layers: list[Layer] = []
     for node in flow.nodes:
         reads = [i for i, operand in enumerate(node.inputs) if operand is not None and operand.value in paths]
@@ -102,18 +116,25 @@ def _follow(flow: Flow, described: GraphInput, start: ir.Value) -> Frontier:
                 stepped.append(index)
         if stepped:
             refusals = [use.reason for use in uses if isinstance(use, Refusal)]
-            images = None if refusals else _images(node, stepped, paths)
+            images = None if refusals else _images(node, stepped, paths, budget)
             if images is None:
                 why = refusals[0] if refusals else "which is not a linear step"
                 return Frontier(
                     described, tuple(layers), f"{node.name!r} ({node.op_type}) reads the input first: {why}", entries
                 )
             paths |= images
+            unread |= {value: len(value.uses()) for value in images}
+            budget -= sum(max(image.inputs, image.outputs) for image in images.values() if image is not None)
+        for index in reads:  # a map that nothing needs any more is let go: chains of steps can be long
+            value = _value(node, index)
+            unread[value] -= 1
+            if unread[value] <= 0:
+                paths[value] = None
     return Frontier(described, tuple(layers), _shown(flow, paths), entries)
 
 
 def _images(
-    node: NodeView, indices: list[int], paths: dict[ir.Value, LinearMap | None]
+    node: NodeView, indices: list[int], paths: Mapping[ir.Value, LinearMap | None], budget: int
 ) -> dict[ir.Value, LinearMap | None] | None:
     """The outputs of a linear step as images of the input: the sum over the operands; None if it is no linear step."""
     steps = {index: step_of(node, index) for index in indices}
@@ -127,13 +148,13 @@ def _images(
         try:
             for index, step in steps.items():
                 path = paths[_value(node, index)]
-                if path is None or step is None:
+                if path is None or step is None or path.outputs > budget:
                     raise UnknownShapeError
                 if fixed_shape(node, index) != path.output_shape:
                     raise UnknownShapeError
                 terms.append(compose(step(number), path))
             images[output.value] = reduce(add, terms)
-        except UnknownShapeError:
+        except (UnknownShapeError, ValueError, LookupError, ArithmeticError):  # the last three: shapes that do not fit
             images[output.value] = None
     return images
 

@@ -10,15 +10,16 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from onnxnull.errors import Code, OnnxnullError, one_line
 from onnxnull.graph import constants, evaluable, functions, validity
 from onnxnull.graph.constants import SMALL, Blocked, Constant, EvaluationError
-from onnxnull.graph.model import Model, Shape, subgraphs
+from onnxnull.graph.model import Model, subgraphs
+from onnxnull.graph.types import declared_type, merged, shape_of_type, tensor_type
+from onnxnull.graph.view import NodeView, Operand
 
 if TYPE_CHECKING:
     import onnx
@@ -26,50 +27,6 @@ if TYPE_CHECKING:
 
 # The size of their output depends on values, and is at most (rank of the input) × (its size).
 _BOUNDED_BY_INPUT = {"Compress", "NonZero", "Unique"}
-
-
-@dataclass(frozen=True, slots=True)
-class Operand:
-    """What is known of a value at a node.
-
-    Attributes:
-        dtype, shape: None where unknown.
-        constant: the value itself where it is a constant (`Blocked` where it could not be evaluated), else None.
-        value: the onnx-ir value.
-    """
-
-    name: str
-    dtype: ir.DataType | None
-    shape: Shape | None
-    constant: Constant | Blocked | None
-    value: ir.Value
-
-
-@dataclass(frozen=True, slots=True)
-class NodeView:
-    """A node as the operators see it: names, opset version, attributes and what is known of its inputs and outputs.
-
-    Attributes:
-        name: the node's name, prefixed by the control-flow bodies that it lies in ("If_3.then_branch/Conv_7").
-        version: of the opset of its domain that the model imports.
-    """
-
-    name: str
-    op_type: str
-    domain: str
-    version: int
-    inputs: tuple[Operand | None, ...]
-    outputs: tuple[Operand | None, ...]
-    node: ir.Node
-
-    def attribute(self, name: str, default: Any) -> Any:
-        """The attribute's value as Python type (int, float, str, list); `default` where the node leaves it out."""
-        attribute = self.node.attributes.get(name)
-        return default if attribute is None or attribute.value is None else attribute.value
-
-    def input(self, index: int) -> Operand | None:
-        """The operand at `index`; None where it is left out."""
-        return self.inputs[index] if index < len(self.inputs) else None
 
 
 class Flow:
@@ -101,7 +58,7 @@ class Flow:
         dtype, shape = None, None
         if kind is not None and kind.HasField("tensor_type"):
             dtype = ir.DataType(kind.tensor_type.elem_type)
-            shape = _shape_of_type(kind)
+            shape = shape_of_type(kind)
         return Operand(value.name or "", dtype, shape, constant, value)
 
     def _walk(self, graph: ir.Graph, prefix: str) -> None:
@@ -113,7 +70,7 @@ class Flow:
             if value.const_value is not None and not (prefix and value.is_graph_input()):
                 self._constants[value] = constants.stored(value.name or "", value.const_value)
         for index, node in enumerate(graph):
-            name = prefix + (one_line(node.name) if node.name else f"{node.op_type}_{index}")
+            name = prefix + (node.name if node.name else f"{node.op_type}_{index}")
             for operand in node.inputs:
                 if operand is not None and operand not in self._known:
                     raise OnnxnullError(Code.INVALID_MODEL, f"node {name!r} reads {operand.name!r}, which nothing produces")
@@ -130,7 +87,7 @@ class Flow:
 
     def _define(self, value: ir.Value) -> None:
         self._known.add(value)
-        declared = _declared_type(value)
+        declared = declared_type(value)
         if declared is not None:
             self._types[value] = declared
 
@@ -148,7 +105,7 @@ class Flow:
         elif not any(True for _ in subgraphs(node)):
             self._infer(node, inputs, version, schema)
         outputs = tuple(None if not value.name else self.operand(value) for value in node.outputs)
-        self.nodes.append(NodeView(name, node.op_type, node.domain, version, inputs, outputs, node))
+        self.nodes.append(NodeView(name, node.op_type, node.domain, version, inputs, outputs, node, self.model.one_sample))
 
     def _constant_node(self, node: ir.Node) -> None:
         """`Constant`: exactly one attribute holds the value (opset 1 to 24; the typed ones since 12, sparse since 11)."""
@@ -181,7 +138,7 @@ class Flow:
             array = np.array(count if node.op_type == "Size" else entries, dtype=np.int64)
             self._constants[node.outputs[0]] = constants.known(array, "shape")
         elif node.op_type == "Shape":
-            self._types[node.outputs[0]] = _tensor_type(7, (len(result),))
+            self._types[node.outputs[0]] = tensor_type(7, (len(result),))
 
     def _infer(
         self, node: ir.Node, inputs: tuple[Operand | None, ...], version: int, schema: onnx.defs.OpSchema | None
@@ -213,7 +170,7 @@ class Flow:
                 foldable = False
         for index, value in enumerate(node.outputs):
             if f"o{index}" in inferred:
-                self._types[value] = _merge(inferred[f"o{index}"], self._types.get(value))
+                self._types[value] = merged(inferred[f"o{index}"], self._types.get(value))
         if foldable:
             self._fold(node, proto, inputs, version)
 
@@ -228,7 +185,7 @@ class Flow:
                 continue
             name, constant = f"i{index}", operand.constant
             if isinstance(constant, Constant):
-                types[name] = _tensor_type(int(constant.dtype), constant.shape)
+                types[name] = tensor_type(int(constant.dtype), constant.shape)
                 # floats too: the scales of a Resize, the bounds of a Range
                 if constant.size <= SMALL and (constant.dtype.is_integer() or constant.dtype.name in ("FLOAT", "DOUBLE")):
                     data[name] = numpy_helper.from_array(np.asarray(constant.array()), name)
@@ -264,7 +221,7 @@ class Flow:
         import onnx_ir as ir
 
         kind = self._types.get(value)
-        shape = None if kind is None else _shape_of_type(kind)
+        shape = None if kind is None else shape_of_type(kind)
         make = functools.partial(constants.computed, proto, self.model.opsets, operands, index)
         try:
             if kind is None or shape is None or None in shape:
@@ -312,7 +269,7 @@ class Flow:
                 continue
             if len(a.shape) == len(b.shape):
                 common = tuple(x if x == y else None for x, y in zip(a.shape, b.shape, strict=True))
-                self._types[value] = _merge(_tensor_type(int(a.dtype), common), self._types.get(value))
+                self._types[value] = merged(tensor_type(int(a.dtype), common), self._types.get(value))
 
 
 def _captured(body: ir.Graph) -> Iterator[ir.Value]:
@@ -335,39 +292,3 @@ def _schema(op_type: str, version: int, domain: str) -> onnx.defs.OpSchema | Non
         return onnx.defs.get_schema(op_type, version, domain)
     except onnx.defs.SchemaError:
         return None
-
-
-def _declared_type(value: ir.Value) -> onnx.TypeProto | None:
-    import onnx_ir as ir
-
-    if value.type is None:
-        return None
-    proto = ir.serde.serialize_value(value).type
-    return proto if proto.HasField("tensor_type") else None
-
-
-def _tensor_type(elem_type: int, shape: Shape | None) -> onnx.TypeProto:
-    from onnx import helper
-
-    return helper.make_tensor_type_proto(elem_type, shape)
-
-
-def _shape_of_type(kind: onnx.TypeProto) -> Shape | None:
-    if not kind.tensor_type.HasField("shape"):
-        return None
-    return tuple(
-        dim.dim_value if dim.HasField("dim_value") and dim.dim_value >= 0 else None for dim in kind.tensor_type.shape.dim
-    )
-
-
-def _merge(inferred: onnx.TypeProto, declared: onnx.TypeProto | None) -> onnx.TypeProto:
-    """The inferred type; what it leaves open is taken from the declared one where the ranks agree."""
-    if not inferred.HasField("tensor_type") or declared is None:
-        return inferred
-    mine, theirs = _shape_of_type(inferred), _shape_of_type(declared)
-    if theirs is None or (mine is not None and len(mine) != len(theirs)):
-        return inferred
-    if mine is not None:
-        theirs = tuple(b if a is None else a for a, b in zip(mine, theirs, strict=True))
-    elem_type = inferred.tensor_type.elem_type or declared.tensor_type.elem_type
-    return _tensor_type(elem_type, theirs)

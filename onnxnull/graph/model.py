@@ -49,6 +49,7 @@ class Model:
         opsets: domain → version; the default domain is "".
         inputs: what a caller gives, with the shapes that `input_shapes` fixed.
         graph: the main graph (onnx-ir), in topological order.
+        one_sample: whether the batch size of an input is open, and the graph's shapes are those of a batch of one.
     """
 
     file: str
@@ -59,6 +60,7 @@ class Model:
     inputs: tuple[GraphInput, ...]
     graph: ir.Graph
     limits: Limits
+    one_sample: bool
 
 
 def open_model(
@@ -104,7 +106,7 @@ def _open(path: Path, input_shapes: Mapping[str, Sequence[int]], limits: Limits)
     inputs = [value for value in loaded.graph.inputs if not value.is_initializer()]
     _fix_inputs(inputs, input_shapes)
     described = tuple(GraphInput(v.name or "", dtype_name(v.dtype), shape_of(v)) for v in inputs)
-    _take_one_sample(inputs)
+    one_sample = _take_one_sample(inputs)
     return Model(
         file=path.name if path.is_absolute() else str(path),
         sha256=digest,
@@ -114,6 +116,7 @@ def _open(path: Path, input_shapes: Mapping[str, Sequence[int]], limits: Limits)
         inputs=described,
         graph=loaded.graph,
         limits=limits,
+        one_sample=one_sample,
     )
 
 
@@ -237,15 +240,18 @@ def _fix_inputs(values: list[ir.Value], shapes: Mapping[str, Sequence[int]]) -> 
         inputs[name].shape = ir.Shape(list(shape))
 
 
-def _take_one_sample(inputs: list[ir.Value]) -> None:
-    """Where only the leading dimension of an input is open, it is the batch: take one sample.
+def _take_one_sample(inputs: list[ir.Value]) -> bool:
+    """Where only the leading dimension of an input is open, it is the batch: take one sample. Whether there was such an input.
 
-    A model that runs for every batch size runs for one, so what is inferred below holds; shapes of Reshape and Expand that
-    are computed from the batch size become known.
+    A model that runs for every batch size runs for one, so what is inferred for one sample holds; shapes of Reshape and Expand
+    that are computed from the batch size become known.
     """
     import onnx_ir as ir
 
+    taken = False
     for value in inputs:
         shape = shape_of(value)
         if shape is not None and len(shape) > 1 and shape[0] is None and None not in shape[1:]:
             value.shape = ir.Shape([1, *(dim for dim in shape[1:] if dim is not None)])
+            taken = True
+    return taken

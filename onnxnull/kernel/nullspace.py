@@ -4,7 +4,8 @@ The kernel {φ ∈ R^Q : φᵀW = 0} of a block-diagonal weight (g, q, p), Q = g
 and of its unread inputs. Of every block we keep an orthonormal basis B of the span of its columns (projection
 x − B(Bᵀx)) or of the kernel itself (B(Bᵀx)), never more than min(q, p) columns.
 
-Bases, best first: Cholesky-QR, twice, where the Gram matrix is well conditioned (Yamamoto et al., *Roundoff error analysis of
+Bases, best first: W·L⁻ᵀ with the Cholesky factor L of the Gram matrix where that is well conditioned, done twice where it is
+less so (Yamamoto et al., *Roundoff error analysis of
 the CholeskyQR2 algorithm*, ETNA 44 (2015)); otherwise W·v_i/σ_i from accurate products, so that directions with small σ_i
 are as good as the others. At the float64 cut-off directions with σ at or below it belong to the kernel; the exact
 kernel leaves out all with σ > 0, and is computed after scaling every output by a power of two, which moves no exact kernel.
@@ -35,24 +36,37 @@ _PASSES = 2
 
 @dataclass(frozen=True, slots=True)
 class _Local:
-    """The kernel of one block in its own inputs: `inputs` (s,) indices into R^Q, `basis` (s, ·) orthonormal."""
+    """The kernel of one block in its own inputs: `inputs` (s,) indices into R^Q, B (s, ·) orthonormal.
+
+    B is `columns`, or columns·L⁻ᵀ for a lower triangular `factor` L: then `columns` is the weight itself, and B is not formed.
+    """
 
     inputs: npt.NDArray[np.intp]
-    basis: Array
+    columns: Array
     spans_kernel: bool
+    factor: Array | None = None
 
     @property
     def dimension(self) -> int:
-        columns = int(self.basis.shape[1])
-        return columns if self.spans_kernel else len(self.inputs) - columns
+        count = int(self.columns.shape[1])
+        return count if self.spans_kernel else len(self.inputs) - count
 
     def project(self, x: Array) -> Array:
         """Projection of x (k, s)."""
         if self.spans_kernel:
-            return (x @ self.basis) @ self.basis.T
+            return self._along(x)
         for _ in range(_PASSES):
-            x = x - (x @ self.basis) @ self.basis.T
+            x = x - self._along(x)
         return x
+
+    def _along(self, x: Array) -> Array:
+        """(x·B)·Bᵀ for x (k, s)."""
+        coordinates = x @ self.columns
+        if self.factor is not None:
+            import scipy.linalg
+
+            coordinates = np.asarray(scipy.linalg.cho_solve((self.factor, True), coordinates.T, check_finite=False)).T
+        return coordinates @ self.columns.T
 
     def kernel_basis(self) -> Array:
         """Orthonormal basis (dimension, s).
@@ -61,9 +75,9 @@ class _Local:
         and maps C to B for any orthonormal B and C (Schreiber, Parlett, *Block reflectors*, SIAM J. Numer. Anal. 25
         (1988)). With C in the span of the first r unit vectors, H maps the others to a basis of the complement.
         """
-        if self.spans_kernel or self.basis.shape[1] == 0:
-            return self.basis.T if self.spans_kernel else np.eye(len(self.inputs))
-        basis = _orthonormal(self.basis)
+        if self.spans_kernel or self.columns.shape[1] == 0:
+            return self.columns.T if self.spans_kernel else np.eye(len(self.inputs))
+        basis = self.columns if self.factor is None else _orthonormal(_divided(self.columns, self.factor))
         r = basis.shape[1]
         # C = −(orthogonal polar factor of the top of B) makes I − BᵀC = I + (a positive semidefinite matrix).
         left, _, right = np.linalg.svd(basis[:r])
@@ -190,9 +204,12 @@ def _local(block: Block, inputs: npt.NDArray[np.intp], rank: int, notion: Notion
     if rank == block.n:
         if block.transposed:
             return _Local(inputs, np.zeros((len(inputs), 0)), spans_kernel=True)
-        basis = _cholesky_qr(block)
-        if basis is not None:
-            return _Local(inputs, basis, spans_kernel=False)
+        if _is_conditioned(block.gram, _GOOD):
+            factor = np.asarray(np.linalg.cholesky(block.gram.matrix), np.float64)
+            return _Local(inputs, block.dense(), spans_kernel=False, factor=factor)
+        if _is_conditioned(block.gram, _FAIR):
+            factor = np.asarray(np.linalg.cholesky(block.gram.matrix), np.float64)
+            return _Local(inputs, _orthonormal(_divided(block.dense(), factor)), spans_kernel=False)
     tall: Tall = _equilibrated(block) if notion is Notion.EXACT else block
     found = block.spectrum if tall is block else spectrum(tall)
     if block.transposed:
@@ -203,22 +220,9 @@ def _local(block: Block, inputs: npt.NDArray[np.intp], rank: int, notion: Notion
     return _Local(inputs, np.linalg.qr(image)[0], spans_kernel=False)
 
 
-def _cholesky_qr(block: Block) -> Array | None:
-    """Orthonormal basis (m, n) of the span of a tall block's columns; None where it is too ill-conditioned for this way."""
-    good = _is_conditioned(block.gram, _GOOD)
-    if not good and not _is_conditioned(block.gram, _FAIR):
-        return None
-    basis = np.empty((block.m, block.n))
-    factor = np.asarray(np.linalg.cholesky(block.gram.matrix), np.float64)
-    for i, piece in zip(range(0, block.m, 2048), block.pieces(2048), strict=True):
-        basis[i : i + len(piece)] = _solve(factor, piece)
-    return basis if good else _orthonormal(basis)
-
-
 def _orthonormal(basis: Array) -> Array:
     """The same span, orthonormal to rounding, for nearly orthonormal columns: one more Cholesky-QR."""
-    factor = np.asarray(np.linalg.cholesky(gram_of(basis).matrix), np.float64)
-    return np.concatenate([_solve(factor, basis[i : i + 2048]) for i in range(0, len(basis), 2048)])
+    return _divided(basis, np.asarray(np.linalg.cholesky(gram_of(basis).matrix), np.float64))
 
 
 def _is_conditioned(gram: Gram, ratio: float) -> bool:
@@ -231,11 +235,16 @@ def _is_conditioned(gram: Gram, ratio: float) -> bool:
     return True
 
 
-def _solve(factor: Array, piece: Array) -> Array:
-    """piece·L⁻ᵀ for a lower triangular L."""
+def _divided(columns: Array, factor: Array) -> Array:
+    """columns·L⁻ᵀ for a lower triangular L."""
     import scipy.linalg
 
-    return np.asarray(scipy.linalg.solve_triangular(factor, piece.T, lower=True, check_finite=False)).T
+    return np.concatenate(
+        [
+            np.asarray(scipy.linalg.solve_triangular(factor, columns[i : i + 2048].T, lower=True, check_finite=False)).T
+            for i in range(0, len(columns), 2048)
+        ]
+    )
 
 
 @dataclass(frozen=True)

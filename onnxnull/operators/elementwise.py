@@ -10,10 +10,19 @@ from collections.abc import Callable
 
 import numpy as np
 
-from onnxnull.graph.flow import NodeView
+from onnxnull.graph.view import NodeView
 from onnxnull.kernel.linear_map import Array, LinearMap, size
 from onnxnull.kernel.selection import Selection
-from onnxnull.operators.steps import MakeMap, constant_value, fixed_shape, linear_step, only_operand, output_shape
+from onnxnull.operators.steps import (
+    LARGEST,
+    MakeMap,
+    UnknownShapeError,
+    constant_value,
+    fixed_shape,
+    linear_step,
+    only_operand,
+    output_shape,
+)
 
 _FLOATS = {"FLOAT16": 11, "BFLOAT16": 8, "FLOAT": 24, "DOUBLE": 53}
 """Bits of the significand."""
@@ -37,9 +46,8 @@ def scaled(node: NodeView, index: int) -> MakeMap | None:
         return None
     factors = factor.astype(np.float64)
     if node.op_type == "Div":
-        if np.any(factors == 0):
-            return None
-        factors = 1.0 / factors
+        with np.errstate(divide="ignore", over="ignore"):
+            factors = 1.0 / factors
     return _scaled(node, index, lambda: factors) if np.all(np.isfinite(factors)) else None
 
 
@@ -67,20 +75,27 @@ def dropout(node: NodeView, index: int) -> MakeMap | None:
     training = constant_value(node, 2)
     if not only_operand(node, index) or (node.version < 7 and not node.attribute("is_test", 0)):
         return None
-    if node.input(2) is not None and (training is None or bool(training)):
+    if node.input(2) is not None and (training is None or bool(training.any())):
         return None
-    return _scaled(node, index, lambda: np.array(1.0))
+    data, mask = (_scaled(node, index, lambda factor=factor: np.array(factor)) for factor in (1.0, 0.0))
+    return lambda output: mask(output) if output else data(output)
 
 
 @linear_step("BatchNormalization")
 def batch_normalization(node: NodeView, index: int) -> MakeMap | None:
-    """At inference (X − mean)·scale/√(var + epsilon) + B along axis 1, stored statistics; not with training_mode = 1."""
+    """At inference (X − mean)·scale/√(var + epsilon) + B along axis 1, stored statistics.
+
+    Training is is_test = 0 before opset 7, more than one output before opset 14, training_mode = 1 since. Statistics per
+    entry (spatial = 0, before opset 9) are no step here.
+    """
     scale, variance = constant_value(node, 1), constant_value(node, 4)
-    if index != 0 or scale is None or variance is None or node.attribute("training_mode", 0):
+    if index != 0 or scale is None or variance is None or scale.ndim != 1 or scale.shape != variance.shape:
         return None
-    if node.version < 7 and not node.attribute("is_test", 0):
+    trains = node.attribute("training_mode", 0) or sum(o is not None for o in node.outputs) > 1
+    if trains or (node.version < 7 and not node.attribute("is_test", 0)) or not node.attribute("spatial", 1):
         return None
-    factors = scale.astype(np.float64) / np.sqrt(variance.astype(np.float64) + node.attribute("epsilon", 1e-5))
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        factors = scale.astype(np.float64) / np.sqrt(variance.astype(np.float64) + node.attribute("epsilon", 1e-5))
     if not np.all(np.isfinite(factors)):
         return None
     rank = len(node.inputs[0].shape or ()) if node.inputs[0] is not None else 0
@@ -93,8 +108,13 @@ def _scaled(node: NodeView, index: int, factors: Callable[[], Array]) -> MakeMap
     def make(output: int) -> LinearMap:
         shape = fixed_shape(node, index)
         target = shape if output_of_same_shape(node) else output_shape(node)
-        indices = np.broadcast_to(np.arange(size(shape)).reshape(shape), target)
-        return Selection(shape, indices, np.broadcast_to(factors(), target))
+        if max(size(shape), size(target)) > LARGEST:
+            raise UnknownShapeError(f"{node.name!r} makes {size(target)} entries of {size(shape)}")
+        try:
+            indices = np.broadcast_to(np.arange(size(shape)).reshape(shape), target)
+            return Selection(shape, indices, np.broadcast_to(factors(), target))
+        except ValueError as error:  # the shapes do not fit each other
+            raise UnknownShapeError(f"{node.name!r} ({node.op_type}): {error}") from None
 
     return make
 

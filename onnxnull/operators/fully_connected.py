@@ -17,8 +17,8 @@ import numpy as np
 
 from onnxnull.errors import Code
 from onnxnull.graph.constants import Constant
-from onnxnull.graph.flow import NodeView
 from onnxnull.graph.model import Shape
+from onnxnull.graph.view import NodeView
 from onnxnull.kernel.linear_map import LinearMap
 from onnxnull.operators.contraction import Contraction, ContractionMap, Labels, contraction_blocks
 from onnxnull.operators.registry import LinearUse, Refusal, constant_at, holds_weights, is_constant, shape_at

@@ -9,7 +9,7 @@ from functools import partial
 
 import numpy as np
 
-from onnxnull.graph.flow import NodeView
+from onnxnull.graph.view import NodeView
 from onnxnull.kernel.linear_map import LinearMap
 from onnxnull.kernel.selection import NOTHING
 from onnxnull.operators.steps import MakeMap, fixed_shape, linear_step, only_operand, selection_of

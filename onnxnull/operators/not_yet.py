@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from onnxnull.errors import Code
-from onnxnull.graph.flow import NodeView
+from onnxnull.graph.view import NodeView
 from onnxnull.operators.registry import LinearUse, Refusal, holds_weights, refuse_constant_operands
 
 _QUANTIZED = "quantized weights are not analysed yet"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from onnxnull.graph.flow import NodeView
+from onnxnull.graph.view import NodeView
 from onnxnull.kernel.batched import Batched
 from onnxnull.kernel.convolution import Convolution
 from onnxnull.kernel.linear_map import Array, LinearMap, Shape

@@ -14,7 +14,7 @@ from functools import partial
 import numpy as np
 
 from onnxnull.errors import Code
-from onnxnull.graph.flow import NodeView
+from onnxnull.graph.view import NodeView
 from onnxnull.kernel.linear_map import LinearMap
 from onnxnull.kernel.primitives import Matrix
 from onnxnull.operators.registry import LinearUse, Refusal, constant_at, holds_weights

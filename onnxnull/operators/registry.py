@@ -16,8 +16,8 @@ import numpy as np
 
 from onnxnull.errors import Code
 from onnxnull.graph.constants import Blocked, Constant
-from onnxnull.graph.flow import NodeView, Operand
 from onnxnull.graph.model import Shape
+from onnxnull.graph.view import NodeView, Operand
 from onnxnull.kernel.linear_map import LinearMap
 
 

@@ -11,20 +11,24 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from onnxnull.errors import one_line
 from onnxnull.graph.constants import Constant, EvaluationError, apply
-from onnxnull.graph.flow import NodeView
+from onnxnull.graph.view import NodeView
 from onnxnull.kernel.linear_map import LinearMap, size
-from onnxnull.kernel.selection import NOTHING, Selection
+from onnxnull.kernel.selection import Selection
 
 MakeMap = Callable[[int], LinearMap]
 """Number of the output → the map from the operand to it. Raises `UnknownShapeError`."""
 Step = Callable[[NodeView, int], MakeMap | None]
 
+LARGEST = 1 << 24
+"""Most entries of a tensor that a path is followed through: a selection holds sixteen bytes for each."""
+
 _STEPS: dict[tuple[str, str], Step] = {}
 
 
 class UnknownShapeError(Exception):
-    """A map was asked for at an operand whose shape is not known."""
+    """A map was asked for at an operand whose shape is not known, or is too large to write its map down."""
 
 
 def linear_step(*op_types: str, domain: str = "") -> Callable[[Step], Step]:
@@ -53,9 +57,9 @@ def fixed_shape(node: NodeView, index: int) -> tuple[int, ...]:
     return tuple(dim for dim in shape if dim is not None)
 
 
-def output_shape(node: NodeView) -> tuple[int, ...]:
-    """The shape of the first output. Raises `UnknownShapeError` unless all of it is known."""
-    output = node.outputs[0] if node.outputs else None
+def output_shape(node: NodeView, number: int = 0) -> tuple[int, ...]:
+    """The shape of output `number`. Raises `UnknownShapeError` unless all of it is known."""
+    output = node.outputs[number] if number < len(node.outputs) else None
     if output is None or output.shape is None or any(dim is None for dim in output.shape):
         raise UnknownShapeError(f"the shape of the output of {node.name!r} is not known")
     return tuple(dim for dim in output.shape if dim is not None)
@@ -73,7 +77,7 @@ def constant_value(node: NodeView, index: int) -> np.ndarray | None:
 
 
 def only_operand(node: NodeView, index: int) -> bool:
-    """Whether operand 0 is meant, and all others are constants that were evaluated."""
+    """Whether operand 0 is meant, and all others are constants."""
     return index == 0 and all(o is None or isinstance(o.constant, Constant) for o in node.inputs[1:])
 
 
@@ -82,19 +86,24 @@ def selection_of(
 ) -> Selection:
     """What an op that only moves entries does, learnt from what it does to the entries' own numbers.
 
-    Operand `index` is fed 0, 1, 2, ..., the operands in `fed` what is given there, other constants their values, and what
-    remains `NOTHING`: what comes out are the indices of a selection. `attributes` replace the node's own.
+    Operand `index` is fed 0, 1, 2, ..., the operands in `fed` what is given there, other constants their values: what comes
+    out are the indices of a selection. `attributes` replace the node's own.
+
+    Raises:
+        UnknownShapeError: a shape is not known or above `LARGEST`, or the evaluator cannot say what the node does.
     """
     import onnx_ir as ir
     from onnx import helper
 
-    shape = fixed_shape(node, index)
-    arrays: dict[int, np.ndarray | None] = dict.fromkeys(range(len(node.inputs)))
+    shape, target = fixed_shape(node, index), output_shape(node, output)
+    if max(size(shape), size(target)) > LARGEST:
+        raise UnknownShapeError(f"{node.name!r} makes {size(target)} entries of {size(shape)}")
+    arrays: dict[int, np.ndarray | None] = dict.fromkeys(range(len(node.inputs))) | dict(fed or {})
     for i, operand in enumerate(node.inputs):
-        if operand is not None and i != index:
-            value = constant_value(node, i)
-            arrays[i] = np.full(fixed_shape(node, i), NOTHING, dtype=np.int64) if value is None else value
-    arrays |= fed or {}
+        if operand is not None and i != index and arrays[i] is None:
+            arrays[i] = constant_value(node, i)
+            if arrays[i] is None:
+                raise UnknownShapeError(f"operand {operand.name!r} of {node.name!r} was not evaluated")
     arrays[index] = np.arange(size(shape), dtype=np.int64).reshape(shape)
     proto = ir.serde.serialize_node(node.node)
     for name, number in attributes.items():
@@ -102,5 +111,10 @@ def selection_of(
         del proto.attribute[:]
         proto.attribute.extend([*kept, helper.make_attribute(name, number)])
     inputs = [arrays.get(i) for i in range(max(arrays) + 1)]
-    indices = apply(proto, {node.domain: node.version}, inputs, output)
-    return Selection(shape, np.asarray(indices, dtype=np.int64), np.ones(()))
+    try:
+        indices = np.asarray(apply(proto, {node.domain: node.version}, inputs, output), dtype=np.int64)
+    except Exception as error:  # noqa: BLE001 - the evaluator raises what it likes on a node that breaks the rules
+        raise UnknownShapeError(f"{node.name!r} ({node.op_type}) was not evaluated: {one_line(error)}") from None
+    if indices.shape != target:
+        raise UnknownShapeError(f"{node.name!r} ({node.op_type}) gives the shape {indices.shape}, not {target}")
+    return Selection(shape, indices, np.ones(()))

@@ -119,7 +119,10 @@ def _frontier(frontier: FrontierReport) -> dict[str, Any]:
         "reason": frontier.reason,
         "input_nullity": _bounds(frontier.input_nullity),
         "proved": None if frontier.input_nullity is None else frontier.input_nullity.proved,
-        "data": [{"file": share.file, "kernel_share": number(share.share)} for share in frontier.shares],
+        "data": [
+            {"file": share.file, "kernel_share": None if share.share is None else number(share.share)}
+            for share in frontier.shares
+        ],
     }
 
 

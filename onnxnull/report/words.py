@@ -86,15 +86,17 @@ def _frontier(found: FrontierReport, report: ModelReport) -> list[str]:
     through = f"{name} is read through {some([shown(node) for node in found.nodes])}"
     bounds = found.input_nullity
     if bounds is None or found.inputs is None:
-        return [f"{through}; what it cannot see is not known: {shown(found.reason or '', 300)} (use --input-shape)."]
+        return [f"{through}; what it cannot see is not known: {shown(found.reason or '', 300)}."]
     proved = "proved" if bounds.proved else "numerical"
     if bounds.upper == 0:
         patch = [w for w in report.weights if w.name in found.weights and _patch_nullity(w) > 0]
         contrast = f"patch nullity {_patch_nullity(patch[0]):,}, but injective" if len(patch) == 1 else "injective"
         return [f"{through}: {contrast} on {_sizes(found, report)}: no two of them collide there ({proved})."]
     lines = [f"{through}: it ignores {_interval(bounds, found.inputs)} of the input's {found.inputs:,} dimensions ({proved})."]
-    if found.shares:
-        shares = sorted(share.share for share in found.shares)
+    shares = sorted(share.share for share in found.shares if share.share is not None)
+    if len(shares) < len(found.shares):
+        lines.append(f"For {count(len(found.shares) - len(shares), 'given input')} the share in that kernel was not found.")
+    if shares:
         lines.append(
             f"Of the energy of {count(len(shares), 'given input')} it ignores {_percent(shares[len(shares) // 2])} (median; "
             f"{_percent(shares[0])} to {_percent(shares[-1])})."

@@ -154,6 +154,8 @@ def test_the_weakest_certainty_marks_the_rank(certainties: tuple[Certainty, Cert
 
 def test_the_legend_explains_what_occurs_and_nothing_else() -> None:
     plain = replace(weight("w", profile(9, 8, 8, 8)), dead_outputs=0, unread_inputs=0, duplicate_outputs=0)
-    assert words.legend(report(plain)) == ["nullity: inputs − rank, the dimension of what the weight cannot see"]
+    assert words.legend(report(plain)) == [
+        "nullity: inputs − rank, the dimension of what the weight cannot see (of one patch, where it is a convolution)"
+    ]
     full = words.legend(report(weight("w", stacked=profile(9, 8, 8, 8), groups=3)))
     assert [line.split(":")[0] for line in full] == ["nullity", "a|b|c", "stacked", "dead", "duplicate", "unread"]

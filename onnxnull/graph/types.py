@@ -1,0 +1,50 @@
+"""ONNX's tensor types as protobufs: made, read and merged."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from onnxnull.graph.model import Shape
+
+if TYPE_CHECKING:
+    import onnx
+    import onnx_ir as ir
+
+
+def declared_type(value: ir.Value) -> onnx.TypeProto | None:
+    """The tensor type that the file declares for `value`; None where it declares none, or no tensor."""
+    import onnx_ir as ir
+
+    if value.type is None:
+        return None
+    proto = ir.serde.serialize_value(value).type
+    return proto if proto.HasField("tensor_type") else None
+
+
+def tensor_type(elem_type: int, shape: Shape | None) -> onnx.TypeProto:
+    """The type of a tensor; None for an open dimension, or for a shape of unknown rank."""
+    from onnx import helper
+
+    return helper.make_tensor_type_proto(elem_type, shape)
+
+
+def shape_of_type(kind: onnx.TypeProto) -> Shape | None:
+    """The shape that a type says; None where it does not say the rank."""
+    if not kind.tensor_type.HasField("shape"):
+        return None
+    return tuple(
+        dim.dim_value if dim.HasField("dim_value") and dim.dim_value >= 0 else None for dim in kind.tensor_type.shape.dim
+    )
+
+
+def merged(inferred: onnx.TypeProto, declared: onnx.TypeProto | None) -> onnx.TypeProto:
+    """The inferred type; what it leaves open is taken from the declared one where the ranks agree."""
+    if not inferred.HasField("tensor_type") or declared is None:
+        return inferred
+    mine, theirs = shape_of_type(inferred), shape_of_type(declared)
+    if theirs is None or (mine is not None and len(mine) != len(theirs)):
+        return inferred
+    if mine is not None:
+        theirs = tuple(b if a is None else a for a, b in zip(mine, theirs, strict=True))
+    elem_type = inferred.tensor_type.elem_type or declared.tensor_type.elem_type
+    return tensor_type(elem_type, theirs)

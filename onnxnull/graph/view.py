@@ -1,0 +1,58 @@
+"""A node and its operands as the rest of the package sees them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from onnxnull.graph.constants import Blocked, Constant
+from onnxnull.graph.model import Shape
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+
+@dataclass(frozen=True, slots=True)
+class Operand:
+    """What is known of a value at a node.
+
+    Attributes:
+        dtype, shape: None where unknown.
+        constant: the value itself where it is a constant (`Blocked` where it could not be evaluated), else None.
+        value: the onnx-ir value.
+    """
+
+    name: str
+    dtype: ir.DataType | None
+    shape: Shape | None
+    constant: Constant | Blocked | None
+    value: ir.Value
+
+
+@dataclass(frozen=True, slots=True)
+class NodeView:
+    """A node as the operators see it: names, opset version, attributes and what is known of its inputs and outputs.
+
+    Attributes:
+        name: the node's name, prefixed by the control-flow bodies that it lies in ("If_3.then_branch/Conv_7").
+        version: of the opset of its domain that the model imports.
+        one_sample: whether the batch size of an input is open, and shapes are those of a batch of one.
+    """
+
+    name: str
+    op_type: str
+    domain: str
+    version: int
+    inputs: tuple[Operand | None, ...]
+    outputs: tuple[Operand | None, ...]
+    node: ir.Node
+    one_sample: bool
+
+    def attribute(self, name: str, default: Any) -> Any:
+        """The attribute's value as Python type (int, float, str, list); `default` where the node leaves it out."""
+        attribute = self.node.attributes.get(name)
+        return default if attribute is None or attribute.value is None else attribute.value
+
+    def input(self, index: int) -> Operand | None:
+        """The operand at `index`; None where it is left out."""
+        return self.inputs[index] if index < len(self.inputs) else None
