@@ -66,7 +66,7 @@ def analyze(
         jobs: how many weights to analyse at a time; each holds its matrix in memory.
         time_limit: in seconds; what was not finished then is listed in `unsupported`.
         limits: what the file may ask of this machine.
-        progress: called before each weight.
+        progress: called after each weight, with the name of what comes next.
 
     Returns:
         The report; weights that were not analysed are in `unsupported`.

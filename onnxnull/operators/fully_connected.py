@@ -52,6 +52,9 @@ def matmul(node: NodeView) -> Iterator[LinearUse]:
         weight = constant_at(node, index)
         if weight is not None:
             other = shape_at(node, 1 - index)
+            if node.one_sample and any(size != 1 for size in weight.shape[:-2]) and 1 in (other or ())[:-2]:
+                # it may be the batch of one that we assumed: with another batch, the blocks would not share their input
+                raise Refusal(Code.SHAPE, f"a constant of shape {weight.shape} times an activation whose batch size is open")
             contraction = matmul_contraction(weight.shape, other, constant_on_the_right=index == 1)
             yield _use(contraction, weight, activation=1 - index)
 

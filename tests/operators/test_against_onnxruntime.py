@@ -435,3 +435,11 @@ def test_the_kinds_of_table_1(tmp_path: Path) -> None:
     assert only_use(uses(one("Conv", weight(6, 4, 3), (1, 4, 5)), tmp_path)).paper
     assert only_use(uses(one("MatMul", weight(4, 3), (1, 4)), tmp_path)).paper
     assert not only_use(uses(one("ConvTranspose", weight(4, 6, 3), (1, 4, 5)), tmp_path)).paper
+
+
+def test_blocks_are_not_guessed_from_the_batch_of_one_that_was_assumed(tmp_path: Path) -> None:
+    """With a batch of 3 the constant's blocks are apart, with a batch of 1 they share their input."""
+    proto = model([node("MatMul", ["x", "W"], ["y"])], {"W": weight(3, 4, 5)}, inputs=[value("x", ["batch", 2, 4])])
+    assert only_refusal(uses(proto, tmp_path)).code is Code.SHAPE
+    assert only_use(uses(proto, tmp_path, input_shapes={"x": (3, 2, 4)})).shape == (3, 4, 5)
+    assert only_use(uses(proto, tmp_path, input_shapes={"x": (1, 2, 4)})).shape == (1, 4, 15)
