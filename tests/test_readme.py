@@ -171,3 +171,18 @@ class TestExtractor:
     )
     def test_matches(self, shown: str, printed: str, same: bool) -> None:
         assert matches(tuple(shown.split()), tuple(printed.split())) == same
+
+
+def _scripts() -> list[tuple[str, str]]:
+    return [
+        (f"{path.relative_to(ROOT)}-{number}", body)
+        for path in documents()
+        for number, body in enumerate(
+            re.findall(r"^```python *\n(.*?)^``` *$", path.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+        )
+    ]
+
+
+@pytest.mark.parametrize("script", [pytest.param(body, id=label) for label, body in _scripts()])
+def test_every_python_example_runs(script: str) -> None:
+    subprocess.run([sys.executable, "-W", "error", "-c", script], cwd=ROOT, check=True)
