@@ -25,8 +25,10 @@ from onnxnull.kernel.primitives import BlockMatrix, Matrix
 from onnxnull.kernel.rank import Notion
 from onnxnull.kernel.rank_bounds import orthonormal_span
 
-# Conjugate gradients are given up for a factorisation when this many iterations have not gained this factor.
+# Preconditioned iterations are given up when this many of them have not gained this factor.
 _PATIENCE, _GAIN = 200, 1e3
+# "Twice is enough" (Parlett); a third pass where the second was cut short.
+_PASSES = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,28 +74,40 @@ def project(linear_map: LinearMap, wish: Array, *, tol: float = 1e-13, max_itera
     bound = tol * norm_estimate(linear_map) * length
     # the iteration sees the replaced filters, whose norm differs
     target = 0.1 * (bound if operator is linear_map else tol * norm_estimate(operator) * length)
-    convolution = operator if isinstance(operator, Convolution) else None
-    vector, iterations = wish, 0
-    preconditioner = circulant(convolution) if convolution else None
-    method = "conjugate gradients" + (", circulant preconditioner" if preconditioner else "")
-    may_factorise = convolution is not None
-    for _ in range(3):
-        patience = _PATIENCE if may_factorise else None
-        vector, count = _one_pass(operator, vector, target, max_iterations - iterations, preconditioner, patience)
-        iterations += count
-        stalled = float(np.linalg.norm(operator.apply(vector))) > target
-        if stalled and convolution is not None and may_factorise:
-            may_factorise = False
-            factors = factorised(convolution)
-            if factors is not None:
-                preconditioner, method = factors, "conjugate gradients, sparse factorisation"
-        elif count == 0:
+    vector, iterations, method = wish, 0, ""
+    left = float(np.linalg.norm(operator.apply(wish)))
+    for name, prepare, patience in _strategies(operator):
+        if left <= target:
             break
+        preconditioner = prepare()
+        if preconditioner is None and name:
+            continue
+        method = "conjugate gradients" + (f", {name}" if name else "")
+        for _ in range(_PASSES):
+            further, count = _one_pass(operator, vector, target, max_iterations - iterations, preconditioner, patience)
+            iterations += count
+            remaining = float(np.linalg.norm(operator.apply(further)))
+            if not remaining < left:
+                break
+            vector, left = further, remaining
+            if left <= target:
+                break
     residual = float(np.linalg.norm(linear_map.apply(vector)))
     result = Projection(vector, residual, bound, iterations, method)
     if not result.converged:
         raise NotConvergedError(result)
     return result
+
+
+def _strategies(operator: LinearMap) -> Iterator[tuple[str, Callable[[], Solve | None], int | None]]:
+    """(name of the preconditioner, what makes it, patience), best first; each goes on from the best point of those before it.
+
+    The preconditioners invert (nearly) AAᵀ. Where outputs outnumber inputs it is singular, and they lead astray.
+    """
+    if isinstance(operator, Convolution) and operator.outputs <= operator.inputs:
+        yield "circulant preconditioner", lambda: circulant(operator), _PATIENCE
+        yield "sparse factorisation", lambda: factorised(operator), _PATIENCE
+    yield "", lambda: None, None
 
 
 def local_kernel_vectors(linear_map: LinearMap, ranges: Ranges, *, cutoff: float = 1.0) -> Array:

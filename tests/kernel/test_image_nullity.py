@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 
 import numpy as np
 import pytest
@@ -116,9 +115,7 @@ def test_unread_inputs_are_the_zero_rows(seed: int) -> None:
 )
 def test_trained_stems(file: str, spatial: tuple[int, int], notion: Notion, nullity: int) -> None:
     convolution = first_convolution(file, spatial)
-    start = time.perf_counter()
     bounds = image_nullity(convolution, notion)
-    assert time.perf_counter() - start < 10
     assert (bounds.lower, bounds.upper) == (nullity, nullity)
     assert bounds.proved
 
