@@ -14,6 +14,7 @@ The residual that is returned is that of the map as given, with its own filters.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
