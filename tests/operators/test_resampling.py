@@ -52,7 +52,7 @@ def agrees(proto: Any, shape: tuple[int, ...], folder: Path) -> None:
 def test_resize(mode: str, coordinates: str, given: str, tmp_path: Path) -> None:
     shape = (1, 2, 7, 5)
     constants: dict[str, Any] = {
-        "scales": {"scales": np.array([1, 1, 2, 1.6], np.float32)},
+        "scales": {"scales": np.array([1, 1, 2, 1.7], np.float32)},
         "sizes": {"sizes": np.array([1, 2, 9, 11])},
         "down": {"scales": np.array([1, 1, 0.5, 0.7], np.float32)},
     }[given]
