@@ -32,7 +32,7 @@ from onnxnull.results import (
 if TYPE_CHECKING:
     import numpy as np
 
-    from onnxnull.frontier import Frontier
+    from onnxnull.frontier import Frontier, KernelProjector
     from onnxnull.graph.view import NodeView
     from onnxnull.inputs import Preprocessing, Sample
     from onnxnull.operators import LinearUse
@@ -175,7 +175,7 @@ def _operator(node: NodeView, use: LinearUse, ranks: RankProfile, work: float) -
     from onnxnull.kernel.image_nullity import image_nullities
     from onnxnull.operators.registry import shape_at
 
-    shape = None if use.activation is None else shape_at(node, use.activation)
+    shape = shape_at(node, use.activation) if use.on_images and use.activation is not None else None
     if shape is None or None in shape[1:]:
         return None
     linear_map = use.linear_map(use.matrix(), (1, *(d for d in shape[1:] if d is not None)))
@@ -212,7 +212,8 @@ def _frontier_report(
         try:
             found = frontiers.joint_nullity(front, Notion.FLOAT64)
             bounds = Bounds(found.lower, found.upper, found.proved)
-            shares = tuple(_share(front, bounds, sample, deadline) for sample in samples if sample.input == front.input.name)
+            own = [sample for sample in samples if sample.input == front.input.name]
+            shares = _shares(frontiers.KernelProjector(front), own, deadline) if own else ()
         except (UnknownShapeError, EvaluationError) as error:
             reason = str(error)
     return FrontierReport(
@@ -238,19 +239,19 @@ def _in_order(
         yield from pool.map(function, items)
 
 
-def _share(front: Frontier, bounds: Bounds, sample: Sample, deadline: float | None) -> KernelShare:
-    """The share of one sample; None where the time was up or the projection did not converge."""
-    from onnxnull import frontier as frontiers
+def _shares(projector: KernelProjector, samples: Sequence[Sample], deadline: float | None) -> tuple[KernelShare, ...]:
+    """The share of each sample; None where the time was up or the projection did not converge."""
     from onnxnull.kernel.project import NotConvergedError
 
-    if bounds.upper == 0:
-        return KernelShare(sample.file, 0.0)
-    if deadline is not None and time.monotonic() > deadline:
-        return KernelShare(sample.file, None)
-    try:
-        return KernelShare(sample.file, frontiers.kernel_share(front, sample.array))
-    except NotConvergedError:
-        return KernelShare(sample.file, None)
+    def share(sample: Sample) -> float | None:
+        if deadline is not None and time.monotonic() > deadline:
+            return None
+        try:
+            return projector.share(sample.array)
+        except NotConvergedError:
+            return None
+
+    return tuple(KernelShare(sample.file, share(sample)) for sample in samples)
 
 
 def _of_all_inputs(reports: Sequence[FrontierReport]) -> Bounds | None:

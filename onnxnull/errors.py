@@ -57,6 +57,14 @@ class Code(enum.Enum):
     TIME = ("time-limit", "the time limit was reached", "raise --time-limit")
     DATA = ("data", "an input could not be read or does not fit the model", "see `onnxnull analyze --help`")
     PROOFS = ("proofs", "the file holds no proofs of onnxnull", "make it with `onnxnull prove MODEL -o FILE`")
+    PROVIDER = ("provider", "the execution provider is not available", "see `onnxnull doctor`, or use --provider cpu")
+    TF32 = ("tf32", "float32 is not computed in float32 here", "set NVIDIA_TF32_OVERRIDE=0 before the program starts")
+    NO_DOUBLE_KERNEL = (
+        "no-double-kernel",
+        "an operator can neither run in float64 nor be lowered",
+        "run the model as it is (precision native or float32)",
+    )
+    RUNTIME = ("runtime", "onnxruntime refused the model", "run it with onnxruntime alone to see its own messages")
     OUTPUT = ("output", "the output file cannot be written", "check the folder and its permissions")
 
     def __init__(self, code: str, meaning: str, remedy: str) -> None:

@@ -15,6 +15,7 @@ from onnxnull.version import __version__
 _COMMANDS = {
     "analyze": "Kernels of every linear weight, and the paper's metrics.",
     "prove": "Proofs of all ranks, and their check without the solver.",
+    "doctor": "What is installed, which providers work, what to do about the rest.",
 }
 """Command → its one line in `--help`; the module is imported when the command runs."""
 

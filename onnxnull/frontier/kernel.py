@@ -1,4 +1,4 @@
-"""The joint kernel of a frontier: its dimension, the projection on it, and the way back from a layer to the input."""
+"""The joint kernel of a frontier: its dimension."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from onnxnull.kernel.convolution import Convolution, TransposedConvolution
 from onnxnull.kernel.image_nullity import DENSE_LIMIT, image_nullities
 from onnxnull.kernel.linear_map import Array, Composition, LinearMap, Stack, size
 from onnxnull.kernel.primitives import Matrix
-from onnxnull.kernel.project import Projection, orthonormal_blocks, project, same_kernel
+from onnxnull.kernel.project import orthonormal_blocks, same_kernel
 from onnxnull.kernel.rank import Notion, rank
 from onnxnull.kernel.selection import NOTHING, Selection
 from onnxnull.operators.contraction import ContractionMap
@@ -50,7 +50,7 @@ def joint_nullity(frontier: Frontier, notion: Notion) -> Interval:
         return Interval(frontier.entries, frontier.entries, True)
     inputs = maps[0].inputs
     whole = maps[0] if len(maps) == 1 else Stack(tuple(maps))
-    if len(maps) > 1 and _is_small(whole):
+    if len(maps) > 1 and is_small(whole):
         return _dense(whole, notion)
     parts = [map_nullity(one, notion) for one in maps]
     # ranks add up at most: dim ∩ ker ≥ inputs − Σ rank; and an intersection is no larger than its smallest part
@@ -66,7 +66,7 @@ def map_nullity(linear_map: LinearMap, notion: Notion) -> Interval:
         return found
     # dim ker(A∘L) = dim ker L + dim(range L ∩ ker A), and range L has codimension outputs − rank
     lost, missing = selection.inputs - selection.rank, selection.outputs - selection.rank
-    if missing and _is_small(linear_map):
+    if missing and is_small(linear_map):
         return _dense(linear_map, notion)
     lower, upper = lost + max(0, found.lower - missing), lost + min(found.upper, selection.rank)
     return Interval(lower, upper, found.proved)
@@ -98,56 +98,6 @@ def merge(maps: list[LinearMap]) -> list[LinearMap]:
     return merged
 
 
-def project_on_kernel(frontier: Frontier, wish: Array) -> Projection:
-    """The orthogonal projection of `wish` (the input's shape) on the joint kernel at the float64 cut-off.
-
-    Where the path only moves entries, the projection is done in front of the layer, where it is fast, and carried back.
-    `residual` and `bound` are those of the layers with orthonormal filters, each of which counts as much as the others.
-
-    Raises:
-        UnknownShapeError: a shape on a path is not known.
-        NotConvergedError: the residual did not become small enough.
-    """
-    wish = np.asarray(wish, dtype=np.float64)
-    maps = merge([layer.map() for layer in frontier.layers])
-    if not maps or wish.size == 0:
-        return Projection(wish, 0.0, 0.0, 0, "nothing reads the input")
-    if len(maps) > 1:
-        return project(_normalised(Stack(tuple(maps))), wish)
-    core, selection = canonical(maps[0])
-    if isinstance(core, Batched):
-        if selection is None:
-            return _project_samples(core, wish)
-        length = _length(selection)
-        if length is not None:
-            found = _project_samples(core, selection.apply(wish) / length)
-            return replace(found, vector=selection.adjoint(found.vector) / length)
-    return project(_normalised(maps[0]), wish)
-
-
-def kernel_share(frontier: Frontier, x: Array) -> float:
-    """The share of the energy ‖x‖² that lies in the joint kernel; 0 for x = 0. Raises as `project_on_kernel` does."""
-    energy = float(np.vdot(x, x))
-    if energy == 0.0:
-        return 0.0
-    inside = project_on_kernel(frontier, np.asarray(x, dtype=np.float64)).vector if frontier.layers else x
-    return float(np.vdot(inside, inside)) / energy
-
-
-def pull_back(path: LinearMap, change: Array) -> Array:
-    """The change of the input that makes `change` at the end of a path that is a bijection.
-
-    Raises:
-        ValueError: the path is not a bijection (it drops, repeats, mixes or adds entries).
-    """
-    if not isinstance(path, Selection) or path.inputs != path.outputs or path.rank != path.inputs:
-        raise ValueError("the path from the input to this layer is not a bijection")
-    factors = np.broadcast_to(path.factors, path.indices.shape)
-    flat = np.zeros(path.inputs)
-    flat[path.indices.ravel()] = np.asarray(change, dtype=np.float64).ravel() / factors.ravel()
-    return flat.reshape(path.input_shape)
-
-
 def _core_nullity(core: LinearMap, notion: Notion) -> Interval:
     match core:
         case Batched(sample=sample, count=count):
@@ -164,7 +114,7 @@ def _core_nullity(core: LinearMap, notion: Notion) -> Interval:
             if len(set(labels)) == len(labels):
                 patches = core.inputs // (blocks.shape[0] * blocks.shape[1]) if blocks.shape[0] * blocks.shape[1] else 0
                 return _independent(blocks, patches, notion)
-    if _is_small(core):
+    if is_small(core):
         return _dense(core, notion)
     # nothing is known of the map but its size: that is a theorem, if a weak one
     return Interval(max(0, core.inputs - core.outputs), core.inputs, True)
@@ -177,27 +127,15 @@ def _independent(blocks: Array, patches: int, notion: Notion) -> Interval:
     return Interval(patches * (inputs - found.upper), patches * (inputs - found.lower), found.certainty.is_proved)
 
 
-def _project_samples(core: Batched, wish: Array) -> Projection:
-    """The projection of every sample of a batch."""
-    found = [project(core.sample, sample) for sample in wish]
-    return Projection(
-        np.stack([one.vector for one in found]),
-        math.hypot(*(one.residual for one in found)),
-        math.hypot(*(one.bound for one in found)),
-        sum(one.iterations for one in found),
-        found[0].method,
-    )
-
-
-def _normalised(linear_map: LinearMap) -> LinearMap:
+def normalised(linear_map: LinearMap) -> LinearMap:
     """A map of the same kernel at the float64 cut-off of each weight, whose weights have orthonormal columns."""
     match linear_map:
         case Stack(parts=parts):
-            return Stack(tuple(_normalised(part) for part in parts))
+            return Stack(tuple(normalised(part) for part in parts))
         case Composition(second=second, first=first):
-            return Composition(_normalised(second), first)
+            return Composition(normalised(second), first)
         case Batched(sample=sample, count=count):
-            return Batched(_normalised(sample), count)
+            return Batched(normalised(sample), count)
         case TransposedConvolution(geometry=geometry, blocks=blocks):
             return TransposedConvolution(geometry, _to_unit(blocks))
         case ContractionMap(blocks=blocks) if blocks.size:
@@ -207,19 +145,20 @@ def _normalised(linear_map: LinearMap) -> LinearMap:
 
 
 def _to_unit(blocks: Array) -> Array:
-    """Times the power of two that brings the largest entry to [½, 1): ranks do not feel it."""
+    """Times the power of two that brings the largest entry to [½, 1), unless one underflows: ranks do not feel it."""
     exponent = np.frexp(np.abs(blocks).max(initial=0.0))[1]
     scaled: Array = np.ldexp(blocks, -exponent)
-    return scaled
+    return scaled if np.array_equal(np.ldexp(scaled, exponent), blocks) else blocks
 
 
-def _is_small(linear_map: LinearMap) -> bool:
+def is_small(linear_map: LinearMap) -> bool:
+    """Whether its dense matrix is cheap."""
     return linear_map.inputs <= DENSE_LIMIT and linear_map.inputs * linear_map.outputs <= _DENSE_ENTRIES
 
 
 def _dense(linear_map: LinearMap, notion: Notion) -> Interval:
     """The rank of the matrix. Its entries are rounded where a path scales them, so over ℚ it is a bound of no proof."""
-    found = rank((linear_map if notion is Notion.EXACT else _normalised(linear_map)).dense(), notion)
+    found = rank((linear_map if notion is Notion.EXACT else normalised(linear_map)).dense(), notion)
     return Interval(linear_map.inputs - found.upper, linear_map.inputs - found.lower, False)
 
 
@@ -243,14 +182,6 @@ def _fold_padding(core: Batched, convolution: Convolution, selection: Selection)
     if not np.all(factors == 1.0):
         scaling = Selection(selection.shape, np.arange(size(selection.shape)).reshape(selection.shape), factors)
     return Batched(Convolution(wider, convolution.blocks), core.count), scaling
-
-
-def _length(selection: Selection) -> float | None:
-    """The number by which it stretches, where it is a permutation times that: then it carries orthogonal projections over."""
-    if not selection.inputs == selection.outputs == selection.rank:
-        return None
-    factors = np.abs(np.broadcast_to(selection.factors, selection.indices.shape))
-    return float(factors.flat[0]) if np.all(factors == factors.flat[0]) else None
 
 
 def _side_by_side(first: LinearMap, second: LinearMap) -> LinearMap | None:

@@ -21,13 +21,14 @@ from onnxnull.graph.view import NodeView
 from onnxnull.kernel.linear_map import LinearMap, Stack
 from onnxnull.kernel.selection import add, compose, identity
 from onnxnull.operators import LinearUse, Refusal, linear_uses
+from onnxnull.operators.contraction import ContractionMap
 from onnxnull.operators.steps import LARGEST, UnknownShapeError, fixed_shape, step_of
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
 _READ_NO_VALUES = {"Shape", "Size"}
-_MOST_ENTRIES = 1 << 28
+_MOST_ENTRIES = 1 << 27
 """Of all tensors together that one input is followed through: a bound on time."""
 _FLOATS = {"float16", "bfloat16", "float32", "float64"}
 
@@ -52,7 +53,10 @@ class Layer:
             raise UnknownShapeError(f"a shape between the input and {self.node!r} is not known, or too large")
         matrix = self.use.matrix()
         try:
-            return self.use.linear_map(matrix, self.path.output_shape) @ self.path
+            linear_map = self.use.linear_map(matrix, self.path.output_shape)
+            if isinstance(linear_map, ContractionMap):
+                _check_sizes(linear_map)
+            return linear_map @ self.path
         except ValueError as error:
             raise UnknownShapeError(f"the weight of {self.node!r} does not fit what it reads: {one_line(error)}") from None
 
@@ -170,6 +174,15 @@ def _shown(flow: Flow, paths: dict[ir.Value, LinearMap | None]) -> str | None:
                 if value in paths:
                     return f"{node.name!r} ({node.op_type}) hands the input's values out of its {attribute}"
     return None
+
+
+def _check_sizes(linear_map: ContractionMap) -> None:
+    """An axis that the constant and the activation share has one size. Raises `ValueError`."""
+    contraction = linear_map.contraction
+    sizes = dict(zip(contraction.constant, linear_map.constant, strict=True))
+    for label, count in zip(contraction.activation, linear_map.activation, strict=True):
+        if sizes.setdefault(label, count) != count:
+            raise ValueError(f"an axis of {sizes[label]} meets one of {count}")
 
 
 def _value(node: NodeView, index: int) -> ir.Value:

@@ -18,13 +18,14 @@ What the numbers mean, and what is proved:
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
 
 from onnxnull.kernel.convolution import Convolution, TransposedConvolution
 from onnxnull.kernel.elimination import injective_channels
+from onnxnull.kernel.fields import residues
 from onnxnull.kernel.im2col import ConvGeometry, tap_slices
 from onnxnull.kernel.linear_map import Array
 from onnxnull.kernel.rank import Notion, RankProfile, rank, rank_profile
@@ -116,7 +117,10 @@ def image_nullities(
     )
     if one_kernel and (exact.tight or not _is_small(operator, DENSE_LIMIT)):
         return exact, exact
-    return image_nullity(operator, Notion.FLOAT64, work=work), exact
+    float64 = image_nullity(operator, Notion.FLOAT64, work=work)
+    if not found.float64.certainty.is_proved:  # then nor is how many filters there are
+        float64 = replace(float64, lower_proved=False, upper_proved=False)
+    return float64, exact
 
 
 _LOWER_REASONS = {
@@ -129,6 +133,7 @@ _LOWER_REASONS = {
 }
 _UPPER_REASONS = {
     "": "all filters vanish",
+    "none": "number of inputs",
     "sweep": "block sweep",
     "dense": "dense matrix",
     "frontier": "frontier",
@@ -171,6 +176,11 @@ def _structured_bounds(convolution: Convolution, notion: Notion, work: float) ->
         if is_injective and np.linalg.norm(block) > 2 * cutoff:
             inputs = math.prod(geometry.spatial)
             total = total + RankBounds(inputs, inputs, "elimination", "count", True, True)
+            continue
+        if notion is Notion.EXACT and bool(((residues(block) == 0) & (block != 0)).any()):
+            # where entries vanish modulo the prime, what they touch cannot be counted: all that is left is the size
+            inputs, outputs = geometry.channels * math.prod(geometry.spatial), geometry.positions * block.shape[1]
+            total = total + RankBounds(0, min(inputs // geometry.groups, outputs), "none", "count", True, True)
             continue
         if notion is Notion.EXACT:
             filters = exact_filters(block, geometry.kernel)

@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from onnxnull.kernel.convolution import Convolution
+from onnxnull.kernel.im2col import ConvGeometry
 from onnxnull.kernel.linear_map import Array, Composition, LinearMap, Ranges, Stack
 from onnxnull.kernel.preconditioner import Solve, circulant, factorised
 from onnxnull.kernel.primitives import BlockMatrix, Matrix
@@ -62,53 +63,75 @@ class NotConvergedError(ArithmeticError):
         self.projection = projection
 
 
-def project(linear_map: LinearMap, wish: Array, *, tol: float = 1e-13, max_iterations: int = 3000) -> Projection:
-    """The orthogonal projection of `wish` (input shape) on ker(map), residual ≤ tol·‖A‖·‖wish‖.
+class Projector:
+    """The orthogonal projection on ker(map), prepared once for many wishes."""
 
-    Raises NotConvergedError with the best that was reached. Where the kernel is {0} the result is 0 up to the residual.
-    """
-    wish = np.asarray(wish, dtype=np.float64)
-    if wish.shape != linear_map.input_shape:
-        raise ValueError(f"the wish has shape {wish.shape}, the map takes {linear_map.input_shape}")
-    operator = same_kernel(linear_map)
-    length = float(np.linalg.norm(wish))
-    bound = tol * norm_estimate(linear_map) * length
-    # the iteration sees the replaced filters, whose norm differs
-    target = 0.1 * (bound if operator is linear_map else tol * norm_estimate(operator) * length)
-    vector, iterations, method = wish, 0, ""
-    left = float(np.linalg.norm(operator.apply(wish)))
-    for name, prepare, patience in _strategies(operator):
-        if left <= target:
-            break
-        preconditioner = prepare()
-        if preconditioner is None and name:
-            continue
-        method = "conjugate gradients" + (f", {name}" if name else "")
-        for _ in range(_PASSES):
-            further, count = _one_pass(operator, vector, target, max_iterations - iterations, preconditioner, patience)
-            iterations += count
-            remaining = float(np.linalg.norm(operator.apply(further)))
-            if not remaining < left:
-                break
-            vector, left = further, remaining
+    def __init__(self, linear_map: LinearMap) -> None:
+        self.map = linear_map
+        self._operator = same_kernel(linear_map)
+        self._norm = norm_estimate(linear_map)
+        # the iteration sees the replaced filters, whose norm differs
+        self._operator_norm = self._norm if self._operator is linear_map else norm_estimate(self._operator)
+        self._preconditioners: dict[str, Solve | None] = {}
+
+    def __call__(self, wish: Array, *, tol: float = 1e-13, max_iterations: int = 3000) -> Projection:
+        """The projection of `wish` (input shape), residual ≤ tol·‖A‖·‖wish‖.
+
+        Raises NotConvergedError with the best that was reached. Where the kernel is {0} the result is 0 up to the residual.
+        """
+        wish = np.asarray(wish, dtype=np.float64)
+        operator = self._operator
+        if wish.shape != operator.input_shape:
+            raise ValueError(f"the wish has shape {wish.shape}, the map takes {operator.input_shape}")
+        length = float(np.linalg.norm(wish))
+        bound = tol * self._norm * length
+        target = 0.1 * tol * self._operator_norm * length
+        vector, iterations, method = wish, 0, ""
+        left = float(np.linalg.norm(operator.apply(wish)))
+        for name, prepare, patience in _strategies(operator):
             if left <= target:
                 break
-    residual = float(np.linalg.norm(linear_map.apply(vector)))
-    result = Projection(vector, residual, bound, iterations, method)
-    if not result.converged:
-        raise NotConvergedError(result)
-    return result
+            if name not in self._preconditioners:
+                self._preconditioners[name] = prepare()
+            preconditioner = self._preconditioners[name]
+            if preconditioner is None and name:
+                continue
+            method = "conjugate gradients" + (f", {name}" if name else "")
+            for _ in range(_PASSES):
+                further, count = _one_pass(operator, vector, target, max_iterations - iterations, preconditioner, patience)
+                iterations += count
+                remaining = float(np.linalg.norm(operator.apply(further)))
+                if not remaining < left:
+                    break
+                vector, left = further, remaining
+                if left <= target:
+                    break
+        residual = float(np.linalg.norm(self.map.apply(vector)))
+        result = Projection(vector, residual, bound, iterations, method)
+        if not result.converged:
+            raise NotConvergedError(result)
+        return result
+
+
+def project(linear_map: LinearMap, wish: Array, *, tol: float = 1e-13, max_iterations: int = 3000) -> Projection:
+    """The orthogonal projection of one wish (input shape) on ker(map); see `Projector`."""
+    return Projector(linear_map)(wish, tol=tol, max_iterations=max_iterations)
 
 
 def _strategies(operator: LinearMap) -> Iterator[tuple[str, Callable[[], Solve | None], int | None]]:
     """(name of the preconditioner, what makes it, patience), best first; each goes on from the best point of those before it.
 
-    The preconditioners invert (nearly) AAᵀ. Where outputs outnumber inputs it is singular, and they lead astray.
+    The preconditioners invert (nearly) AAᵀ. Where patches do not overlap it is the identity and needs none; where outputs
+    outnumber inputs it is singular, and they lead astray.
     """
-    if isinstance(operator, Convolution) and operator.outputs <= operator.inputs:
+    if isinstance(operator, Convolution) and operator.outputs <= operator.inputs and _overlaps(operator.geometry):
         yield "circulant preconditioner", lambda: circulant(operator), _PATIENCE
         yield "sparse factorisation", lambda: factorised(operator), _PATIENCE
     yield "", lambda: None, None
+
+
+def _overlaps(geometry: ConvGeometry) -> bool:
+    return any(extent > stride for extent, stride in zip(geometry.extent, geometry.strides, strict=True))
 
 
 def local_kernel_vectors(linear_map: LinearMap, ranges: Ranges, *, cutoff: float = 1.0) -> Array:

@@ -43,7 +43,7 @@ def check(proof: Mapping[str, Any], blocks: Matrix) -> None:
     """Verify a proof (its JSON dictionary) of the rank of a stack (g, q, p) or matrix (q, p); raises ProofError."""
     try:
         _check(proof, blocks[None] if blocks.ndim == 2 else blocks)
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, ArithmeticError) as error:
         raise ProofError(f"the proof is malformed: {error!r}") from error
 
 
@@ -55,14 +55,21 @@ def _check(proof: Mapping[str, Any], stack: Matrix) -> None:
         f"the proof is about another shape than {stack.shape}",
     )
     _require(proof["weight"] == _digest(stack), "the proof is about other numbers (SHA-256 differs)")
-    scaled = {g: _scaled(stack[g], proof["exponent"]) for g in range(groups) if (stack[g] != 0).any()}
+    scaled = {g: _scaled(stack[g], _whole(proof["exponent"])) for g in range(groups) if (stack[g] != 0).any()}
+    _require(all(np.isfinite(matrix).all() for matrix in scaled.values()), "entries are not finite")
+    largest = max((float(np.abs(matrix).max()) for matrix in scaled.values()), default=1.0)
+    _require(2.0**-201 <= largest <= 2.0**201, "the scaling invites underflow or overflow")
+    doubles = stack.dtype.kind not in "iu" or max(abs(int(x)) for x in (stack.max(initial=0), stack.min(initial=0))) <= 2**53
     low, high = _cutoff(proof, scaled)
+    _require(doubles or high == 0.0, "doubles do not hold all entries")
     bounds = {}
     for side in ("lower", "upper"):
         total, seen = 0, set()
         for part in proof[side]:
             method = _METHODS.get((part["method"], side))
             _require(method is not None, f"{part['method']!r} proves no {side} bound")
+            _require(doubles or part["method"] not in ("gram", "spectral"), "doubles do not hold all entries")
+            _require(_whole(part["count"]) >= 0, "a count is negative")
             for g in (g for start, stop in part["blocks"] for g in range(start, stop)):
                 _require(g in scaled and g not in seen, f"block {g} is zero, missing, or bounded twice")
                 seen.add(g)
@@ -83,11 +90,8 @@ def _cutoff(proof: Mapping[str, Any], scaled: Mapping[int, Array]) -> tuple[floa
     eps = EPS[proof["notion"]]
     if eps == 0.0 or not scaled:
         return 0.0, 0.0
-    for matrix in scaled.values():
-        _require(matrix.dtype == np.float64 and bool(np.isfinite(matrix).all()), "entries are not doubles")
-    largest = max(float(np.abs(matrix).max()) for matrix in scaled.values())
-    _require(2.0**-201 <= largest <= 2.0**201, "the scaling invites underflow or overflow")
-    low, high = (float.fromhex(x) for x in proof["sigma_max"])
+    low, high = (_number(x) for x in proof["sigma_max"])
+    _require(0 <= low <= high, "the interval of σ_max is none")
     attained = False
     for matrix in scaled.values():
         gram, error, trace = _gram(matrix)
@@ -113,7 +117,7 @@ def _cutoff(proof: Mapping[str, Any], scaled: Mapping[int, Array]) -> tuple[floa
 
 
 def _gram_lower(part: Mapping[str, Any], block: Matrix, scaled: Array, cutoff: float) -> str | None:
-    shift, count = float.fromhex(part["shift"]), part["count"]
+    shift, count = _number(part["shift"]), part["count"]
     # Leaving out repeated columns only lowers the singular values.
     gram, error, _ = _gram(scaled[:, _first_of_equals(scaled)])
     slack = _cholesky_slack(gram - shift * np.eye(len(gram)), error)
@@ -121,16 +125,16 @@ def _gram_lower(part: Mapping[str, Any], block: Matrix, scaled: Array, cutoff: f
         return None
     gram, error, _ = _gram(scaled)
     positive, spread = _inertia(gram, shift, error)
-    if shift - spread <= cutoff**2 * SAFE:
+    if not shift - spread > cutoff**2 * SAFE:
         return f"the shift {shift:.6g} is not safely above τ² = {cutoff**2:.6g}"
     return None if positive >= count else f"only {positive} eigenvalues are above the shift, {count} are claimed"
 
 
 def _gram_upper(part: Mapping[str, Any], block: Matrix, scaled: Array, cutoff: float) -> str | None:
-    shift, count = float.fromhex(part["shift"]), part["count"]
+    shift, count = _number(part["shift"]), part["count"]
     gram, error, _ = _gram(scaled)
     positive, spread = _inertia(gram, shift, error)
-    if (shift + spread) * SAFE > cutoff**2:
+    if not (shift + spread) * SAFE <= cutoff**2:
         return f"the shift {shift:.6g} is not safely below τ² = {cutoff**2:.6g}"
     return None if positive <= count else f"{positive} eigenvalues are above the shift, {count} are claimed at most"
 
@@ -177,11 +181,11 @@ def _spectral_lower(part: Mapping[str, Any], block: Matrix, scaled: Array, cutof
     error += off * (2 * math.sqrt(trace) + off)
     slack = _cholesky_slack(gram - 0.5 * np.eye(r), error)
     norm = _norm(x)
-    if slack is None or slack >= 0.5 or math.sqrt(0.5 - slack) / norm / SAFE <= cutoff:
+    if slack is None or not slack < 0.5 or not math.sqrt(0.5 - slack) / norm / SAFE > cutoff:
         # Half is crude next to the cut-off: take what the eigenvalues promise.
         shift = 0.998 * float(np.linalg.eigvalsh(gram)[0])
         slack = _cholesky_slack(gram - shift * np.eye(r), error) if shift > 0 else None
-        if slack is None or slack >= shift or math.sqrt(shift - slack) / norm / SAFE <= cutoff:
+        if slack is None or not slack < shift or not math.sqrt(shift - slack) / norm / SAFE > cutoff:
             return f"σ_{r} is not proved to be above τ = {cutoff:.6g}"
     return None
 
@@ -193,7 +197,7 @@ def _spectral_upper(part: Mapping[str, Any], block: Matrix, scaled: Array, cutof
     image, off = _times(scaled, rest)
     gram, error, _ = _gram(rest)
     slack = _cholesky_slack(gram - 0.999 * np.eye(len(gram)), error)
-    if slack is None or slack > 0.999 or (_norm(image) + off) / math.sqrt(0.999 - slack) * SAFE > cutoff:
+    if slack is None or not slack < 0.999 or not (_norm(image) + off) / math.sqrt(0.999 - slack) * SAFE <= cutoff:
         return f"σ_{r + 1} is not proved to be below τ = {cutoff:.6g}"
     return None
 
@@ -287,7 +291,7 @@ def _minors_upper(part: Mapping[str, Any], block: Matrix, scaled: Array, cutoff:
     if all(math.prod(line[: count + 1]) >= product for line in squares):
         return "the product of the primes does not exceed the bound of the minors"
     for prime in primes:
-        rank = _rank_modulo(block, prime)
+        rank = _rank_modulo(entries, prime)  # the minors that are bounded: a common factor may be 0 modulo the prime
         if rank > count:
             return f"the rank modulo {prime} is {rank}"
     return None
@@ -296,7 +300,8 @@ def _minors_upper(part: Mapping[str, Any], block: Matrix, scaled: Array, cutoff:
 def _relations_upper(part: Mapping[str, Any], block: Matrix, scaled: Array, cutoff: float) -> str | None:
     matrix = block.T if part["side"] == "inputs" else block
     alive = (matrix != 0).any(axis=0)
-    vectors = [{j: int(c, 16) for j, c in vector} for vector in part["vectors"]]
+    vectors = [{_whole(j): int(c, 16) for j, c in vector} for vector in part["vectors"]]
+    _require(all(j >= 0 for vector in vectors for j in vector), "a line has a negative number")
     for i, vector in enumerate(vectors):
         others = {j for k, other in enumerate(vectors) if k != i for j in other}
         if not any(c != 0 and j not in others for j, c in vector.items()) or not all(alive[j] for j in vector):
@@ -324,9 +329,9 @@ def _fractions(line: Matrix) -> list[Fraction]:
     return [Fraction(int(x)) if line.dtype.kind in "iu" else Fraction(float(x)) for x in line]
 
 
-def _rank_modulo(block: Matrix, prime: int) -> int:
+def _rank_modulo(block: npt.NDArray[Any], prime: int) -> int:
     """Rank modulo a prime by plain elimination; 2 is invertible, so every float has a residue."""
-    if block.dtype.kind in "iu":
+    if block.dtype.kind in "iuO":
         work = np.array([[int(x) % prime for x in row] for row in block], dtype=np.int64)
     else:
         fraction, exponent = np.frexp(block.astype(np.float64))
@@ -380,6 +385,18 @@ def _digest(stack: Matrix) -> str:
 
 def _gamma(k: int) -> float:
     return k * U / (1 - k * U) * SAFE
+
+
+def _number(text: str) -> float:
+    """A finite number; NaN would pass for whatever it is compared with."""
+    number = float.fromhex(text)
+    _require(math.isfinite(number), f"{text!r} is no number")
+    return number
+
+
+def _whole(number: Any) -> int:
+    _require(type(number) is int, f"{number!r} is no integer")
+    return int(number)
 
 
 def _require(condition: bool, failure: str) -> None:

@@ -131,7 +131,7 @@ def part_bounds(part: Part, filters: Filters, *, work: float) -> RankBounds:
     exact_field = isinstance(field, Prime)
     if not part.axes:
         return _matrix_bounds(part.weight, upper, field)
-    best, method, proved = -1, "", False
+    best, method, proved = 0, "none", True
     for lower, sweep_proved in _sweeps(part, filters, upper, work):
         if lower > best:
             best, method, proved = lower, "sweep", sweep_proved

@@ -77,7 +77,7 @@ def dropout(node: NodeView, index: int) -> MakeMap | None:
         return None
     if node.input(2) is not None and (training is None or bool(training.any())):
         return None
-    data, mask = (_scaled(node, index, lambda factor=factor: np.array(factor)) for factor in (1.0, 0.0))
+    data, mask = _scaled(node, index, lambda: np.array(1.0)), _scaled(node, index, lambda: np.array(0.0))
     return lambda output: mask(output) if output else data(output)
 
 

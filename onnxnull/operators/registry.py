@@ -39,6 +39,7 @@ class LinearUse:
         scale: factor that the node puts on the product (Gemm's alpha).
         part: which part of the constant, where a node holds several ("forward", "zr").
         groups: the node's `group` attribute, for reports.
+        on_images: whether patches may overlap or leave gaps, as a convolution's do: the whole input has a kernel of its own.
     """
 
     constant: Constant
@@ -50,6 +51,7 @@ class LinearUse:
     scale: float = 1.0
     part: str = ""
     groups: int = 1
+    on_images: bool = False
 
     def matrix(self) -> np.ndarray:
         """What the node multiplies by: the blocks in float64, times `scale`."""

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-
 import numpy as np
 import pytest
 
+from onnxnull.frontier.kernel import _to_unit
 from onnxnull.kernel.budget import Budget, OutOfBudget
 from onnxnull.kernel.convolution import Convolution, TransposedConvolution
 from onnxnull.kernel.cover import rank_at_most
 from onnxnull.kernel.fields import PRIME, Float64, Prime, residues
 from onnxnull.kernel.front import frontier_rank
 from onnxnull.kernel.im2col import ConvGeometry
-from onnxnull.kernel.image_nullity import Bounds, count_read, image_nullity
+from onnxnull.kernel.image_nullity import Bounds, count_read, image_nullities, image_nullity
 from onnxnull.kernel.linear_map import Array
 from onnxnull.kernel.parts import Axis, Part, flip, parts, swap, unroll
 from onnxnull.kernel.project import orthonormal_blocks
@@ -275,3 +275,39 @@ def test_bounds_say_what_they_are() -> None:
     assert bounds.lower_reason
     assert bounds.upper_reason
     assert bounds.proved
+
+
+@pytest.mark.parametrize("filters", [(1, 2), (1, 0.5), (0.5, 1)])
+def test_weights_that_vanish_modulo_the_prime_are_not_taken_for_zeros(filters: tuple[float, float]) -> None:
+    """(p, 2p) on 5 inputs: 4 outputs, nullity 1, not 5."""
+    convolution = Convolution(ConvGeometry.of((5,), (2,), channels=1), PRIME * np.array(filters).reshape(1, 2, 1))
+    bounds = image_nullity(convolution, Notion.EXACT, dense_limit=0)
+    assert bounds.proved
+    assert bounds.lower <= 1 <= bounds.upper
+    for same_kernel in image_nullities(convolution):
+        assert (same_kernel.lower, same_kernel.upper, same_kernel.proved) == (1, 1, True)
+
+
+def test_without_work_the_bounds_are_still_bounds() -> None:
+    geometry = ConvGeometry.of((40,), (3,), channels=3)
+    convolution = Convolution(geometry, np.random.default_rng(0).standard_normal((1, 9, 3)))
+    bounds = image_nullity(convolution, Notion.EXACT, dense_limit=0, work=1)
+    assert (bounds.lower, bounds.upper, bounds.proved) == (6, 120, True)
+
+
+def test_nothing_is_proved_of_a_span_whose_dimension_is_ambiguous() -> None:
+    rng = np.random.default_rng(3)
+    left, right = (np.linalg.qr(rng.standard_normal((n, 3)))[0] for n in (12, 3))
+    at_the_cutoff = left @ np.diag([1, 1, 12 * 2.0**-52]) @ right
+    convolution = Convolution(ConvGeometry.of((60, 60), (2, 2), channels=3, strides=2), at_the_cutoff[None])
+    float64, exact = image_nullities(convolution)
+    assert not float64.lower_proved
+    assert not float64.upper_proved
+    assert (exact.lower, exact.upper, exact.proved) == (9 * 900, 9 * 900, True)
+
+
+def test_no_entry_is_lost_to_a_common_scale() -> None:
+    """Layers side by side are brought to one scale; an entry that underflows would be rank lost over ℚ."""
+    assert np.array_equal(_to_unit(np.array([[[12.0, 0], [0, -3]]])), [[[0.75, 0], [0, -0.1875]]])
+    denormal = np.array([[[4.0, 0], [0, 5e-324]]])
+    assert np.count_nonzero(_to_unit(denormal)) == 2

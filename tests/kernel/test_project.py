@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 import numpy as np
 import pytest
 
@@ -119,7 +118,9 @@ def test_failure_is_an_error_that_holds_what_was_reached() -> None:
 def test_more_outputs_than_inputs() -> None:
     """AAᵀ is singular there: preconditioners that invert it lead astray, and the kernel is {0}."""
     rng = np.random.default_rng(6)
-    convolution = Convolution(ConvGeometry((6, 5), (2, 2), (1, 1), (1, 1), (0, 0), (1, 0), 3, 3), rng.standard_normal((3, 4, 3)))
+    convolution = Convolution(
+        ConvGeometry((6, 5), (2, 2), (1, 1), (1, 1), (0, 0), (1, 0), 3, 3), rng.standard_normal((3, 4, 3))
+    )
     found = project(convolution, rng.standard_normal(convolution.input_shape))
     assert found.converged
     assert np.abs(found.vector).max() < 1e-12

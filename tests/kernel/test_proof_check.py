@@ -14,6 +14,7 @@ import pytest
 
 from onnxnull.kernel.proof_check import ProofError, check
 from onnxnull.kernel.rank import Notion, Proof, Rank, rank
+from onnxnull.kernel.rank.proof import fingerprint
 
 RNG = np.random.default_rng(11)
 INTEGERS = RNG.integers(-20000, 20001, (30, 6)) @ RNG.integers(-20000, 20001, (6, 14))
@@ -137,6 +138,100 @@ def test_a_proof_of_one_notion_is_none_of_another() -> None:
     data["notion"] = "exact"
     with pytest.raises(ProofError):
         check(data, matrix)
+
+
+FULL = np.random.default_rng(5).standard_normal((6, 4))
+DEPENDENT = np.random.default_rng(6).integers(-(2**60), 2**60, (5, 3)) * np.array([1, 1, 0])
+DEPENDENT[:, 2] = DEPENDENT[:, 0] + DEPENDENT[:, 1]
+TERNARY = (3 * (np.arange(24).reshape(6, 4) % 5 % 3 - 1)).astype(np.int8)
+DIAGONAL = np.diag([1, 1, 1, 6e-7])
+TWO_BLOCKS = np.stack([FULL, FULL * np.array([1, 1, 1, 1e-25])])
+SIGMA = float(np.linalg.norm(FULL, 2))
+ENCLOSED = [(SIGMA * 0.9999).hex(), (SIGMA * 1.0001).hex()]
+
+
+def part(method: str, count: Any, block: int = 0, **detail: Any) -> dict[str, Any]:
+    return {"blocks": [[block, block + 1]], "method": method, "count": count, **detail}
+
+
+FORGERIES: dict[str, tuple[npt.NDArray[np.generic], dict[str, Any]]] = {
+    "a shift that is no number": (
+        FULL,
+        {"notion": "float64", "rank": 0, "upper": [part("gram", 0, shift="nan")], "sigma_max": ENCLOSED},
+    ),
+    "an infinite shift": (
+        FULL,
+        {"notion": "float64", "rank": 0, "upper": [part("gram", 0, shift="inf")], "sigma_max": ENCLOSED},
+    ),
+    "σ_max at most NaN": (
+        DIAGONAL,
+        {"notion": "float32", "rank": 4, "lower": [part("gram", 4, shift="-0x1p0")], "sigma_max": ["0x1p-1", "nan"]},
+    ),
+    "σ_max at most −1.001": (
+        np.diag([1, 1, 1, 1e-9]),
+        {"notion": "float32", "rank": 4, "lower": [part("spectral", 4)], "sigma_max": [(0.999).hex(), (-1.001).hex()]},
+    ),
+    "σ_max at least −1.73, which squared is more than it": (
+        DIAGONAL,
+        {
+            "notion": "float32",
+            "rank": 3,
+            "lower": [part("gram", 3, shift=(1e-2).hex())],
+            "upper": [part("gram", 3, shift=(5e-13).hex())],
+            "sigma_max": [(-1.73).hex(), (1.001).hex()],
+        },
+    ),
+    "one column under two numbers": (
+        FULL,
+        {
+            "rank": 0,
+            "upper": [part("relations", 0, side="outputs", vectors=[[[j, "0x1"], [j - 4, "-0x1"]] for j in range(4)])],
+        },
+    ),
+    "primes that divide the weight": (TERNARY, {"rank": 0, "upper": [part("minors", 0, primes=[3])]}),
+    "fewer than no singular values": (
+        TWO_BLOCKS,
+        {
+            "notion": "float64",
+            "rank": 3,
+            "lower": [part("gram", count, block, shift=(1e-2).hex()) for block, count in enumerate((4, -1))],
+            "upper": [part("shape", 4), part("spectral", -1, 1)],
+            "sigma_max": ENCLOSED,
+        },
+    ),
+    "integers rounded to doubles": (DEPENDENT, {"rank": 3, "lower": [part("spectral", 3)], "upper": [part("shape", 3)]}),
+    "a scaling that overflows": (
+        np.array([[1.0], [2.0]]),
+        {"rank": 0, "exponent": -1000, "upper": [part("spectral", 0)]},
+    ),
+    "a weight that is no number": (
+        np.full((1, 1), np.nan),
+        {"rank": 1, "lower": [part("modular", 1, prime=7, rows=[0], columns=[0])], "upper": [part("shape", 1)]},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FORGERIES)
+def test_forged_proofs_are_refused(name: str) -> None:
+    """Each of these claims a wrong rank, by a proof that no solver wrote."""
+    weight, claim = FORGERIES[name]
+    stack = weight[None] if weight.ndim == 2 else weight
+    groups, q, p = stack.shape
+    proof = {
+        "format": "onnxnull.proof/1",
+        "notion": "exact",
+        "inputs": groups * q,
+        "outputs": groups * p,
+        "groups": groups,
+        "exponent": 0,
+        "sigma_max": None,
+        "lower": [],
+        "upper": [part("shape", 4)],
+        "weight": fingerprint(stack),
+        **claim,
+    }
+    with pytest.raises(ProofError):
+        check(json.loads(json.dumps(proof)), weight)
 
 
 def test_a_foreign_format_is_not_read() -> None:

@@ -90,6 +90,13 @@ def test_views_and_read_only_arrays_are_read_as_they_are() -> None:
     assert rank(view, Notion.FLOAT64).value == 3 * 4
 
 
+def test_the_first_integer_that_no_double_holds() -> None:
+    """2⁵³ + 1: as doubles the two columns are one, and at the float64 cut-off that makes the difference."""
+    matrix = np.array([[2**53 + 1, 2**53 + 1], [2**53 + 1, 2**53 - 15]])
+    assert not rank(matrix, Notion.FLOAT64).certainty.is_proved
+    assert rank(matrix, Notion.EXACT).value == 2
+
+
 def test_integers_beyond_doubles_are_exact_only() -> None:
     matrix = np.array([[2**61, 2**61 + 1], [2**61, 2**61]])
     profile = rank_profile(matrix)

@@ -20,7 +20,7 @@ def full_rank(block: Block, cutoff: Cutoff, known: Bracket) -> tuple[Evidence | 
     gram = block.gram.restricted(block.distinct)
     shift = roomy_shift(gram, cutoff.high**2)
     proved = smallest_above(gram, shift)
-    if proved is None or proved <= cutoff.high**2:
+    if proved is None or not proved > cutoff.high**2:
         return None, None
     return Evidence("gram", count, {"shift": shift.hex()}), None
 

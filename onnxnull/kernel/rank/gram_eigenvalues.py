@@ -13,7 +13,7 @@ from onnxnull.kernel.rank.evidence import Bracket, Cutoff, Evidence
 from onnxnull.kernel.rank.extremes import DENSE
 from onnxnull.kernel.rank.inertia import inertia
 from onnxnull.kernel.rank.problem import Block
-from onnxnull.kernel.rank.rounding import down, up
+from onnxnull.kernel.rank.rounding import down, gamma, up
 
 _NARROW = 1e-4
 
@@ -53,6 +53,8 @@ def _evidence(block: Block, shift: float, above: float, below: float) -> Evidenc
     if counted is None:
         return None
     count, delta = counted
-    if shift - delta < above or shift + delta > below:
+    # A checker has eigenvectors, whose residual it bounds in the Frobenius norm: leave it room.
+    delta += 1.25 * gamma(block.n + 4) * math.sqrt(block.n) * float(np.linalg.norm(block.gram.matrix))
+    if not (shift - delta >= above and shift + delta <= below):  # δ may be NaN
         return None
     return Evidence("gram", count, {"shift": shift.hex()})

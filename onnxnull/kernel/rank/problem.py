@@ -159,7 +159,7 @@ def prepare(matrix_or_blocks: npt.NDArray[np.generic]) -> Problem:
     largest = _largest(stack)
     exponent = math.frexp(largest)[1]
     exponent = exponent if abs(exponent) > 200 else 0
-    exact = stack.dtype.kind not in "iu" or largest <= 2.0**53
+    exact = stack.dtype.kind not in "iu" or largest < 2.0**53  # 2⁵³ + 1 is rounded to 2⁵³
     blocks = []
     if largest > 0:
         used_rows, used_columns = nonzero_rows(stack), nonzero_columns(stack)

@@ -1,0 +1,1 @@
+"""Running models with onnxruntime: providers, sessions, and the same weights at another precision."""

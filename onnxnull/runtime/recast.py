@@ -1,0 +1,132 @@
+"""The same model at another floating-point type: every float in it, stored or declared, becomes `target`.
+
+1. tensors: initializers (sparse ones too), attributes, Constant in all its forms;
+2. attributes that name a type: `to` of Cast, `dtype` of ops that generate, the default of ConstantOfShape;
+3. declared types: inputs, outputs, value_info, in bodies of control flow too.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from onnxnull.runtime.source import graphs
+
+if TYPE_CHECKING:
+    import onnx
+
+FLOATS = {1: "FLOAT", 10: "FLOAT16", 11: "DOUBLE", 16: "BFLOAT16"}
+"""TensorProto.DataType numbers of the floats that networks compute in."""
+
+_TYPE_ATTRIBUTES = {
+    "Bernoulli": "dtype",
+    "BlackmanWindow": "output_datatype",
+    "Cast": "to",
+    "EyeLike": "dtype",
+    "HammingWindow": "output_datatype",
+    "HannWindow": "output_datatype",
+    "MelWeightMatrix": "output_datatype",
+    "RandomNormal": "dtype",
+    "RandomNormalLike": "dtype",
+    "RandomUniform": "dtype",
+    "RandomUniformLike": "dtype",
+    "SequenceEmpty": "dtype",
+}
+_DEFAULT_FLOAT = frozenset(
+    {
+        "BlackmanWindow",
+        "HammingWindow",
+        "HannWindow",
+        "MelWeightMatrix",
+        "RandomNormal",
+        "RandomUniform",
+        "SequenceEmpty",
+    }
+)
+"""Ops whose type attribute is FLOAT where it is left out."""
+
+
+def floats_of(proto: onnx.ModelProto) -> set[int]:
+    """The float types that the model stores, casts to or takes in."""
+    found: set[int] = set()
+    for graph in graphs(proto.graph):
+        found.update(t.data_type for t in graph.initializer)
+        found.update(t.values.data_type for t in graph.sparse_initializer)
+        found.update(i.type.tensor_type.elem_type for i in (*graph.input, *graph.output))
+        for node in graph.node:
+            for attribute in node.attribute:
+                if attribute.HasField("t"):
+                    found.add(attribute.t.data_type)
+                found.update(t.data_type for t in attribute.tensors)
+                if attribute.name == _TYPE_ATTRIBUTES.get(node.op_type):
+                    found.add(attribute.i)
+    return found & FLOATS.keys()
+
+
+def recast(proto: onnx.ModelProto, target: int) -> None:
+    """Replace every float type in `proto` by `target` (a TensorProto.DataType), in place. To float16, finite stays finite."""
+    for graph in graphs(proto.graph):
+        for tensor in graph.initializer:
+            recast_tensor(tensor, target)
+        for sparse in graph.sparse_initializer:
+            recast_tensor(sparse.values, target)
+        for value in (*graph.input, *graph.output, *graph.value_info):
+            _type(value.type, target)
+        for node in graph.node:
+            _node(node, target)
+
+
+def recast_tensor(tensor: onnx.TensorProto, target: int) -> None:
+    """Store a float tensor as `target`; others stay."""
+    from onnx import helper, numpy_helper
+
+    if tensor.data_type not in FLOATS or tensor.data_type == target:
+        return
+    array = numpy_helper.to_array(tensor)
+    dtype = helper.tensor_dtype_to_np_dtype(target)
+    if target == 10:
+        wide = array.astype(np.float64)
+        largest = float(np.finfo(np.float16).max)
+        array = np.where(np.isfinite(wide), np.clip(wide, -largest, largest), wide)
+    tensor.CopyFrom(numpy_helper.from_array(np.asarray(array.astype(dtype)), tensor.name))
+
+
+def _node(node: onnx.NodeProto, target: int) -> None:
+    from onnx import helper, numpy_helper
+
+    type_attribute = _TYPE_ATTRIBUTES.get(node.op_type) if node.domain in ("", "ai.onnx") else None
+    given = {a.name for a in node.attribute}
+    for attribute in node.attribute:
+        if attribute.HasField("t"):
+            recast_tensor(attribute.t, target)
+        if attribute.HasField("sparse_tensor"):
+            recast_tensor(attribute.sparse_tensor.values, target)
+        for tensor in attribute.tensors:
+            recast_tensor(tensor, target)
+        if attribute.HasField("tp"):
+            _type(attribute.tp, target)
+        if attribute.name == type_attribute and attribute.i in FLOATS:
+            attribute.i = target
+    if node.op_type in _DEFAULT_FLOAT and type_attribute is not None and type_attribute not in given:
+        node.attribute.append(helper.make_attribute(type_attribute, target))
+    if node.op_type == "ConstantOfShape" and "value" not in given:
+        zero = numpy_helper.from_array(np.zeros(1, dtype=helper.tensor_dtype_to_np_dtype(target)))
+        node.attribute.append(helper.make_attribute("value", zero))
+    if node.op_type == "Constant" and given & {"value_float", "value_floats"}:
+        value = helper.get_attribute_value(node.attribute[0])
+        array = np.asarray(np.asarray(value, dtype=np.float32), dtype=helper.tensor_dtype_to_np_dtype(target))
+        del node.attribute[:]
+        node.attribute.append(helper.make_attribute("value", numpy_helper.from_array(array)))
+
+
+def _type(type_proto: onnx.TypeProto, target: int) -> None:
+    kind = type_proto.WhichOneof("value")
+    if kind in ("tensor_type", "sparse_tensor_type"):
+        tensor_type = getattr(type_proto, kind)
+        if tensor_type.elem_type in FLOATS:
+            tensor_type.elem_type = target
+    elif kind in ("sequence_type", "optional_type"):
+        _type(getattr(type_proto, kind).elem_type, target)
+    elif kind == "map_type":
+        _type(type_proto.map_type.value_type, target)

@@ -1,0 +1,171 @@
+"""A session that runs a model for evidence: one provider, one precision, and a description of what it really got."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from onnxnull.errors import Code, OnnxnullError, one_line
+from onnxnull.graph.limits import Limits
+from onnxnull.runtime.precision import Precision, Twin, twin
+from onnxnull.runtime.providers import Provider, choose, load, options
+
+if TYPE_CHECKING:
+    import onnx
+
+_INSIDE = 1 << 30
+"""Weights of more bytes than this are handed to onnxruntime beside the protobuf, which has to stay under 2 GiB."""
+THREADS = 2
+"""Threads inside an operator: fixed, since the order of sums may depend on it."""
+
+
+class Runner:
+    """A model in a session of onnxruntime.
+
+    Args:
+        model: the file, a model in memory, or a twin that was made for `provider`.
+        precision: what to run it at; ignored for a `Twin`, which has one.
+        extra_outputs: names of intermediate tensors of the main graph, given beside the outputs.
+        threads: inside an operator.
+
+    Raises:
+        OnnxnullError: `provider` where the session does not get the provider, `runtime` where onnxruntime refuses the model,
+            what `twin` raises, `data` where `extra_outputs` names a tensor that is not there.
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] | onnx.ModelProto | Twin,
+        precision: Precision = Precision.NATIVE,
+        *,
+        provider: Provider = Provider.CPU,
+        extra_outputs: Sequence[str] = (),
+        limits: Limits | None = None,
+        threads: int = THREADS,
+    ) -> None:
+        choose("cuda" if provider is Provider.CUDA else "cpu")
+        made = model if isinstance(model, Twin) else twin(model, precision, provider=provider, limits=limits)
+        self.precision = made.precision
+        self.provider = provider
+        self.lowered = made.lowered
+        self._threads = threads
+        self._session, self._held = _session(made.proto, provider, threads, extra_outputs)
+        stored = {tensor.name for tensor in made.proto.graph.initializer}
+        self._types = {i.name: _dtype(i.type) for i in self._session.get_inputs() if i.name not in stored}
+        self.inputs: tuple[str, ...] = tuple(self._types)
+        self.outputs: tuple[str, ...] = tuple(o.name for o in self._session.get_outputs())
+
+    def run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Every output and extra output by name.
+
+        Args:
+            feeds: input → array; floats are cast to the input's own float type.
+
+        Raises:
+            OnnxnullError: `data` where an input is missing, unknown or does not fit; `runtime` where onnxruntime fails.
+        """
+        if set(feeds) != set(self._types):
+            raise OnnxnullError(Code.DATA, f"inputs {sorted(feeds)} were given, and the model takes {sorted(self._types)}")
+        arrays = {name: _cast(array, self._types[name]) for name, array in feeds.items()}
+        try:
+            results = self._session.run(list(self.outputs), arrays)
+        except Exception as error:  # noqa: BLE001 - onnxruntime's errors have no common base
+            code = Code.DATA if type(error).__name__ == "InvalidArgument" else Code.RUNTIME
+            raise OnnxnullError(
+                code, one_line(error), "see the inputs that `onnxnull analyze` lists" if code is Code.DATA else None
+            ) from None
+        return dict(zip(self.outputs, results, strict=True))
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """What ran: for evidence, and to be compared with another run's."""
+        return {
+            "provider": self.provider.value,
+            "providers": list(self._session.get_providers()),
+            "precision": self.precision.value,
+            "lowered": list(self.lowered),
+            "onnxruntime": str(load().__version__),
+            "session": {
+                "graph_optimization": "disabled",
+                "execution": "sequential",
+                "deterministic": True,
+                "intra_op_threads": self._threads,
+                "inter_op_threads": 1,
+                "options": {name: dict(values) for name, values in self.provider.options},
+                "tf32": False,
+            },
+        }
+
+
+def _session(
+    proto: onnx.ModelProto, provider: Provider, threads: int, extra_outputs: Sequence[str]
+) -> tuple[Any, list[np.ndarray]]:
+    """A session on `proto` with more outputs, and the arrays that it refers to."""
+    import onnx
+
+    runtime = load()
+    chosen = options(threads)
+    outputs = {value.name for value in proto.graph.output}
+    there = {name for node in proto.graph.node for name in node.output if name} | {i.name for i in proto.graph.input}
+    unknown = [name for name in extra_outputs if name not in there]
+    if unknown:
+        raise OnnxnullError(Code.DATA, f"the model has no tensor {unknown[0]!r}", "name a tensor of the main graph")
+    added = [onnx.ValueInfoProto(name=name) for name in dict.fromkeys(extra_outputs) if name not in outputs]
+    shell, names, arrays = _split(proto)
+    shell.graph.output.extend(added)
+    if names:
+        values = [runtime.OrtValue.ortvalue_from_numpy(array) for array in arrays]
+        chosen.add_external_initializers(names, values)
+    try:
+        session = runtime.InferenceSession(shell.SerializeToString(), chosen, providers=provider.options)
+    except Exception as error:  # noqa: BLE001 - onnxruntime's errors have no common base
+        raise OnnxnullError(Code.RUNTIME, one_line(error)) from None
+    got = session.get_providers()
+    if got[:1] != [provider.value]:
+        raise OnnxnullError(Code.PROVIDER, f"{provider.value} was asked for and the session got {', '.join(got)}")
+    return session, arrays
+
+
+def _split(proto: onnx.ModelProto) -> tuple[onnx.ModelProto, list[str], list[np.ndarray]]:
+    """A copy of the model, and its large weights beside it where all of them together are too much for a protobuf."""
+    import onnx
+    from onnx import numpy_helper
+
+    copy = onnx.ModelProto()
+    if sum(len(tensor.raw_data) for tensor in proto.graph.initializer) < _INSIDE:
+        copy.CopyFrom(proto)
+        return copy, [], []
+    copy.ir_version = proto.ir_version
+    copy.opset_import.extend(proto.opset_import)
+    for name in ("node", "input", "output", "value_info", "sparse_initializer"):
+        getattr(copy.graph, name).extend(getattr(proto.graph, name))
+    copy.graph.name = proto.graph.name
+    names, arrays = [], []
+    for tensor in proto.graph.initializer:
+        if len(tensor.raw_data) < 1024 or tensor.data_type == onnx.TensorProto.STRING:
+            copy.graph.initializer.append(tensor)
+            continue
+        names.append(tensor.name)
+        arrays.append(numpy_helper.to_array(tensor))
+        stub = onnx.TensorProto(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims)
+        stub.data_location = onnx.TensorProto.EXTERNAL
+        for key, value in (("location", "beside"), ("offset", "0"), ("length", str(len(tensor.raw_data)))):
+            stub.external_data.add(key=key, value=value)
+        copy.graph.initializer.append(stub)
+    return copy, names, arrays
+
+
+_DTYPES: dict[str, type[np.floating[Any]]] = {"double": np.float64, "float": np.float32, "float16": np.float16}
+
+
+def _dtype(kind: str) -> type[np.floating[Any]] | None:
+    """NumPy's type of an input such as "tensor(float)"; None where it is no float."""
+    return _DTYPES.get(kind.removeprefix("tensor(").removesuffix(")"))
+
+
+def _cast(array: np.ndarray, dtype: type[np.floating[Any]] | None) -> np.ndarray:
+    array = np.asarray(array)
+    return array.astype(dtype) if dtype is not None and array.dtype.kind == "f" else array

@@ -1,0 +1,129 @@
+"""A model to run as a protobuf: checked as any file from outside, functions inlined, external data brought in."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from onnxnull.errors import Code, OnnxnullError, one_line
+from onnxnull.graph.limits import Limits
+from onnxnull.graph.model import open_model
+
+if TYPE_CHECKING:
+    import onnx
+
+
+def load(source: str | os.PathLike[str] | onnx.ModelProto, limits: Limits | None = None) -> onnx.ModelProto:
+    """A protobuf that may be changed: functions inlined, nodes in order, every tensor inside.
+
+    Args:
+        source: the file, which passes the checks of `open_model` first; or a model in memory, which is copied.
+
+    Raises:
+        OnnxnullError: with the code of what is wrong with the file.
+    """
+    import onnx
+
+    if isinstance(source, onnx.ModelProto):
+        proto = onnx.ModelProto()
+        proto.CopyFrom(source)
+    else:
+        open_model(source, limits=limits)
+        proto = onnx.load(os.fspath(source), load_external_data=False)
+        _bring_in(proto, Path(os.path.abspath(source)).parent)
+    if proto.functions:
+        proto = _inlined(proto)
+    _sort(proto.graph, set())
+    return proto
+
+
+def graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+    """A graph and the bodies inside it."""
+    import onnx
+
+    yield graph
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.GRAPH:
+                yield from graphs(attribute.g)
+            for body in attribute.graphs:
+                yield from graphs(body)
+
+
+def tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    """Every tensor that a graph and its bodies store."""
+    import onnx
+
+    for each in graphs(graph):
+        yield from each.initializer
+        for node in each.node:
+            for attribute in node.attribute:
+                if attribute.type == onnx.AttributeProto.TENSOR:
+                    yield attribute.t
+                yield from attribute.tensors
+
+
+def reads(node: onnx.NodeProto) -> set[str]:
+    """What a node reads: its inputs, and what its bodies take from outside."""
+    import onnx
+
+    names = {name for name in node.input if name}
+    for attribute in node.attribute:
+        bodies = [attribute.g] if attribute.type == onnx.AttributeProto.GRAPH else list(attribute.graphs)
+        for body in bodies:
+            inner = {name for each in body.node for name in reads(each)} | {o.name for o in body.output}
+            inner -= {i.name for i in body.input} | {t.name for t in body.initializer}
+            names |= inner - {name for each in body.node for name in each.output}
+    return names
+
+
+def _bring_in(proto: onnx.ModelProto, folder: Path) -> None:
+    """Replace references to external data, which `open_model` has checked, by the data."""
+    import onnx
+    import onnx_ir as ir
+
+    from onnxnull.graph import external
+
+    for tensor in [*tensors(proto.graph), *(t for f in proto.functions for n in f.node for a in n.attribute for t in [a.t])]:
+        if tensor.data_location != onnx.TensorProto.EXTERNAL:
+            continue
+        reference = ir.serde.deserialize_tensor(tensor, base_path=str(folder))
+        assert isinstance(reference, ir.ExternalTensor)
+        del tensor.external_data[:]
+        tensor.data_location = onnx.TensorProto.DEFAULT
+        tensor.raw_data = ir.Tensor(external.read(reference), dtype=reference.dtype).tobytes()
+
+
+def _inlined(proto: onnx.ModelProto) -> onnx.ModelProto:
+    from onnx import inliner
+
+    try:
+        inlined: onnx.ModelProto = inliner.inline_local_functions(proto)
+    except Exception as error:  # noqa: BLE001 - the inliner raises what it likes on a model that breaks the rules
+        raise OnnxnullError(Code.INVALID_MODEL, f"functions cannot be inlined: {one_line(error)}") from None
+    return inlined
+
+
+def _sort(graph: onnx.GraphProto, outer: set[str]) -> None:
+    """Operands before their users, in place; the order of the file stays where it is valid."""
+    made = {name for node in graph.node for name in node.output if name}
+    done: set[str] = set()
+    pending = list(graph.node)
+    ordered: list[onnx.NodeProto] = []
+    while pending:
+        later = []
+        for node in pending:
+            if all(name in done or name not in made for name in reads(node)):
+                ordered.append(node)
+                done.update(node.output)
+            else:
+                later.append(node)
+        if len(later) == len(pending):
+            raise OnnxnullError(Code.INVALID_MODEL, "the graph has a cycle")
+        pending = later
+    if len(ordered) and any(a is not b for a, b in zip(ordered, graph.node, strict=True)):
+        copies = [type(node).FromString(node.SerializeToString()) for node in ordered]
+        del graph.node[:]
+        graph.node.extend(copies)
