@@ -12,7 +12,8 @@ What the numbers mean, and what is proved:
   operator below a cut-off: modes that decay exponentially from a border are not in the kernel however small their gain.
   Small operators are the exception: they are done densely by singular values, which do count such modes.
 
-`proved` says which ends are theorems in that sense.
+`proved` says which ends are theorems in that sense. At a cut-off it presumes that the filters' own rank is settled there:
+`image_nullities` checks that, and marks both ends as not proved where it is not.
 """
 
 from __future__ import annotations
