@@ -18,7 +18,8 @@ prepare() {
         done
         [ -x "$venv/bin/python" ] || { echo "onnxnull needs Python 3.11 or newer with the venv module; found none" >&2; return 1; }
     fi
-    if ! cmp -s "$root/pyproject.toml" "$stamp"; then
+    # what `dev` installs serves every script
+    if ! cmp -s "$root/pyproject.toml" "$stamp" && ! cmp -s "$root/pyproject.toml" "$venv/.installed-dev"; then
         echo "installing onnxnull and its dependencies ..." >&2
         (cd "$root" && "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --editable "$wanted") || return 1
         cp "$root/pyproject.toml" "$stamp"
