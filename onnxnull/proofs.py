@@ -7,12 +7,13 @@ them.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from onnxnull.analysis import Progress
 from onnxnull.errors import Code, ExitCode, OnnxnullError
 from onnxnull.graph.constants import EvaluationError
 from onnxnull.graph.flow import Flow
@@ -23,7 +24,6 @@ from onnxnull.kernel.rank import ExactPolicy, Notion, rank_profile
 from onnxnull.weights import Weight, find_weights
 
 SCHEMA = "onnxnull.proofs/1"
-Progress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,8 +20,6 @@ from onnxnull.graph.limits import Limits
 if TYPE_CHECKING:
     from onnxnull.inputs import Preprocessing
 
-Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
-
 
 def input_shape(text: str) -> tuple[str, tuple[int, ...]]:
     """NAME:D0,D1,... → (name, dimensions); NAME: alone is a scalar."""
