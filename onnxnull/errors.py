@@ -65,6 +65,27 @@ class Code(enum.Enum):
         "run the model as it is (precision native or float32)",
     )
     RUNTIME = ("runtime", "onnxruntime refused the model", "run it with onnxruntime alone to see its own messages")
+    INJECTIVE = (
+        "injective",
+        "no two different inputs of these layers collide",
+        "look further inside: --layer NAME, --layer all, or --space patches",
+    )
+    NOT_GUARANTEED = (
+        "not-guaranteed",
+        "the network reads the input past its first linear layers, so their collisions need not be its own",
+        "look at single layers: --layer NAME or --layer all",
+    )
+    LAYER = ("layer", "the model has no such linear layer", "`onnxnull analyze` lists them")
+    NOT_CONVERGED = (
+        "not-converged",
+        "the projection on the kernel did not reach its accuracy",
+        "try another --seed, --space patches or --layer",
+    )
+    EVIDENCE = (
+        "evidence",
+        "the folder holds no evidence that can be trusted",
+        "make it again with `onnxnull collide ... -o DIR`",
+    )
     OUTPUT = ("output", "the output file cannot be written", "check the folder and its permissions")
 
     def __init__(self, code: str, meaning: str, remedy: str) -> None:
@@ -99,7 +120,10 @@ class OnnxnullError(Exception):
     @property
     def exit_code(self) -> ExitCode:
         """What the command line exits with when this is the only outcome."""
-        return ExitCode.NOTHING if self.code is Code.NOTHING_LINEAR else ExitCode.INCOMPLETE
+        return ExitCode.NOTHING if self.code in _NOTHING else ExitCode.INCOMPLETE
+
+
+_NOTHING = (Code.NOTHING_LINEAR, Code.INJECTIVE, Code.NOT_GUARANTEED)
 
 
 def one_line(text: object, limit: int = 300) -> str:

@@ -1,16 +1,23 @@
-"""Real inputs for a model: image files and NumPy arrays, brought to the shape and the range that the model was trained on."""
+"""Inputs for a model: image files and arrays, brought to the shape and range that it was trained on; pixels back from it.
+
+"Model units" are those of the model's input; pixels are (height, width) or (height, width, 3) RGB, floats in 0..255.
+"""
 
 from __future__ import annotations
 
+import math
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from onnxnull.errors import Code, OnnxnullError, one_line
+from onnxnull.graph.limits import Limits
 from onnxnull.graph.model import GraphInput
+from onnxnull.kernel.linear_map import Array
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -49,9 +56,10 @@ PRESETS = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sample:
-    """One input as an array in the model's shape, float64. `file` is the path as typed, or its last part where absolute.
+    """One input as an array in the model's shape. `file` is the path as typed, or its last part where absolute, or "random".
 
-    Where the model leaves the batch open, one sample of it: the second of three in a file is "FILE[1]".
+    Where the model leaves the batch open, one sample of it: the second of three in a file is "FILE[1]". Floating-point inputs
+    are float64; inputs of integers and booleans have the model's own type, so that no token id is rounded.
     """
 
     file: str
@@ -112,23 +120,134 @@ def read_image(path: Path, described: GraphInput, preprocessing: Preprocessing) 
     """
     from PIL import Image, ImageOps
 
-    layout, channels, size = _geometry(described, preprocessing)
+    channels, size = _geometry(described, preprocessing)
     with Image.open(path) as opened:
         image = _with_8_bits(ImageOps.exif_transpose(opened)).convert("L" if channels == 1 else "RGB")
-    pixels = np.asarray(_cropped(image, size), dtype=np.float64).reshape(*size, channels) / 255.0
+    return from_pixels(np.asarray(_cropped(image, size)), described, preprocessing)
+
+
+def from_pixels(pixels: np.ndarray, described: GraphInput, preprocessing: Preprocessing) -> Array:
+    """(H, W) or (H, W, 3) RGB pixels in 0..255 → a batch of one in model units, (1, C, H, W) or (1, H, W, C), float64.
+
+    Raises:
+        OnnxnullError: the input is no image, or mean and std do not fit its channels.
+    """
+    layout, channels, _ = _layout(described, preprocessing)
+    mean, std = _statistics(preprocessing, channels)
+    levels = np.asarray(pixels, dtype=np.float64).reshape(*pixels.shape[:2], channels) / 255.0
     low, high = preprocessing.value_range
-    pixels = low + (high - low) * pixels
+    levels = low + (high - low) * levels
     if preprocessing.channels == "bgr":
-        pixels = pixels[..., ::-1]
-    pixels = (pixels - np.array(preprocessing.mean)) / np.array(preprocessing.std)
-    if pixels.shape[-1] != channels:
-        raise OnnxnullError(Code.DATA, f"mean and std of {pixels.shape[-1]} channels for an image of {channels}")
-    tensor: np.ndarray = pixels.transpose(2, 0, 1) if layout == "nchw" else pixels
+        levels = levels[..., ::-1]
+    levels = (levels - mean) / std
+    tensor: Array = levels.transpose(2, 0, 1) if layout == "nchw" else levels
     return tensor[None]
 
 
-def _geometry(described: GraphInput, preprocessing: Preprocessing) -> tuple[str, int, tuple[int, int]]:
-    """(layout, channels, (height, width)) of an image input."""
+def pixels(array: np.ndarray, described: GraphInput, preprocessing: Preprocessing) -> Array:
+    """The inverse of `from_pixels`: (1, C, H, W) or (1, H, W, C) in model units → (H, W) or (H, W, 3), not rounded or clipped.
+
+    Raises:
+        OnnxnullError: as `from_pixels`, or the preprocessing makes black and white the same.
+    """
+    layout, channels, _ = _layout(described, preprocessing)
+    mean, std = _statistics(preprocessing, channels)
+    low, high = _range(preprocessing)
+    tensor = np.asarray(array, dtype=np.float64)[0]
+    levels = (tensor.transpose(1, 2, 0) if layout == "nchw" else tensor) * std + mean
+    if preprocessing.channels == "bgr":
+        levels = levels[..., ::-1]
+    levels = (levels - low) / (high - low) * 255.0
+    picture: Array = levels[..., 0] if channels == 1 else levels
+    return picture
+
+
+def box(described: GraphInput, preprocessing: Preprocessing) -> tuple[Array, Array]:
+    """What black and white become: (lower, upper) in model units, (1, C, 1, 1) or (1, 1, 1, C), for any sign of `std`.
+
+    The bounds are rounded inward to float32: what lies between them still does when it is rounded to float32. A pixel that is
+    exactly black or white may thus lie less than one float32 step outside of them: clip an original before it is changed.
+
+    Raises:
+        OnnxnullError: as `pixels`.
+    """
+    _range(preprocessing)
+    _, channels, _ = _layout(described, preprocessing)
+    ends = [from_pixels(np.full((1, 1, channels), level), described, preprocessing) for level in (0.0, 255.0)]
+    lower, upper = _inward(np.minimum(*ends), np.maximum(*ends))
+    if np.any(lower > upper):
+        raise OnnxnullError(Code.DATA, "black and white become the same float32 number", "see --range and --std")
+    return lower, upper
+
+
+def random_sample(described: GraphInput, seed: int, lower: Array | None = None, upper: Array | None = None) -> Sample:
+    """A random input; an open batch becomes 1. Another input of the same model gets other numbers from the same seed.
+
+    Args:
+        lower, upper: broadcast to the input's shape. Floats are uniform between them, standard normal where one is not finite
+            or none is given, and rounded to float32 (within the bounds). Integers are 0, booleans are False.
+
+    Raises:
+        OnnxnullError: `unknown-shape` where a dimension other than the batch is open, `too-large`, `data` for other types.
+    """
+    shape = described.shape
+    if shape is None or None in shape[1:]:
+        raise OnnxnullError(Code.SHAPE, f"the shape of input {described.name!r} is open", "fix it with --input-shape")
+    sizes = tuple(1 if size is None else size for size in shape)
+    if 8 * math.prod(sizes) > Limits().constant_bytes:
+        raise OnnxnullError(Code.TOO_LARGE, f"input {described.name!r} has {math.prod(sizes)} entries", "give it as a file")
+    kind = _type(described)
+    if kind is None:
+        why = f"no random input of type {described.dtype} for {described.name!r}"
+        raise OnnxnullError(Code.DATA, why, "give it as a file")
+    if kind.kind != "f":
+        return Sample("random", described.name, np.zeros(sizes, dtype=kind))
+    rng = np.random.default_rng([seed, zlib.crc32(described.name.encode())])
+    low, high = _inward(
+        np.broadcast_to(-np.inf if lower is None else lower, sizes), np.broadcast_to(np.inf if upper is None else upper, sizes)
+    )
+    normal, share = rng.standard_normal(sizes), rng.random(sizes)
+    bounded = np.isfinite(low) & np.isfinite(high)
+    between = np.where(bounded, low, 0.0) * (1.0 - share) + np.where(bounded, high, 0.0) * share
+    values = np.where(bounded, between, normal).astype(np.float32).astype(np.float64)
+    return Sample("random", described.name, np.asarray(np.clip(values, low, high)))
+
+
+def _inward(lower: Array, upper: Array) -> tuple[Array, Array]:
+    """The smallest float32 not below `lower` and the largest not above `upper`, as float64."""
+    with np.errstate(over="ignore"):
+        low, high = np.asarray(lower, dtype=np.float32), np.asarray(upper, dtype=np.float32)
+    low = np.where(low < lower, np.nextafter(low, np.float32(np.inf)), low)
+    high = np.where(high > upper, np.nextafter(high, np.float32(-np.inf)), high)
+    return low.astype(np.float64), high.astype(np.float64)
+
+
+def _statistics(preprocessing: Preprocessing, channels: int) -> tuple[Array, Array]:
+    """Mean and standard deviation, each of one channel or of all."""
+    for values in (preprocessing.mean, preprocessing.std):
+        if len(values) not in (1, channels):
+            raise OnnxnullError(Code.DATA, f"mean and std of {len(values)} channels for an image of {channels}")
+    return np.array(preprocessing.mean, dtype=np.float64), np.array(preprocessing.std, dtype=np.float64)
+
+
+def _range(preprocessing: Preprocessing) -> tuple[float, float]:
+    low, high = preprocessing.value_range
+    if low == high:
+        raise OnnxnullError(Code.DATA, f"black and white both become {low:g}", "see --range")
+    return low, high
+
+
+def _geometry(described: GraphInput, preprocessing: Preprocessing) -> tuple[int, tuple[int, int]]:
+    """(channels, (height, width)) of an image input."""
+    _, channels, sides = _layout(described, preprocessing)
+    height, width = preprocessing.size or sides
+    if height is None or width is None:
+        raise OnnxnullError(Code.DATA, f"the size of input {described.name!r} is open", "fix it with --input-shape or --size")
+    return channels, (height, width)
+
+
+def _layout(described: GraphInput, preprocessing: Preprocessing) -> tuple[str, int, tuple[int | None, ...]]:
+    """(layout, channels, (height, width) as far as the model says)."""
     shape = described.shape
     if shape is None or len(shape) != 4:
         raise OnnxnullError(
@@ -140,10 +259,7 @@ def _geometry(described: GraphInput, preprocessing: Preprocessing) -> tuple[str,
         raise OnnxnullError(
             Code.DATA, f"input {described.name!r} has {channels} channels, an image has 1 or 3", "give arrays (.npy)"
         )
-    height, width = preprocessing.size or sides
-    if height is None or width is None:
-        raise OnnxnullError(Code.DATA, f"the size of input {described.name!r} is open", "fix it with --input-shape or --size")
-    return layout, channels, (height, width)
+    return layout, channels, sides
 
 
 def _with_8_bits(image: Image.Image) -> Image.Image:
@@ -167,7 +283,8 @@ def _cropped(image: Image.Image, size: tuple[int, int]) -> Image.Image:
 
 def _samples(path: Path, described: GraphInput, array: np.ndarray) -> Iterator[Sample]:
     shape, file = described.shape, path.name if path.is_absolute() else str(path)
-    if array.dtype.kind not in "fiu" or not np.all(np.isfinite(array)):
+    numbers = "fiub" if described.dtype == "bool" else "fiu"
+    if array.dtype.kind not in numbers or not np.all(np.isfinite(array)):
         raise OnnxnullError(Code.DATA, f"{path.name!r} holds something that is not a finite number")
     if shape is not None and len(array.shape) == len(shape) - 1:
         array = array[None]
@@ -178,11 +295,46 @@ def _samples(path: Path, described: GraphInput, array: np.ndarray) -> Iterator[S
     ):
         expected = "unknown" if shape is None else "×".join("?" if d is None else str(d) for d in shape)
         raise OnnxnullError(Code.DATA, f"{path.name!r} has shape {array.shape}, input {described.name!r} is {expected}")
-    array = np.asarray(array, dtype=np.float64)
+    array = _in_type(array, described, path.name)
     if len(shape) > 1 and shape[0] is None and len(array) != 1:
         yield from (Sample(f"{file}[{i}]", described.name, array[i : i + 1]) for i in range(len(array)))
     else:
         yield Sample(file, described.name, array)
+
+
+def _type(described: GraphInput) -> np.dtype[Any] | None:
+    """What a sample of this input is held in; None where the input holds no numbers."""
+    name = described.dtype
+    if name.startswith(("float", "bfloat")):
+        return np.dtype(np.float64)
+    if name == "bool":
+        return np.dtype(np.bool_)
+    if not name.startswith(("int", "uint")):
+        return None
+    # NumPy has no integers of 2 and 4 bits
+    return np.dtype(f"{'u' if name.startswith('u') else ''}int{max(8, _bits(name))}")
+
+
+def _bits(integer: str) -> int:
+    return int(integer.removeprefix("u").removeprefix("int"))
+
+
+def _in_type(array: np.ndarray, described: GraphInput, file: str) -> np.ndarray:
+    """The same numbers in the type of `_type`; whole numbers may come as floats, as a picture's do."""
+    kind = _type(described)
+    if kind is None or kind.kind == "f":
+        return np.asarray(array, dtype=np.float64)
+    whole = array
+    if array.dtype.kind == "f":
+        whole = np.rint(array)
+        if np.any(np.abs(array - whole) > 1e-6):
+            why = f"{file!r} holds fractions, and input {described.name!r} is {described.dtype}"
+            raise OnnxnullError(Code.DATA, why, "give whole numbers (for a picture: --range 0,255)")
+    bits = 1 if kind.kind == "b" else _bits(described.dtype)
+    low, high = (-(1 << bits - 1), (1 << bits - 1) - 1) if kind.kind == "i" else (0, (1 << bits) - 1)
+    if whole.size and not low <= int(whole.min()) <= int(whole.max()) <= high:
+        raise OnnxnullError(Code.DATA, f"{file!r} holds numbers that input {described.name!r} ({described.dtype}) cannot")
+    return whole.astype(kind)
 
 
 def _only(inputs: Sequence[GraphInput]) -> GraphInput:

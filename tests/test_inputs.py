@@ -12,7 +12,17 @@ from PIL import Image
 
 from onnxnull.errors import Code, OnnxnullError
 from onnxnull.graph.model import GraphInput
-from onnxnull.inputs import PRESETS, Preprocessing, load, load_folder, read_image
+from onnxnull.inputs import (
+    PRESETS,
+    Preprocessing,
+    box,
+    from_pixels,
+    load,
+    load_folder,
+    pixels,
+    random_sample,
+    read_image,
+)
 
 COLOUR = GraphInput("x", "float32", (1, 3, 4, 6))
 PLAIN = Preprocessing()
@@ -205,7 +215,7 @@ def test_a_picture_cut_short(tmp_path: Path) -> None:
         (GraphInput("x", "float32", (1, 3, None, None)), PLAIN, "is open"),
         (COLOUR, Preprocessing(size=(5, 5)), "has shape (1, 3, 5, 5)"),
         (GraphInput("x", "float32", (1, 1, 4, 6)), PRESETS["imagenet"], "mean and std of 3 channels"),
-        (COLOUR, Preprocessing(mean=(1.0, 2.0)), "a.png"),
+        (COLOUR, Preprocessing(mean=(1.0, 2.0)), "mean and std of 2 channels"),
     ],
 )
 def test_pictures_that_do_not_fit(described: GraphInput, preprocessing: Preprocessing, says: str, tmp_path: Path) -> None:
@@ -230,4 +240,169 @@ def test_no_folder_and_an_empty_one(folder: str, tmp_path: Path) -> None:
     (tmp_path / "file.txt").write_text("")
     with pytest.raises(OnnxnullError) as error:
         load_folder(tmp_path / folder, [COLOUR], PLAIN)
+    assert error.value.code is Code.DATA
+
+
+GREY = GraphInput("x", "float32", (None, 1, 4, 6))
+LAST = GraphInput("x", "float32", (1, 4, 6, 3))
+OPEN = GraphInput("x", "float32", (None, 3, None, None))
+WAYS = {
+    "plain": (COLOUR, PLAIN),
+    "imagenet": (COLOUR, PRESETS["imagenet"]),
+    "caffe, channels last": (LAST, PRESETS["caffe"]),
+    "half on grey": (GREY, PRESETS["half"]),
+    "negative std": (COLOUR, Preprocessing(mean=(0.1, 0.2, 0.3), std=(-0.3, 0.7, -1.1), value_range=(-1.0, 2.0))),
+    "white is low": (GREY, Preprocessing(value_range=(1.0, 0.1))),
+    "open size": (OPEN, PRESETS["imagenet"]),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_pixels_undo_the_preprocessing(way: str, tmp_path: Path) -> None:
+    described, preprocessing = WAYS[way]
+    channels = () if described is GREY else (3,)
+    levels = picture(tmp_path / "a.png", (4, 6, *channels))
+    if described is not OPEN:
+        read = read_image(tmp_path / "a.png", described, preprocessing)
+        np.testing.assert_allclose(pixels(read, described, preprocessing), levels, atol=1e-9)
+    x = np.random.default_rng(1).standard_normal((1, 4, 6, 3) if described is LAST else (1, len(channels) * 2 + 1, 4, 6))
+    back = from_pixels(pixels(x, described, preprocessing), described, preprocessing)
+    assert back.shape == x.shape
+    np.testing.assert_allclose(back, x, atol=1e-12)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_box_holds_every_picture(way: str) -> None:
+    described, preprocessing = WAYS[way]
+    lower, upper = box(described, preprocessing)
+    channels = 1 if described is GREY else 3
+    assert lower.shape == upper.shape == ((1, 1, 1, 3) if described is LAST else (1, channels, 1, 1))
+    assert np.all(lower < upper)
+    for bound in (lower, upper):
+        np.testing.assert_array_equal(bound, bound.astype(np.float32))
+    ends = np.stack([from_pixels(np.full((1, 1, channels), v), described, preprocessing) for v in (0.0, 255.0)])
+    step = np.spacing(np.abs(ends).max(axis=0).astype(np.float32)).astype(np.float64)
+    for bound, end in ((lower, ends.min(axis=0)), (-upper, -ends.max(axis=0))):
+        assert np.all(bound >= end)
+        assert np.all(bound <= end + step)
+    inside = lower + (upper - lower) * np.random.default_rng(0).random((100, *lower.shape))
+    assert np.all((inside.astype(np.float32) >= lower) & (inside.astype(np.float32) <= upper))
+
+
+def test_no_box_without_a_range() -> None:
+    for preprocessing in (Preprocessing(value_range=(1.0, 1.0)), Preprocessing(mean=(0.1,), value_range=(1.0, 1.0 + 1e-12))):
+        with pytest.raises(OnnxnullError, match="black and white"):
+            box(COLOUR, preprocessing)
+    with pytest.raises(OnnxnullError, match="black and white"):
+        pixels(np.zeros((1, 3, 4, 6)), COLOUR, Preprocessing(value_range=(1.0, 1.0)))
+
+
+def test_random_inputs() -> None:
+    lower, upper = box(COLOUR, PRESETS["imagenet"])
+    first, again = (random_sample(COLOUR, 7, lower, upper) for _ in range(2))
+    assert (first.file, first.input, first.array.shape, first.array.dtype.name) == ("random", "x", (1, 3, 4, 6), "float64")
+    np.testing.assert_array_equal(first.array, again.array)
+    np.testing.assert_array_equal(first.array, first.array.astype(np.float32))
+    assert np.all((first.array >= lower) & (first.array <= upper))
+    other = random_sample(GraphInput("y", "float32", (1, 3, 4, 6)), 7, lower, upper).array
+    assert not np.any(other == first.array)
+    assert not np.any(random_sample(COLOUR, 8, lower, upper).array == first.array)
+    scalar = random_sample(GraphInput("gain", "float32", ()), 0).array
+    assert isinstance(scalar, np.ndarray)
+    assert scalar.shape == ()
+
+
+def test_random_inputs_without_bounds_are_normal() -> None:
+    wide = GraphInput("x", "bfloat16", (None, 10000))
+    values = random_sample(wide, 0).array
+    assert values.shape == (1, 10000)
+    assert abs(values.mean()) < 0.05
+    assert abs(values.std() - 1) < 0.05
+    half = random_sample(wide, 0, np.array(0.0)).array
+    np.testing.assert_array_equal(half, np.maximum(values, 0))
+    mixed = random_sample(
+        GraphInput("x", "float32", (2, 500)), 0, np.array([[1e30], [-np.inf]]), np.array([[2e30], [5.0]])
+    ).array
+    assert np.all((mixed[0] >= 1e30) & (mixed[0] <= 2e30))
+    assert np.all(np.abs(mixed[1]) <= 5)
+
+
+@pytest.mark.parametrize(("dtype", "held"), [("int64", "int64"), ("uint8", "uint8"), ("bool", "bool"), ("int4", "int8")])
+def test_random_inputs_of_other_types_are_zero(dtype: str, held: str) -> None:
+    array = random_sample(GraphInput("ids", dtype, (None, 5)), 3).array
+    assert (array.dtype.name, array.tolist()) == (held, [[0] * 5])
+
+
+@pytest.mark.parametrize(
+    ("described", "code"),
+    [
+        (GraphInput("x", "float32", None), Code.SHAPE),
+        (GraphInput("x", "float32", (1, 3, None, None)), Code.SHAPE),
+        (GraphInput("x", "float32", (1 << 20, 1 << 20)), Code.TOO_LARGE),
+        (GraphInput("x", "string", (3,)), Code.DATA),
+    ],
+)
+def test_no_random_input(described: GraphInput, code: Code) -> None:
+    with pytest.raises(OnnxnullError) as error:
+        random_sample(described, 0)
+    assert error.value.code is code
+    assert "'x'" in error.value.seen
+    if code is Code.SHAPE:
+        assert "--input-shape" in error.value.remedy
+
+
+def test_integers_and_scalars_keep_their_type(tmp_path: Path) -> None:
+    big = (1 << 53) + 1  # no double
+    inputs = [GraphInput("ids", "int64", (None, 2)), GraphInput("rate", "int64", ()), GraphInput("gain", "float32", ())]
+    inputs += [GraphInput("flag", "bool", (1,)), GraphInput("level", "uint8", (2,)), GraphInput("nibble", "int4", (2,))]
+    np.savez(
+        tmp_path / "a.npz",
+        ids=np.array([[big, 7]]),
+        rate=np.int32(16000),
+        gain=np.float32(0.5),
+        flag=np.array([True]),
+        level=np.array([3.0, 255.0]),
+        nibble=np.array([-8, 7]),
+    )
+    found = {sample.input: sample.array for sample in load(tmp_path / "a.npz", inputs, PLAIN)}
+    assert {name: (a.dtype.name, a.shape, a.tolist()) for name, a in found.items()} == {
+        "ids": ("int64", (1, 2), [[big, 7]]),
+        "rate": ("int64", (), 16000),
+        "gain": ("float64", (), 0.5),
+        "flag": ("bool", (1,), [True]),
+        "level": ("uint8", (2,), [3, 255]),
+        "nibble": ("int8", (2,), [-8, 7]),
+    }
+    np.save(tmp_path / "rate.npy", np.int64(8000))
+    (sample,) = load(tmp_path / "rate.npy", [inputs[1]], PLAIN)
+    assert (sample.array.dtype.name, sample.array.shape, int(sample.array)) == ("int64", (), 8000)
+
+
+def test_a_picture_for_an_input_of_bytes(tmp_path: Path) -> None:
+    described = GraphInput("x", "uint8", (1, 4, 6, 3))
+    levels = picture(tmp_path / "a.png")
+    (sample,) = load(tmp_path / "a.png", [described], Preprocessing(value_range=(0.0, 255.0)))
+    assert sample.array.dtype.name == "uint8"
+    np.testing.assert_array_equal(sample.array[0], levels)
+    with pytest.raises(OnnxnullError, match="--range 0,255"):
+        list(load(tmp_path / "a.png", [described], PLAIN))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value"),
+    [
+        ("int32", 1 << 31),
+        ("uint8", -1),
+        ("int64", 0.5),
+        ("bool", 2),
+        ("int64", 1e30),
+        ("int64", True),
+        ("int4", 8),
+        ("uint4", -1),
+    ],
+)
+def test_numbers_that_an_input_cannot_hold(dtype: str, value: float, tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.array([value]))
+    with pytest.raises(OnnxnullError) as error:
+        list(load(tmp_path / "a.npy", [GraphInput("x", dtype, (1,))], PLAIN))
     assert error.value.code is Code.DATA

@@ -77,8 +77,7 @@ def _analyze(models: tuple[str, ...], settings: dict[str, Any]) -> Batch:
     shapes = settings["input_shapes"]
     limits = options.limits_of(settings["max_constant_bytes"], settings["max_nodes"], settings["allow_hard_links"])
     exact = ExactPolicy.ALWAYS if settings["exact"] else ExactPolicy.CHEAP
-    names = ("preset", "size", "mean", "std", "layout", "channels", "value_range")
-    preprocessing = options.preprocessing_of(**{name: settings[name] for name in names})
+    preprocessing = options.preprocessing_of(**{name: settings[name] for name in options.PREPROCESSING})
     reports, failures = [], []
     with options.progress_bar() as show:
         for number, path in enumerate(models, start=1):

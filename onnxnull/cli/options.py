@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 import click
 
@@ -19,6 +19,7 @@ from onnxnull.graph.limits import Limits
 
 if TYPE_CHECKING:
     from onnxnull.inputs import Preprocessing
+    from onnxnull.runtime.providers import Provider
 
 
 def input_shape(text: str) -> tuple[str, tuple[int, ...]]:
@@ -41,8 +42,8 @@ def distinct(ctx: click.Context, param: click.Parameter, value: tuple[tuple[str,
     return found
 
 
-def model_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Options of every command that opens a model."""
+def limit_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """What a model file may ask of this machine."""
     for option in (
         click.option(
             "--max-constant-bytes",
@@ -53,18 +54,23 @@ def model_options(function: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option("--max-nodes", type=click.IntRange(min=1), default=Limits().nodes, show_default=True, help="Most nodes."),
         click.option("--allow-hard-links", is_flag=True, help="Accept external data files with several hard links."),
-        click.option(
-            "--input-shape",
-            "input_shapes",
-            type=input_shape,
-            metavar="NAME:D0,D1,...",
-            multiple=True,
-            callback=distinct,
-            help="Fix the shape of an input that the file leaves open. Repeatable.",
-        ),
     ):
         function = option(function)
     return function
+
+
+def model_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Options of every command that opens a model."""
+    shapes = click.option(
+        "--input-shape",
+        "input_shapes",
+        type=input_shape,
+        metavar="NAME:D0,D1,...",
+        multiple=True,
+        callback=distinct,
+        help="Fix the shape of an input that the file leaves open. Repeatable.",
+    )
+    return shapes(limit_options(function))
 
 
 def numbers(text: str) -> tuple[float, ...]:
@@ -105,6 +111,43 @@ def preprocessing_options(function: Callable[..., Any]) -> Callable[..., Any]:
     ):
         function = option(function)
     return function
+
+
+def run_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Which providers and precisions run the model."""
+    for option in (
+        click.option(
+            "--precision",
+            "precisions",
+            type=click.Choice(["float64", "float32", "float16", "native"]),
+            multiple=True,
+            default=("float64", "float32"),
+            show_default=True,
+            help="Precision to run at; a quantized model runs as it is. Repeatable.",
+        ),
+        click.option(
+            "--provider",
+            "providers",
+            type=click.Choice(["auto", "cuda", "cpu"]),
+            multiple=True,
+            default=("auto",),
+            show_default=True,
+            help="Execution provider; auto takes CUDA where it works. Repeatable.",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+def providers_of(requests: tuple[Literal["auto", "cuda", "cpu"], ...]) -> tuple[Provider, ...]:
+    """The providers that run. Raises `OnnxnullError` where CUDA is asked for and does not work."""
+    from onnxnull.runtime.providers import choose
+
+    return tuple(dict.fromkeys(choose(request) for request in requests))
+
+
+PREPROCESSING = ("preset", "size", "mean", "std", "layout", "channels", "value_range")
+"""The settings that `preprocessing_options` gives and `preprocessing_of` takes."""
 
 
 def preprocessing_of(preset: str | None, **settings: Any) -> Preprocessing:
@@ -148,6 +191,17 @@ def progress_bar() -> AbstractContextManager[Callable[[str, int, int, str], None
     from onnxnull.cli.progress import Bar
 
     return Bar()
+
+
+def step_reporter() -> AbstractContextManager[Callable[[str], None]]:
+    """Says on stderr what is being done, for work that takes longer than a second.
+
+    The context gives `show(what comes next)`. On a terminal the line is replaced and goes in the end; elsewhere, in a log
+    say, every step is a line.
+    """
+    from onnxnull.cli.progress import Steps
+
+    return Steps(terminal=is_terminal(sys.stderr))
 
 
 def check_output(output: Path | None, models: tuple[str, ...]) -> None:

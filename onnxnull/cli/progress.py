@@ -1,17 +1,59 @@
-"""A progress bar on stderr that appears after a second of work and leaves nothing behind."""
+"""Progress on stderr, shown after a second of work."""
 
 from __future__ import annotations
 
 import threading
+import time
 from contextlib import AbstractContextManager
 
+import click
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from onnxnull.report.words import shown
 
 _PATIENCE = 1.0
 """Seconds of work before anything is shown."""
+
+
+class Steps(AbstractContextManager["Steps"]):
+    """Context manager; gives `show(what comes next)`: one changing line on a terminal, a line for each step elsewhere."""
+
+    def __init__(self, *, terminal: bool) -> None:
+        self._status = Console(stderr=True, markup=False).status("") if terminal else None
+        self._start, self._step, self._showing = time.monotonic(), "", False
+        self._timer = threading.Timer(_PATIENCE, self._begin)
+        self._timer.daemon = True
+
+    def __enter__(self) -> Steps:
+        self._timer.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+        self._timer.join()
+        if self._status is not None and self._showing:
+            self._status.stop()
+
+    def __call__(self, step: str) -> None:
+        """Say what comes next."""
+        self._step = step
+        if self._showing:
+            self._show()
+
+    def _begin(self) -> None:
+        if self._status is not None:
+            self._status.start()
+        self._showing = True
+        self._show()
+
+    def _show(self) -> None:
+        text = f"{shown(self._step)} ({time.monotonic() - self._start:.0f} s)"
+        if self._status is not None:
+            self._status.update(escape(text))
+        else:
+            click.echo(text, err=True)
 
 
 class Bar(AbstractContextManager["Bar"]):

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from onnxnull.frontier.kernel import canonical, is_small, joint_nullity, merge, normalised
 from onnxnull.frontier.walk import Frontier
 from onnxnull.kernel.batched import Batched
-from onnxnull.kernel.linear_map import Array, LinearMap, Stack
+from onnxnull.kernel.linear_map import Array, Composition, LinearMap, Stack
 from onnxnull.kernel.project import NotConvergedError, Projection, Projector
 from onnxnull.kernel.rank import Notion
-from onnxnull.kernel.selection import Selection
+from onnxnull.kernel.selection import Selection, identity
 
-Project = Callable[[Array], Projection]
+Project = Callable[[Array, float, bool], Projection]
+"""(wish, tolerance, polish) → projection, as `Projector.__call__` takes them. Raises NotConvergedError."""
+
+_TOLERANCE = 1e-13
 
 
 class KernelProjector:
@@ -31,17 +35,15 @@ class KernelProjector:
     def __init__(self, frontier: Frontier) -> None:
         maps = merge([layer.map() for layer in frontier.layers])
         self._project: Project
-        if not maps:
-            self._project = lambda wish: Projection(wish, 0.0, 0.0, 0, "nothing reads the input")
-        elif joint_nullity(frontier, Notion.FLOAT64).upper == 0:
-            self._project = lambda wish: Projection(np.zeros_like(wish), 0.0, 0.0, 0, "injective")
+        if maps and joint_nullity(frontier, Notion.FLOAT64).upper == 0:
+            self._project = lambda wish, tol, polish: Projection(np.zeros_like(wish), 0.0, 0.0, 0, "injective")
         else:
-            self._project = _prepared(maps)
+            self._project = projection(maps)
 
     def __call__(self, wish: Array) -> Projection:
         """The projection of `wish` (the input's shape). Raises NotConvergedError."""
         wish = np.asarray(wish, dtype=np.float64)
-        return self._project(wish) if wish.size else Projection(wish, 0.0, 0.0, 0, "nothing to project")
+        return self._project(wish, _TOLERANCE, False) if wish.size else Projection(wish, 0.0, 0.0, 0, "nothing to project")
 
     def share(self, x: Array) -> float:
         """The share of the energy ‖x‖² that lies in the kernel; 0 for x = 0. Raises NotConvergedError."""
@@ -74,7 +76,10 @@ def pull_back(path: LinearMap, change: Array) -> Array:
     return flat.reshape(path.input_shape)
 
 
-def _prepared(maps: list[LinearMap]) -> Project:
+def projection(maps: Sequence[LinearMap], *, many: bool = False) -> Project:
+    """The projection on the joint kernel of maps as `merge` returns them; `many` as in `Projector`."""
+    if not maps:
+        return lambda wish, tol, polish: Projection(wish, 0.0, 0.0, 0, "nothing reads the input")
     whole = normalised(maps[0] if len(maps) == 1 else Stack(tuple(maps)))
     if is_small(whole):
         return _dense_projection(whole)
@@ -82,26 +87,38 @@ def _prepared(maps: list[LinearMap]) -> Project:
         core, selection = canonical(maps[0])
         length = 1.0 if selection is None else _length(selection)
         if isinstance(core, Batched) and length is not None:
-            return _through_samples(core, selection, length, whole)
-    return Projector(whole)
+            return _through_samples([core.sample] * core.count, selection, length, whole, many)
+        parts = _diagonal(selection) if isinstance(core, Batched) and selection is not None else None
+        if isinstance(core, Batched) and parts is not None:
+            return _through_samples([Composition(core.sample, part) for part in parts], None, 1.0, whole, many)
+    return _whole(whole, many)
 
 
-def _through_samples(core: Batched, selection: Selection | None, length: float, whole: LinearMap) -> Project:
+def _whole(linear_map: LinearMap, many: bool) -> Project:
+    projector = Projector(linear_map, many=many)
+    return lambda wish, tol, polish: projector(wish, tol=tol, polish=polish)
+
+
+def _through_samples(
+    samples: list[LinearMap], selection: Selection | None, length: float, whole: LinearMap, many: bool
+) -> Project:
     """Sample by sample in front of the layer, behind a path that is a permutation times `length`."""
-    sample = Projector(core.sample)
+    prepared = {sample: Projector(sample, many=many) for sample in dict.fromkeys(samples)}
+    projectors = [prepared[sample] for sample in samples]
 
-    def run(wish: Array) -> Projection:
+    def run(wish: Array, tol: float, polish: bool) -> Projection:
+        parts = wish if selection is None else selection.apply(wish) / length
         try:
-            found = [sample(one) for one in (wish if selection is None else selection.apply(wish) / length)]
+            found = [project(one, tol=tol, polish=polish) for project, one in zip(projectors, parts, strict=True)]
         except NotConvergedError:  # preconditioners can fail where the rows are dependent; without them it is slower
-            return Projector(whole)(wish)
+            return Projector(whole)(wish, tol=tol, polish=polish)
         vector = np.stack([one.vector for one in found])
         return Projection(
             vector if selection is None else selection.adjoint(vector) / length,
             math.hypot(*(one.residual for one in found)),
             math.hypot(*(one.bound for one in found)),
             sum(one.iterations for one in found),
-            found[0].method,
+            found[0].method if found else "",
         )
 
     return run
@@ -113,7 +130,7 @@ def _dense_projection(linear_map: LinearMap) -> Project:
     cutoff = sigma.max(initial=0.0) * max(linear_map.inputs, linear_map.outputs) * Notion.FLOAT64.eps
     span = vectors[:, sigma > cutoff]
 
-    def run(wish: Array) -> Projection:
+    def run(wish: Array, tol: float, polish: bool) -> Projection:
         flat = wish.ravel()
         for _ in range(2):
             flat = flat - span @ (span.T @ flat)
@@ -122,6 +139,16 @@ def _dense_projection(linear_map: LinearMap) -> Project:
         return Projection(vector, residual, cutoff * float(np.linalg.norm(wish)), 0, "singular vectors")
 
     return run
+
+
+def _diagonal(selection: Selection) -> list[Selection] | None:
+    """One selection per sample, where it only multiplies every entry by a number (0 where the entry is left out)."""
+    if selection.shape != selection.indices.shape or len(selection.shape) < 2:
+        return None
+    if not np.array_equal(selection.indices.ravel(), np.arange(selection.inputs)):
+        return None
+    one = identity(selection.shape[1:])
+    return [replace(one, factors=factors) for factors in np.broadcast_to(selection.factors, selection.shape)]
 
 
 def _length(selection: Selection) -> float | None:

@@ -15,8 +15,9 @@ from functools import reduce
 from typing import TYPE_CHECKING
 
 from onnxnull.errors import one_line
+from onnxnull.graph.bodies import subgraphs
 from onnxnull.graph.flow import Flow
-from onnxnull.graph.model import GraphInput, subgraphs
+from onnxnull.graph.model import GraphInput
 from onnxnull.graph.view import NodeView
 from onnxnull.kernel.linear_map import LinearMap, Stack
 from onnxnull.kernel.selection import add, compose, identity
@@ -41,11 +42,13 @@ class Layer:
         node: name of the node.
         path: from the graph input to the tensor that the weight multiplies, constant parts left out; None where a shape on
             the way is not known, or too large.
+        view: the node.
     """
 
     node: str
     use: LinearUse
     path: LinearMap | None
+    view: NodeView | None = None
 
     def map(self) -> LinearMap:
         """The layer as a linear map of the graph input, A∘L. Raises `UnknownShapeError`, `EvaluationError`."""
@@ -115,7 +118,7 @@ def _follow(flow: Flow, described: GraphInput, start: ir.Value) -> Frontier:
         for index in reads:
             path = paths[_value(node, index)]
             through = [use for use in uses if isinstance(use, LinearUse) and use.activation == index]
-            layers.extend(Layer(node.name, use, path) for use in through)
+            layers.extend(Layer(node.name, use, path, node) for use in through)
             if not through:
                 stepped.append(index)
         if stepped:

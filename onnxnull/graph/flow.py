@@ -16,8 +16,9 @@ import numpy as np
 
 from onnxnull.errors import Code, OnnxnullError, one_line
 from onnxnull.graph import constants, evaluable, functions, validity
+from onnxnull.graph.bodies import subgraphs
 from onnxnull.graph.constants import SMALL, Blocked, Constant, EvaluationError
-from onnxnull.graph.model import Model, subgraphs
+from onnxnull.graph.model import Model
 from onnxnull.graph.types import declared_type, merged, shape_of_type, tensor_type
 from onnxnull.graph.view import NodeView, Operand
 

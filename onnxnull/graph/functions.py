@@ -1,14 +1,17 @@
 """Local functions: replace every call by the body, so that the rest of the package sees graphs only.
 
 Inlined Constant nodes keep their tensor object: a weight inside a function that is called twice stays one stored constant.
-An inlined node is named after its calls, "call/node"; names of values are no longer unique, and nothing goes by them.
+An inlined node is named after its calls, "call/node". Values of the main graph keep their names; of inlined ones that share a
+name, all but the first get a number.
 """
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 from onnxnull.errors import Code, OnnxnullError, one_line
+from onnxnull.graph.bodies import subgraphs
 from onnxnull.graph.limits import Limits
 
 if TYPE_CHECKING:
@@ -25,7 +28,10 @@ def inline(model: ir.Model, limits: Limits) -> None:
         if count > limits.nodes:
             raise OnnxnullError(Code.TOO_LARGE, f"{count} nodes once functions are inlined; the limit is {limits.nodes}")
         if model.functions:
+            kept = [value for node in model.graph.all_nodes() for value in node.outputs]
             _pass()(model)
+            there = {value for node in model.graph.all_nodes() for value in node.outputs}
+            _make_names_unique(model.graph, [value for value in kept if value in there])
     except (ValueError, RuntimeError) as error:
         raise OnnxnullError(Code.INVALID_MODEL, root_cause(error)) from error
 
@@ -51,6 +57,25 @@ def _pass() -> InlinePass:
             return nodes, values
 
     return Inline()
+
+
+def _make_names_unique(graph: ir.Graph, first: Sequence[ir.Value]) -> None:
+    """Rename what nodes and bodies define where another value has the name; the values of `first` come first."""
+    nodes = list(graph.all_nodes())
+    graphs = [graph, *(body for node in nodes for _, body in subgraphs(node))]
+    fixed = {value for each in graphs for value in (*each.initializers.values(), *each.outputs)}
+    fixed.update(graph.inputs)
+    taken = {value.name for value in fixed}
+    made = [value for node in nodes for value in node.outputs] + [value for body in graphs[1:] for value in body.inputs]
+    numbers = itertools.count()
+    for value in (*first, *made):
+        if not value.name or value in fixed:
+            continue
+        fixed.add(value)
+        base = value.name
+        while value.name in taken:
+            value.name = f"{base}_{next(numbers)}"
+        taken.add(value.name)
 
 
 def _inlined_size(model: ir.Model) -> int:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from onnxnull.errors import Code, OnnxnullError
 from onnxnull.graph import external, functions, validity
+from onnxnull.graph.bodies import subgraphs
 from onnxnull.graph.limits import Limits
 from onnxnull.graph.wire import is_truncated_model
 
@@ -132,17 +133,6 @@ def shape_of(value: ir.Value) -> Shape | None:
     if value.shape is None:
         return None
     return tuple(dim if isinstance(dim, int) and dim >= 0 else None for dim in value.shape)
-
-
-def subgraphs(node: ir.Node) -> Iterator[tuple[str, ir.Graph]]:
-    """The bodies of a control-flow node with their attribute's name, in the order of the attributes."""
-    import onnx_ir as ir
-
-    for attribute in node.attributes.values():
-        if attribute.type == ir.AttributeType.GRAPH:
-            yield attribute.name, attribute.as_graph()
-        elif attribute.type == ir.AttributeType.GRAPHS:
-            yield from ((f"{attribute.name}[{i}]", graph) for i, graph in enumerate(attribute.as_graphs()))
 
 
 def _parse(path: Path) -> tuple[onnx.ModelProto, str]:

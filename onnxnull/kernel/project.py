@@ -24,10 +24,12 @@ import numpy as np
 from onnxnull.kernel.convolution import Convolution
 from onnxnull.kernel.im2col import ConvGeometry
 from onnxnull.kernel.linear_map import Array, Composition, LinearMap, Ranges, Stack
+from onnxnull.kernel.masked import factorised_behind
 from onnxnull.kernel.preconditioner import Solve, circulant, factorised
 from onnxnull.kernel.primitives import BlockMatrix, Matrix
 from onnxnull.kernel.rank import Notion
 from onnxnull.kernel.rank_bounds import orthonormal_span
+from onnxnull.kernel.selection import Selection
 
 # Preconditioned iterations are given up when this many of them have not gained this factor.
 _PATIENCE, _GAIN = 200, 1e3
@@ -35,6 +37,8 @@ _PATIENCE, _GAIN = 200, 1e3
 _FULL = 0.8
 # "Twice is enough" (Parlett); a third pass where the second was cut short.
 _PASSES = 3
+# A pass of polishing gains this factor, or stops after so many iterations.
+_POLISH, _POLISH_ITERATIONS = 1e-3, 300
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,16 +74,20 @@ class NotConvergedError(ArithmeticError):
 class Projector:
     """The orthogonal projection on ker(map), prepared once for many wishes."""
 
-    def __init__(self, linear_map: LinearMap) -> None:
+    def __init__(self, linear_map: LinearMap, *, many: bool = False) -> None:
+        """`many`: hundreds of wishes will come, so that preparing pays which makes each of them cheap."""
         self.map = linear_map
+        self._many = many
         self._operator = same_kernel(linear_map)
         self._norm = norm_estimate(linear_map)
         # the iteration sees the replaced filters, whose norm differs
         self._operator_norm = self._norm if self._operator is linear_map else norm_estimate(self._operator)
         self._preconditioners: dict[str, Solve | None] = {}
 
-    def __call__(self, wish: Array, *, tol: float = 1e-13, max_iterations: int = 3000) -> Projection:
+    def __call__(self, wish: Array, *, tol: float = 1e-13, max_iterations: int = 3000, polish: bool = False) -> Projection:
         """The projection of `wish` (input shape), residual ≤ tol·‖A‖·‖wish‖.
+
+        `polish` goes on from there for as long as a pass helps: down to the rounding of A applied to the projection.
 
         Raises NotConvergedError with the best that was reached. Where the kernel is {0} the result is 0 up to the residual.
         """
@@ -92,7 +100,8 @@ class Projector:
         target = 0.1 * tol * self._operator_norm * length
         vector, iterations, method = wish, 0, ""
         left = float(np.linalg.norm(operator.apply(wish)))
-        for name, prepare, patience in _strategies(operator):
+        solve: Solve | None = None
+        for name, prepare, patience in _strategies(operator, self._many):
             if left <= target:
                 break
             if name not in self._preconditioners:
@@ -100,6 +109,7 @@ class Projector:
             preconditioner = self._preconditioners[name]
             if preconditioner is None and name:
                 continue
+            solve = preconditioner
             method = "conjugate gradients" + (f", {name}" if name else "")
             for _ in range(_PASSES):
                 further, count = _one_pass(operator, vector, target, max_iterations - iterations, preconditioner, patience)
@@ -109,6 +119,17 @@ class Projector:
                     break
                 vector, left = further, remaining
                 if left <= target:
+                    break
+        if polish and method:
+            for _ in range(_PASSES):
+                further, count = _one_pass(operator, vector, _POLISH * left, _POLISH_ITERATIONS, solve)
+                iterations += count
+                remaining = float(np.linalg.norm(operator.apply(further)))
+                if not remaining < left:
+                    break
+                enough = remaining > 0.5 * left
+                vector, left = further, remaining
+                if enough:
                     break
         residual = float(np.linalg.norm(self.map.apply(vector)))
         result = Projection(vector, residual, bound, iterations, method)
@@ -122,7 +143,7 @@ def project(linear_map: LinearMap, wish: Array, *, tol: float = 1e-13, max_itera
     return Projector(linear_map)(wish, tol=tol, max_iterations=max_iterations)
 
 
-def _strategies(operator: LinearMap) -> Iterator[tuple[str, Callable[[], Solve | None], int | None]]:
+def _strategies(operator: LinearMap, many: bool = False) -> Iterator[tuple[str, Callable[[], Solve | None], int | None]]:
     """(name of the preconditioner, what makes it, patience), best first; each goes on from the best point of those before it.
 
     The preconditioners invert (nearly) AAᵀ. Where patches do not overlap it is the identity and needs none; where outputs
@@ -132,10 +153,12 @@ def _strategies(operator: LinearMap) -> Iterator[tuple[str, Callable[[], Solve |
         both = [("circulant preconditioner", circulant), ("sparse factorisation", factorised)]
         # filters that nearly fill the stride's cell leave modes at the border that no circulant sees
         cell = operator.geometry.channels // operator.geometry.groups * math.prod(operator.geometry.strides)
-        if operator.blocks.shape[2] > _FULL * cell:
+        if operator.blocks.shape[2] > _FULL * cell or many:
             both.reverse()
         for name, make in both:
             yield name, partial(make, operator), _PATIENCE
+    elif many and isinstance(operator, Composition) and isinstance(operator.first, Selection):
+        yield "sparse factorisation", partial(factorised_behind, operator.second, operator.first), _PATIENCE
     yield "", lambda: None, None
 
 

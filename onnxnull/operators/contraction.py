@@ -14,11 +14,12 @@ from __future__ import annotations
 import math
 import string
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from onnxnull.kernel.linear_map import Array, LinearMap
+from onnxnull.kernel.magnitude import magnitude, nonzero_terms, roundings
 
 Labels = tuple[int, ...]
 Shape = tuple[int, ...]
@@ -153,3 +154,13 @@ class ContractionMap(LinearMap):
 
     def _batch(self) -> int:
         return max((*self.contraction.constant, *self.contraction.activation), default=-1) + 1
+
+
+@magnitude.register
+def _magnitude(linear_map: ContractionMap) -> LinearMap:
+    return replace(linear_map, blocks=np.abs(linear_map.blocks))
+
+
+@roundings.register
+def _roundings(linear_map: ContractionMap) -> int:
+    return nonzero_terms(linear_map.blocks)

@@ -6,7 +6,7 @@ lies inside the image does. ceil_mode and dilations (opset 10, 19) are modelled 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from onnxnull.graph.view import NodeView
 from onnxnull.kernel.batched import Batched
 from onnxnull.kernel.convolution import Convolution
 from onnxnull.kernel.linear_map import Array, LinearMap, Shape
+from onnxnull.kernel.magnitude import magnitude, roundings
 from onnxnull.kernel.primitives import Scale
 from onnxnull.operators.convolution import convolution_on, padded_image, windows
 from onnxnull.operators.lowering import Emitter, Site, lowers
@@ -55,6 +56,17 @@ class AxesSum(LinearMap):
     def _adjoint(self, y: Array) -> Array:
         kept = [1 if axis in self.axes else length for axis, length in enumerate(self.shape)]
         return np.broadcast_to(y.reshape(len(y), *kept) * self.factor, (len(y), *self.shape)).copy()
+
+
+@magnitude.register
+def _magnitude(linear_map: AxesSum) -> LinearMap:
+    return replace(linear_map, factor=abs(linear_map.factor))
+
+
+@roundings.register
+def _roundings(linear_map: AxesSum) -> int:
+    """One addition less than there are terms, and the factor."""
+    return int(np.prod([linear_map.shape[axis] for axis in linear_map.axes], dtype=int))
 
 
 @linear_step("AveragePool")

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import onnx
 
 _FLOAT, _FLOAT16, _DOUBLE = 1, 10, 11
-_INTEGER_ARITHMETIC = frozenset(
+INTEGER_ARITHMETIC = frozenset(
     [
         "ConvInteger",
         "DequantizeLinear",
@@ -130,7 +130,7 @@ def _twin(proto: onnx.ModelProto, precision: Precision, provider: Provider) -> T
 
 def has_integer_arithmetic(proto: onnx.ModelProto) -> bool:
     """Whether the model computes on quantized numbers."""
-    return any(node.op_type in _INTEGER_ARITHMETIC for graph in source.graphs(proto.graph) for node in graph.node)
+    return any(node.op_type in INTEGER_ARITHMETIC for graph in source.graphs(proto.graph) for node in graph.node)
 
 
 def _fresh_prefix(graph: onnx.GraphProto) -> str:

@@ -58,11 +58,12 @@ class Runner:
         self.inputs: tuple[str, ...] = tuple(self._types)
         self.outputs: tuple[str, ...] = tuple(o.name for o in self._session.get_outputs())
 
-    def run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Every output and extra output by name.
+    def run(self, feeds: Mapping[str, np.ndarray], fetch: Sequence[str] | None = None) -> dict[str, np.ndarray]:
+        """Outputs and extra outputs by name.
 
         Args:
             feeds: input → array; floats are cast to the input's own float type.
+            fetch: which outputs; None for all.
 
         Raises:
             OnnxnullError: `data` where an input is missing, unknown or does not fit; `runtime` where onnxruntime fails.
@@ -70,14 +71,15 @@ class Runner:
         if set(feeds) != set(self._types):
             raise OnnxnullError(Code.DATA, f"inputs {sorted(feeds)} were given, and the model takes {sorted(self._types)}")
         arrays = {name: _cast(array, self._types[name]) for name, array in feeds.items()}
+        names = list(self.outputs if fetch is None else fetch)
         try:
-            results = self._session.run(list(self.outputs), arrays)
+            results = self._session.run(names, arrays)
         except Exception as error:  # noqa: BLE001 - onnxruntime's errors have no common base
             code = Code.DATA if type(error).__name__ == "InvalidArgument" else Code.RUNTIME
             raise OnnxnullError(
                 code, one_line(error), "see the inputs that `onnxnull analyze` lists" if code is Code.DATA else None
             ) from None
-        return dict(zip(self.outputs, results, strict=True))
+        return dict(zip(names, results, strict=True))
 
     @property
     def description(self) -> dict[str, Any]:
@@ -168,4 +170,5 @@ def _dtype(kind: str) -> type[np.floating[Any]] | None:
 
 def _cast(array: np.ndarray, dtype: type[np.floating[Any]] | None) -> np.ndarray:
     array = np.asarray(array)
-    return array.astype(dtype) if dtype is not None and array.dtype.kind == "f" else array
+    with np.errstate(over="ignore"):  # what is too large for the type is infinite in it
+        return array.astype(dtype) if dtype is not None and array.dtype.kind == "f" else array

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from onnxnull.errors import Code, OnnxnullError, one_line
+from onnxnull.errors import Code, OnnxnullError
+from onnxnull.graph import functions
 from onnxnull.graph.limits import Limits
 from onnxnull.graph.model import open_model
 
@@ -34,7 +35,7 @@ def load(source: str | os.PathLike[str] | onnx.ModelProto, limits: Limits | None
         proto = onnx.load(os.fspath(source), load_external_data=False)
         _bring_in(proto, Path(os.path.abspath(source)).parent)
     if proto.functions:
-        proto = _inlined(proto)
+        proto = _inlined(proto, limits or Limits())
     _sort(proto.graph, set())
     return proto
 
@@ -96,13 +97,16 @@ def _bring_in(proto: onnx.ModelProto, folder: Path) -> None:
         tensor.raw_data = ir.Tensor(external.read(reference), dtype=reference.dtype).tobytes()
 
 
-def _inlined(proto: onnx.ModelProto) -> onnx.ModelProto:
-    from onnx import inliner
+def _inlined(proto: onnx.ModelProto, limits: Limits) -> onnx.ModelProto:
+    """Inlined as `open_model` does it: names of nodes and values are those of the `Flow`."""
+    import onnx_ir as ir
 
     try:
-        inlined: onnx.ModelProto = inliner.inline_local_functions(proto)
-    except Exception as error:  # noqa: BLE001 - the inliner raises what it likes on a model that breaks the rules
-        raise OnnxnullError(Code.INVALID_MODEL, f"functions cannot be inlined: {one_line(error)}") from None
+        model = ir.serde.deserialize_model(proto)
+        functions.inline(model, limits)
+        inlined: onnx.ModelProto = ir.serde.serialize_model(model)
+    except ir.serde.SerdeError as error:
+        raise OnnxnullError(Code.INVALID_MODEL, functions.root_cause(error)) from None
     return inlined
 
 

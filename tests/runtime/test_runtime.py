@@ -310,8 +310,9 @@ def test_the_canary_finds_tf32(monkeypatch: pytest.MonkeyPatch) -> None:
     """Operands rounded to ten bits of fraction."""
 
     class Rounding(Runner):
-        def run(self, feeds: Any) -> dict[str, NDArray[Any]]:
-            return super().run({n: (a.view(np.uint32) + 0x1000 & 0xFFFFE000).view(np.float32) for n, a in feeds.items()})
+        def run(self, feeds: Any, fetch: Any = None) -> dict[str, NDArray[Any]]:
+            rounded = {n: (a.view(np.uint32) + 0x1000 & 0xFFFFE000).view(np.float32) for n, a in feeds.items()}
+            return super().run(rounded, fetch)
 
     monkeypatch.setattr(canary, "Runner", Rounding)
     for product in (Product("MatMul", (3, 20), (20, 7)), Product("Conv", (1, 3, 8, 8), (4, 3, 3, 3), (1, 1))):

@@ -1,0 +1,259 @@
+"""`onnxnull collide MODEL`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from onnxnull.cli import options
+from onnxnull.errors import Code, ExitCode, OnnxnullError
+
+if TYPE_CHECKING:
+    from onnxnull.collision.cases import Case
+    from onnxnull.collision.perturb import Recipe
+    from onnxnull.collision.results import Collision
+    from onnxnull.collision.search import Search
+    from onnxnull.inputs import Preprocessing
+
+_PATTERNS = ["random", "repeat", "patches", "betas"]
+
+
+@click.command("collide")
+@click.argument("model", type=click.Path(path_type=str))
+@click.option(
+    "--input",
+    "inputs",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="What to start from: an image, an .npy array, an .npz with an array for every input, or a folder. Repeatable.",
+)
+@click.option("--random", "random_seed", type=click.IntRange(min=0), metavar="SEED", help="Start from random numbers instead.")
+@click.option("--input-name", help="Which graph input to change [the first whose collisions are the network's].")
+@click.option("--layer", metavar="NAME|all", help="Collide in front of this layer (a node or a weight), or of every one.")
+@click.option(
+    "--space",
+    type=click.Choice(["tensors", "patches"]),
+    help="Whole tensors, or the unfolded patches of a layer, the paper's domain [tensors; patches for --layer all].",
+)
+@click.option(
+    "--pattern",
+    type=click.Choice(_PATTERNS),
+    default="random",
+    show_default=True,
+    help="random: in the whole kernel; repeat: one kernel vector in every patch; patches: another in every patch; betas: one "
+    "vector, another factor in every patch.",
+)
+@click.option("--toward", type=click.Path(path_type=Path), help="Toward this other input, as far as the kernel goes.")
+@click.option("--beta", type=float, metavar="B", help="Size: ‖Δ‖₂; with --toward the share of the way [1].")
+@click.option("--epsilon", type=click.FloatRange(min=0, min_open=True), metavar="E", help="Bound on max |Δ|.")
+@click.option("--max", "largest", is_flag=True, help="As large as the box allows [where there is one and no --beta].")
+@click.option(
+    "--box", metavar="LOW,HIGH|none", help="Bounds of every entry, in the model's units [valid pixels, for images only]."
+)
+@click.option("--region", metavar="TOP,LEFT,HEIGHT,WIDTH", help="Change only this rectangle.")
+@click.option("--mask", type=click.Path(path_type=Path), help="Change only where this image is bright, or this .npy is not 0.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the perturbation.")
+@click.option("--near-kernel", is_flag=True, help="Directions that vanish at the float32 cut-off only; they are no collisions.")
+@options.run_options
+@click.option("--trace", is_flag=True, help="Show how the difference grows from layer to layer.")
+@click.option("--labels", type=click.Path(path_type=Path), help="Names of the classes, one a line.")
+@click.option("--format", "fmt", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="DIR", help="Write an evidence bundle here.")
+@click.option("--force", is_flag=True, help="Replace an evidence bundle that is there.")
+@options.preprocessing_options
+@options.model_options
+@click.pass_context
+def command(ctx: click.Context, /, model: str, fmt: str, output: Path | None, force: bool, **settings: Any) -> None:
+    """Build two inputs that MODEL maps to the same output, run both, and keep the evidence.
+
+    Exits 0 if every collision holds, 1 if one does not, 3 if there is nothing to find.
+    """
+    _check(settings)
+    labels = _labels(settings["labels"])
+    if output is not None:
+        from onnxnull.collision import bundle
+
+        bundle.check(output, force=force)
+    with options.step_reporter() as progress:
+        try:
+            code, text = _collide(model, fmt, output, force, labels, settings, progress)
+        except OnnxnullError as error:
+            error.file = error.file or model
+            raise
+    options.emit(text, None)
+    ctx.exit(int(code))
+
+
+def _collide(
+    model: str,
+    fmt: str,
+    output: Path | None,
+    force: bool,
+    labels: Sequence[str] | None,
+    settings: dict[str, Any],
+    progress: Callable[[str], None],
+) -> tuple[ExitCode, str]:
+    """What came of it, and the report."""
+    from contextlib import nullcontext
+
+    from onnxnull.collision import bundle
+    from onnxnull.collision.facts import model_facts
+    from onnxnull.report import collision_json, collision_text
+
+    preprocessing = options.preprocessing_of(**{name: settings[name] for name in options.PREPROCESSING})
+    search, work = prepare(model, preprocessing, settings, progress)
+    many = search.place.layer == "all"
+    codes, texts, entries = [], [], []
+    keeper: Any = nullcontext() if output is None else bundle.Bundle(output, search, preprocessing, labels, force=force)
+    with keeper as kept:
+        for found in work:
+            if isinstance(found, OnnxnullError):
+                click.echo(found, err=True)
+                codes.append(found.exit_code)
+                continue
+            codes.append(ExitCode.PASS if found.holds else ExitCode.VIOLATED)
+            if kept is not None:
+                kept.add(found)
+            if fmt == "json":
+                entries.append(collision_json.entry(found, labels))
+            else:
+                texts.append(collision_text.row(found) if many else collision_text.render(found, labels))
+                texts.append(collision_text.trace_table(found))
+    if fmt == "json":
+        return ExitCode.worst(codes), collision_json.render(model_facts(search, preprocessing), entries)
+    if output is not None and texts:
+        texts.append(f"evidence: {output}; verify it again with: onnxnull replay {output}\n")
+    return ExitCode.worst(codes), "".join(texts)
+
+
+def prepare(
+    model: str, preprocessing: Preprocessing, settings: dict[str, Any], progress: Callable[[str], None]
+) -> tuple[Search, Iterator[Collision | OnnxnullError]]:
+    """The search, and what it finds when it is asked: collisions, and why there is none for a case."""
+    from onnxnull.collision import cases
+    from onnxnull.collision.search import Execution, Place, Search
+    from onnxnull.graph.model import open_model
+    from onnxnull.runtime.precision import Precision
+
+    limits = options.limits_of(settings["max_constant_bytes"], settings["max_nodes"], settings["allow_hard_links"])
+    providers = options.providers_of(settings["providers"])
+    precisions = tuple(Precision(name) for name in settings["precisions"])
+    shapes = dict(settings["input_shapes"])
+    progress("reading the inputs")
+    inputs = open_model(model, input_shapes=shapes, limits=limits).inputs
+    found: list[Case] = [case for path in settings["inputs"] for case in cases.load_cases(path, inputs, preprocessing)]
+    box = _box(settings, inputs, preprocessing)
+    if settings["random_seed"] is not None:
+        found.append(cases.random_case(inputs, settings["random_seed"], box))
+    for described in inputs:
+        if described.shape is None or None in described.shape:
+            shapes[described.name] = found[0].arrays[described.name].shape
+    patches = None if settings["space"] is None else settings["space"] == "patches"
+    search = Search(
+        model,
+        Place(settings["input_name"], settings["layer"], patches),
+        Execution(precisions, providers, settings["trace"]),
+        shapes=shapes,
+        near=settings["near_kernel"],
+        limits=limits,
+        progress=progress,
+    )
+    toward = None
+    if settings["toward"] is not None:
+        (toward, *_) = cases.load_cases(settings["toward"], inputs, preprocessing)
+    recipe = _recipe(settings, search, box if search.place.layer is None or settings["box"] else None, found[0])
+
+    def work() -> Iterator[Collision | OnnxnullError]:
+        for case in found:
+            try:
+                yield from search.run(case, recipe, toward)
+            except OnnxnullError as error:
+                if error.exit_code is not ExitCode.NOTHING:
+                    raise
+                error.file = f"{model}, {case.source}"
+                yield error
+
+    return search, work()
+
+
+def _recipe(settings: dict[str, Any], search: Search, box: Any, case: Case) -> Recipe:
+    from onnxnull.collision import cases
+    from onnxnull.collision.perturb import Recipe
+
+    free = None
+    if settings["region"] is not None or settings["mask"] is not None:
+        name = settings["input_name"] or search.model.inputs[0].name
+        shape = case.arrays[name].shape
+        if settings["mask"] is not None:
+            free = cases.read_mask(settings["mask"], shape, settings["layout"])
+        else:
+            top, left, height, width = _four(settings["region"])
+            free = cases.region(shape, settings["layout"], (top, left), (height, width))
+    return Recipe(
+        pattern="toward" if settings["toward"] is not None else settings["pattern"],
+        seed=settings["seed"],
+        beta=settings["beta"],
+        epsilon=settings["epsilon"],
+        largest=settings["largest"],
+        box=box,
+        free=free,
+    )
+
+
+def _check(settings: dict[str, Any]) -> None:
+    """Options that do not go together. Raises `click.UsageError`."""
+
+    def refuse(why: str, *names: str) -> None:
+        if all(settings[name] not in (None, (), False) for name in names):
+            raise click.UsageError(why)
+
+    if not settings["inputs"] and settings["random_seed"] is None:
+        raise click.UsageError("there is nothing to start from: give --input FILE or --random SEED")
+    refuse("--beta and --max both say how large it is", "beta", "largest")
+    refuse("--region and --mask both say where", "region", "mask")
+    refuse("--input-name and --layer both say where", "input_name", "layer")
+    refuse("--region is in pixels of the input, not of a layer", "region", "layer")
+    refuse("--mask is in pixels of the input, not of a layer", "mask", "layer")
+    refuse("--trace follows the network's input, not a layer's", "trace", "layer")
+
+
+def _box(settings: dict[str, Any], inputs: Any, preprocessing: Preprocessing) -> Any:
+    """(lower, upper): what --box says, or the valid pixels where the inputs are images or how they are made is given."""
+    import numpy as np
+
+    from onnxnull.collision import cases
+
+    text = settings["box"]
+    if text == "none":
+        return None
+    if text is not None:
+        bounds = options.numbers(text)
+        if len(bounds) != 2 or not bounds[0] < bounds[1]:
+            raise click.BadParameter(f"{text!r} is not LOW,HIGH", param_hint="'--box'")
+        return np.float64(bounds[0]), np.float64(bounds[1])
+    images = any(path.suffix.lower() not in (".npy", ".npz") for path in settings["inputs"])
+    described = any(settings[name] is not None for name in ("preset", "mean", "std", "value_range"))
+    if not images and not described:
+        return None
+    name = settings["input_name"]
+    return cases.pixel_box(next(i for i in inputs if name is None or i.name == name), preprocessing)
+
+
+def _four(text: str) -> tuple[int, int, int, int]:
+    try:
+        top, left, height, width = (int(part) for part in text.split(","))
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is not TOP,LEFT,HEIGHT,WIDTH", param_hint="'--region'") from None
+    return top, left, height, width
+
+
+def _labels(path: Path | None) -> list[str] | None:
+    if path is None:
+        return None
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise OnnxnullError(Code.DATA, f"{str(path)!r}: {error}", "give a text file with one label a line") from None

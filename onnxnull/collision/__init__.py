@@ -1,0 +1,1 @@
+"""Two inputs that differ and collide: made, run, verified, kept as evidence."""

@@ -1,0 +1,227 @@
+"""The two claims of a collision, per linear layer that reads the perturbed tensor (design §4).
+
+The *kernel claim* is about numbers as stored: A(L(x₁ − x₀)), A the layer, L the path to it, is no more than representing x₁
+costs. The *runtime claim* is about what ran: the layer's outputs differ by no more than A(a₁ − a₀) and the rounding of two
+evaluations. In both, the left sides are exact up to a radius that counts against the claim (`kernel/error_free.py`). γ_n =
+n·u/(1 − n·u) (Higham, *Accuracy and Stability of Numerical Algorithms*, 2nd ed., §3.1). Blocks are (g, q, p): rows inputs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from onnxnull.collision.results import Claim
+from onnxnull.kernel.error_free import Near, enclose, through, two_difference
+from onnxnull.kernel.linear_map import Array, LinearMap
+from onnxnull.kernel.magnitude import magnitude, nonzero_terms, powers_of_two, roundings
+from onnxnull.kernel.rank.rounding import UNIT, gamma
+
+_LOOSE = 2.0**-30
+"""More than all relative errors that evaluating a bound in double arithmetic commits: γ of fewer than 2²² roundings."""
+_TINY = float(np.finfo(np.float64).tiny)
+_FORMATS = {2.0**-11: (2.0**-14, 2.0**-25), 2.0**-24: (2.0**-126, 2.0**-150), 2.0**-53: (2.0**-1022, 2.0**-1074)}
+"""u of float16, float32, float64 → smallest normal number, the most that rounding to a subnormal one costs (float64's half
+is no double: the whole is taken)."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reader:
+    """A linear layer that reads the perturbed tensor.
+
+    Attributes:
+        node: name of the node.
+        op: its operator.
+        blocks: (g, q, p) float64, what the node multiplies by, `scale` included.
+        make: blocks → the layer as a linear map from its own activation tensor to the node's output; linear in the blocks,
+            each entry of its matrix one of theirs, or zero.
+        path: from the perturbed tensor to the layer's activation.
+        dropped: the largest singular value of `blocks`, at or below the float64 cut-off, that the kernel ignores; 0 where there
+            is none.
+        scale: the factor that the node puts on the product (Gemm's alpha), one rounding more unless it is 1.
+    """
+
+    node: str
+    op: str
+    blocks: Array
+    make: Callable[[Array], LinearMap]
+    path: LinearMap
+    dropped: float = 0.0
+    scale: float = 1.0
+
+
+def rounded(reader: Reader, dtype: DTypeLike) -> Reader:
+    """The reader with the node's weights rounded to a coarser type, as a session at that precision multiplies by.
+
+    The scale is kept in double. It is divided out first, which gives back weights of up to 29 bits; those of a float64 Gemm
+    with alpha ≠ ±2ᵏ may be rounded the other way where they lie within 2⁻⁵² of the middle of two numbers.
+    """
+    scale = reader.scale or 1.0
+    with np.errstate(over="ignore", under="ignore"):
+        weights = (reader.blocks / scale).astype(dtype).astype(np.float64)
+        return replace(reader, blocks=weights * scale)
+
+
+def kernel_claim(reader: Reader, x0: Array, x1: Array, precision_u: float) -> Claim:
+    """Whether r = |A(L(x₁ − x₀))| is, entry by entry, at most what representing x₁ costs.
+
+    x₀, x₁: the perturbed tensor, float64 holding numbers of the precision that runs, u = `precision_u`: 2⁻⁵³, 2⁻²⁴ or 2⁻¹¹.
+    r counts in full what is not known of it: the radius of the product; of a path that is not pure movement, the
+    errors of evaluating it; half an ulp of every weight where Gemm's alpha was multiplied into it. Allowed are, rounded down,
+
+    - u·|A||L||x₁| and η·|A||L|·1: x₁ was rounded, to a subnormal number with an error of up to η;
+    - γ_{n+s}·|A||L||x₁ − x₀| in double: the difference was made in double arithmetic against a layer of n terms per output
+      and a path of s roundings (0 where it moves and scales by powers of two);
+    - dropped·√t·‖patch of L(x₁ − x₀)‖₂: what the kernel ignores and its projection leaves, t patches to an output (more
+      than 1 where transposed filters overlap);
+    - underflow in making the difference: n + s + 1 of the smallest normal doubles.
+
+    L is the map `path` as its float64 factors define it. Raises ValueError for another u.
+    """
+    if precision_u not in _FORMATS:
+        raise ValueError(f"the unit roundoff is that of float16, float32 or float64, got {precision_u}")
+    _, subnormal = _FORMATS[precision_u]
+    x0, x1 = np.asarray(x0, dtype=np.float64), np.asarray(x1, dtype=np.float64)
+    high, low = two_difference(x1, x0)
+    if not _finite(reader.blocks, x0, x1, high):
+        return _NOT_FINITE
+    layer = reader.make(reader.blocks)
+    size = magnitude(layer)
+    image = through(reader.path, Near(high, low, np.zeros_like(high)))
+    if not image.finite:
+        return _NOT_FINITE
+    n, s = roundings(layer), roundings(reader.path)
+    with np.errstate(over="ignore", under="ignore"):
+        residual = _residual(reader, size, image)
+        each = precision_u * np.abs(x1) + subnormal + gamma(n + s) * np.abs(high)
+        allowed = size.apply(magnitude(reader.path).apply(each)) + (n + s + 1) * _TINY
+        if reader.dropped:
+            patches = reader.make(np.ones_like(reader.blocks)).apply(image.high**2)
+            allowed = allowed + reader.dropped * math.sqrt(_overlap(n, reader.blocks)) * np.sqrt(patches)
+    return _compared(residual, allowed * (1 - _LOOSE))
+
+
+def runtime_claim(
+    reader: Reader,
+    a0: NDArray[np.generic],
+    a1: NDArray[np.generic],
+    y0: NDArray[np.generic],
+    y1: NDArray[np.generic],
+    accumulator_u: float,
+    bounded: str | None = None,
+) -> Claim:
+    """Whether the node's outputs moved, entry by entry, by no more than its activations and rounding explain.
+
+    a₀, a₁: the activations as computed; y₀, y₁: the node's outputs as computed (float16, float32 or float64); u =
+    `accumulator_u`. For *any* pair of activations, and sums in any order with or without fused multiplications,
+
+        |y₁ − y₀| ≤ |A(a₁ − a₀)| + γ_m·(|A|(|a₀| + |a₁|) + 2|b|) + stored + underflow,
+
+    m = n + 1, one more where the node scales. A bias b need not be known: y₀ = A·a₀ + b up to the same errors, so that
+    |b| ≤ (|y₀ − A·a₀| + γ_m·|A||a₀| + stored + underflow)/(1 − γ_m), A·a₀ in double with its own γ. Stored: outputs of a type
+    coarser than the accumulator, u′·|y| and half a subnormal each. Underflow: each of the 2n + 2 operations of an evaluation
+    may flush to zero (and the scale comes after), weights and activations that are subnormal may read as zero. The bound is
+    rounded up, by less than one part in 2²⁹.
+
+    `bounded`: why no bound applies to how the provider computes the node; None where it does. There is none either
+    where γ_m is 1 or more. Numbers that are not finite break the claim, bounded or not. Raises ValueError for another u.
+    """
+    if accumulator_u not in _FORMATS:
+        raise ValueError(f"the unit roundoff is that of float16, float32 or float64, got {accumulator_u}")
+    a, b, out0, out1 = (np.asarray(part).astype(np.float64) for part in (a0, a1, y0, y1))
+    with np.errstate(over="ignore", invalid="ignore"):
+        moved = np.abs(out1 - out0)
+    change = two_difference(b, a)
+    if not _finite(reader.blocks, a, b, out0, out1, moved, *change):
+        return _NOT_FINITE
+    layer = reader.make(reader.blocks)
+    if out0.shape != layer.output_shape or out1.shape != layer.output_shape:
+        raise ValueError(f"{reader.node!r} gives {layer.output_shape}, not {out0.shape} and {out1.shape}")
+    n = roundings(layer)
+    m = n + 1 + (reader.scale != 1.0)
+    value = float(moved.max(initial=0.0))
+    if bounded is not None:
+        return Claim(value, None, None, bounded)
+    if 2 * m * accumulator_u >= 1:
+        return Claim(value, None, None, f"sums of {n} terms at a unit roundoff of {accumulator_u:g} may lose every digit")
+    gamma_m = m * accumulator_u / (1 - m * accumulator_u)
+    size = magnitude(layer)
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        image = _residual(reader, size, Near(*change, np.zeros_like(a)))
+        both = np.abs(np.stack([a, b]))
+        sums, lost = size.apply(both), _lost(reader, size, both, n, accumulator_u)
+        stored = [_stored(np.asarray(y), accumulator_u) for y in (y0, y1)]
+        # A·a₀ − y₀ in double, alpha multiplied into the weights, against the true one
+        double = gamma(n + 4) * (sums[0] + np.abs(out0)) + (2 * n + 2) * _TINY
+        bias = np.abs(out0 - layer.apply(a)) + double + gamma_m * sums[0] + lost[0] + stored[0]
+        bias = bias / (1 - gamma_m)
+        bound = image + gamma_m * (sums[0] + sums[1] + 2 * bias) + lost[0] + lost[1] + stored[0] + stored[1]
+    return _compared(moved, bound * (1 + _LOOSE))
+
+
+def _residual(reader: Reader, size: LinearMap, change: Near) -> Array:
+    """|A·change|, rounded up."""
+    centre, radius = enclose(reader.make, reader.blocks, (change.high, change.low))
+    residual = np.abs(centre) + radius
+    if change.radius.any():
+        residual = residual + size.apply(change.radius) * (1 + _LOOSE)
+    if not powers_of_two(np.array(reader.scale)):  # the product of alpha and a weight was rounded once
+        residual = residual + UNIT * (1 + _LOOSE) * size.apply(np.abs(change.high) + np.abs(change.low))
+    result: Array = residual * (1 + 2.0**-50)
+    return result
+
+
+def _lost(reader: Reader, size: LinearMap, values: Array, n: int, accumulator_u: float) -> Array:
+    """What underflow may take from the evaluations at activations ±`values` (k, *shape) if the hardware flushes to zero.
+
+    Twice over: later roundings enlarge it by a factor of at most 1 + γ_m < 2.
+    """
+    tiny, _ = _FORMATS[accumulator_u]
+    total = np.full((len(values), *size.output_shape), (2 * n + 2) * tiny * max(1.0, abs(reader.scale)))
+    weights = np.abs(reader.blocks)
+    scale = abs(reader.scale) * (1 + _LOOSE)
+    small = (weights > 0) & (weights < tiny * max(1.0, scale))
+    if small.any():
+        total = total + magnitude(reader.make(np.where(small, weights, 0.0))).apply(values)
+    faint = np.where(values * min(1.0, scale) < tiny, values, 0.0)
+    if faint.any():
+        total = total + size.apply(faint)
+    return 2 * total
+
+
+def _stored(y: NDArray[np.generic], accumulator_u: float) -> Array | float:
+    """What rounding to the output's type costs, where it is coarser than the accumulator's."""
+    unit = float(np.finfo(y.dtype.name).eps) / 2
+    if unit <= accumulator_u:
+        return 0.0
+    _, subnormal = _FORMATS[unit]
+    result: Array = unit * np.abs(y.astype(np.float64)) + subnormal
+    return result
+
+
+def _overlap(n: int, blocks: Array) -> int:
+    """How many patches meet in an output of n terms."""
+    return max(1, n // max(1, nonzero_terms(blocks)))
+
+
+_NOT_FINITE = Claim(math.nan, None, math.inf, "a number is not finite")
+
+
+def _finite(*parts: Array) -> bool:
+    return all(bool(np.all(np.isfinite(part))) for part in parts)
+
+
+def _compared(values: Array, bounds: Array) -> Claim:
+    """The claim that values ≤ bounds; 0/0 = 0, x/0 = ∞. A number that overflowed, a bound too, breaks it."""
+    if values.size == 0:
+        return Claim(0.0, 0.0, 0.0)
+    if not _finite(values, bounds):
+        return _NOT_FINITE
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore", under="ignore"):
+        ratios = np.where(values == 0, 0.0, values / bounds)
+    worst = int(np.argmax(ratios))
+    return Claim(float(values.max()), float(bounds.flat[worst]), float(ratios.flat[worst]))

@@ -1,0 +1,286 @@
+"""Read collision.json and the arrays of a bundle as files from a stranger: types, sizes, paths, hashes, contradictions.
+
+What is read here are claims. Nothing of it counts as measured (see `replay`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from onnxnull.collision.arrays import MalformedError, parse_array, parse_arrays
+from onnxnull.collision.bundle import DOCUMENT, INPUTS, LARGEST_DOCUMENT, SUBFOLDER, TENSORS
+from onnxnull.collision.fields import digest_of, finite, get, objects, one_of, parse, read_bytes, refuse, sizes, texts
+from onnxnull.collision.results import Kind, Perturbation, Space, Verdict
+from onnxnull.errors import Code, OnnxnullError, one_line
+from onnxnull.kernel.linear_map import Array
+from onnxnull.report.collision_json import SCHEMA
+from onnxnull.runtime.precision import Precision
+from onnxnull.runtime.providers import Provider
+
+_LABELS = {verdict.label: verdict for verdict in Verdict}
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedRun:
+    """What a bundle says of one run. `max_abs`: the largest of all outputs; None where it is no number."""
+
+    precision: str
+    provider: str
+    verdict: Verdict
+    max_abs: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedCollision:
+    """What a bundle says of one collision. `folder`: of its files, "" for the bundle's own; `hashes`: file name → SHA-256."""
+
+    folder: str
+    source: str
+    space: Space
+    where: str
+    weight: str
+    readers: tuple[str, ...]
+    nullity: tuple[int, int] | None
+    kind: Kind
+    perturbation: Perturbation
+    runs: tuple[RecordedRun, ...]
+    hashes: Mapping[str, str]
+    inputs: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What a bundle says of its model, and its collisions."""
+
+    file: str
+    sha256: str
+    external: Mapping[str, str]
+    input_shapes: Mapping[str, tuple[int, ...]]
+    precisions: tuple[Precision, ...]
+    providers: tuple[Provider, ...]
+    collisions: tuple[RecordedCollision, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tensors:
+    """The arrays of one collision, as their hashes promise."""
+
+    original: Array
+    colliding: Array
+    control: Array
+    others: Mapping[str, np.ndarray]
+
+
+def read_record(folder: Path) -> Record:
+    """The claims of the bundle in `folder`.
+
+    Raises:
+        OnnxnullError: `evidence`, it is no bundle, is malformed or contradicts itself; `file-not-found` for no folder.
+    """
+    if not folder.is_dir():
+        code = Code.EVIDENCE if folder.exists() else Code.FILE_NOT_FOUND
+        raise OnnxnullError(code, f"{str(folder)!r} is no folder", "name the folder that `onnxnull collide -o` wrote")
+    data = read_bytes(folder, DOCUMENT, LARGEST_DOCUMENT)
+    return _record(parse(data))
+
+
+def read_tensors(folder: Path, recorded: RecordedCollision, largest: int) -> Tensors:
+    """The arrays of one collision; every file is hashed before it is parsed.
+
+    Args:
+        largest: bytes of a file.
+
+    Raises:
+        OnnxnullError: `evidence`, a file is absent, lies elsewhere, is not what its hash says, or holds no such array;
+            `too-large`.
+    """
+    shown = f"{recorded.folder}/" if recorded.folder else ""
+    contents = {}
+    for name, digest in recorded.hashes.items():
+        contents[name] = read_bytes(folder, shown + name, largest)
+        if hashlib.sha256(contents[name]).hexdigest() != digest:
+            refuse(f"{shown + name!r} is not the file that {DOCUMENT} was written for: its SHA-256 differs")
+    try:
+        name = ""
+        tensors = []
+        for which in TENSORS:
+            name = f"{which}.npy"
+            tensors.append(parse_array(contents.pop(name)))
+            if tensors[-1].dtype != np.float64:
+                raise MalformedError(f"its type is {tensors[-1].dtype}, not float64")
+            if tensors[-1].shape != tensors[0].shape or tensors[0].size == 0:
+                raise MalformedError(f"its shape is {tensors[-1].shape}")
+        name = INPUTS
+        others = parse_arrays(contents.pop(name), len(recorded.inputs)) if recorded.inputs else []
+    except MalformedError as error:
+        refuse(f"{shown + name!r} holds no array of evidence: {error}")
+    original, colliding, control = tensors
+    found = Tensors(original, colliding, control, dict(zip(recorded.inputs, others, strict=True)))
+    _check_numbers(shown, recorded.perturbation, found)
+    return found
+
+
+def _check_numbers(shown: str, said: Perturbation, found: Tensors) -> None:
+    """The numbers of the perturbation follow from the arrays; what it promises of their size holds for them."""
+    moved = found.colliding - found.original
+    linf, changed = float(np.abs(moved).max()), int(np.count_nonzero(moved))
+    pairs = {
+        "l2": (said.l2, float(np.linalg.norm(moved))),
+        "linf": (said.linf, linf),
+        "original_l2": (said.original, float(np.linalg.norm(found.original))),
+        "control_l2": (said.control, float(np.linalg.norm(found.control - found.original))),
+        "changed": (said.changed, changed),
+        "entries": (said.entries, moved.size),
+    }
+    for name, (recorded, actual) in pairs.items():
+        if not abs(recorded - actual) <= 2e-5 * abs(actual):
+            refuse(f"{DOCUMENT} says {name} {recorded:.6g} where the arrays in {shown or 'the bundle'!r} have {actual:.6g}")
+    epsilon, free, box = (said.parameters.get(name) for name in ("epsilon", "free", "box"))
+    if isinstance(epsilon, int | float) and not linf <= epsilon * (1 + 2e-5):
+        refuse(f"{DOCUMENT} says epsilon {epsilon:.6g}, and the arrays differ by {linf:.6g}")
+    if isinstance(free, int) and changed > free:
+        refuse(f"{DOCUMENT} says that {free} entries may change, and {changed} did")
+    if isinstance(box, list) and len(box) == 2 and all(isinstance(bound, int | float) for bound in box):
+        low, high = min(box[0], float(found.original.min())), max(box[1], float(found.original.max()))
+        slack = 2e-5 * max(abs(low), abs(high))
+        if found.colliding.min() < low - slack or found.colliding.max() > high + slack:
+            refuse(f"{DOCUMENT} says a box of {box[0]:.6g} to {box[1]:.6g}, and the colliding tensor leaves it")
+
+
+def _record(found: Any) -> Record:
+    if type(found) is not dict or found.get("schema") != SCHEMA:
+        schema = found.get("schema") if type(found) is dict else None
+        refuse(f"{DOCUMENT} is of schema {one_line(repr(schema), 60)}, not {SCHEMA!r}")
+    model, setup = get(found, "model", dict), get(found, "setup", dict)
+    file = get(model, "file", str)
+    if not file or "\0" in file:
+        refuse(f"{DOCUMENT} has no valid 'file'")
+    external = get(model, "external_data", dict)
+    shapes = get(setup, "input_shapes", dict)
+    collisions = tuple(_collision(entry) for entry in objects(found, "collisions"))
+    folders = [collision.folder for collision in collisions]
+    if not collisions or len(set(folders)) < len(folders) or ("" in folders and len(folders) > 1):
+        refuse(f"{DOCUMENT} lists no collision, or two with the same files")
+    precisions, providers = texts(setup, "precisions"), texts(setup, "providers")
+    if not precisions or not providers or len(precisions) > len(Precision) or len(providers) > len(Provider):
+        refuse(f"{DOCUMENT} does not say at which precisions and on which providers")
+    return Record(
+        file=file,
+        sha256=digest_of(model.get("sha256"), file),
+        external={location: digest_of(digest, location) for location, digest in external.items()},
+        input_shapes={name: sizes(shape, "input_shapes") for name, shape in shapes.items()},
+        precisions=tuple(one_of(Precision, name, "precisions") for name in precisions),
+        providers=tuple(one_of(Provider, name, "providers") for name in providers),
+        collisions=collisions,
+    )
+
+
+def _collision(entry: dict[str, Any]) -> RecordedCollision:
+    folder, hashes, inputs = _files(entry)
+    claim = get(entry, "claim", dict)
+    kind = one_of(Kind, claim.get("kind"), "kind")
+    nullity = None if entry.get("nullity") is None else sizes(entry["nullity"], "nullity")
+    if nullity is not None and (len(nullity) != 2 or nullity[0] > nullity[1]):
+        refuse(f"{DOCUMENT} has no valid 'nullity'")
+    return RecordedCollision(
+        folder=folder,
+        source=get(entry, "source", str),
+        space=one_of(Space, entry.get("space"), "space"),
+        where=get(entry, "where", str),
+        weight=get(entry, "weight", str),
+        readers=texts(entry, "readers"),
+        nullity=None if nullity is None else (nullity[0], nullity[1]),
+        kind=kind,
+        perturbation=_perturbation(get(entry, "perturbation", dict), finite(claim, "sigma")),
+        runs=tuple(_run(run, kind) for run in objects(entry, "runs")),
+        hashes=hashes,
+        inputs=inputs,
+    )
+
+
+def _files(entry: dict[str, Any]) -> tuple[str, dict[str, str], tuple[str, ...]]:
+    """(folder, file → hash, names of the other inputs): every file has the name and the folder that its role gives it."""
+    stored = get(entry, "arrays", dict)
+    if set(stored) != set(TENSORS):
+        refuse(f"{DOCUMENT} has no valid 'arrays'")
+    files = {f"{which}.npy": get(stored, which, dict) for which in TENSORS}
+    names: tuple[str, ...] = ()
+    if entry.get("inputs") is not None:
+        files[INPUTS] = get(entry, "inputs", dict)
+        names = texts(files[INPUTS], "names")
+        if not names or len(names) > 1000 or len(set(names)) < len(names):
+            refuse(f"{DOCUMENT} has no valid 'names' of inputs")
+    folder = get(files["original.npy"], "file", str).rpartition("/")[0]
+    if folder and not SUBFOLDER.fullmatch(folder):
+        refuse(f"{DOCUMENT} names the folder {one_line(folder, 60)!r}, which is none of a bundle")
+    for name, facts in files.items():
+        if facts.get("file") != (f"{folder}/{name}" if folder else name):
+            refuse(f"{DOCUMENT} names {one_line(repr(facts.get('file')), 60)} where {name!r} belongs")
+    return folder, {name: digest_of(facts.get("sha256"), name) for name, facts in files.items()}, names
+
+
+def _perturbation(found: dict[str, Any], sigma: float) -> Perturbation:
+    parameters = get(found, "parameters", dict)
+    for key, value in parameters.items():
+        values = value if type(value) is list else [value]
+        if len(values) > 64 or any(v is not None and type(v) not in (bool, int, float, str) for v in values):
+            refuse(f"{DOCUMENT} has no valid parameter {one_line(key, 60)!r}")
+        if any(type(v) in (int, float) and not (abs(v) < 1e300) for v in values):
+            refuse(f"{DOCUMENT} has no valid parameter {one_line(key, 60)!r}")
+    changed, entries = sizes([found.get("changed"), found.get("entries")], "changed")
+    return Perturbation(
+        pattern=get(found, "pattern", str),
+        parameters=parameters,
+        l2=finite(found, "l2"),
+        linf=finite(found, "linf"),
+        original=finite(found, "original_l2"),
+        changed=changed,
+        entries=entries,
+        sigma=sigma,
+        control=finite(found, "control_l2"),
+    )
+
+
+def _run(run: dict[str, Any], kind: Kind) -> RecordedRun:
+    session = get(run, "session", dict)
+    label = get(run, "verdict", str)
+    if label not in _LABELS:
+        refuse(f"{DOCUMENT} has no valid 'verdict'")
+    verdict = _LABELS[label]
+    outputs = objects(run, "outputs")
+    bits = [get(output, "bitwise", bool) for output in outputs]
+    layers = objects(run, "layers")
+    kernel = [get(layer, "kernel", dict).get("holds") for layer in layers]
+    runtime = [get(layer, "runtime", dict).get("holds") for layer in layers]
+    if any(held not in (True, False, None) for held in (*kernel, *runtime)):
+        refuse(f"{DOCUMENT} has no valid 'holds'")
+    allowed = _follows(kind, kernel, runtime, all(bits))
+    if verdict not in (allowed, Verdict.BROKEN):  # broken also where the two tensors are the same at this precision
+        refuse(f"{DOCUMENT} contradicts itself: verdict {label!r} where its own numbers give {allowed.label!r}")
+    changes = [output.get("max_abs") for output in outputs]
+    numbers = [float(change) for change in changes if isinstance(change, int | float) and abs(change) < 1e300]
+    return RecordedRun(
+        precision=get(run, "precision", str),
+        provider=get(session, "provider", str),
+        verdict=verdict,
+        max_abs=max(numbers, default=0.0) if len(numbers) == len(changes) else None,
+    )
+
+
+def _follows(kind: Kind, kernel: list[bool | None], runtime: list[bool | None], bitwise: bool) -> Verdict:
+    """The verdict that follows from the recorded claims, as `verify` reaches it."""
+    if any(held is not True for held in kernel) or False in runtime:
+        return Verdict.BROKEN
+    if kind is not Kind.KERNEL:
+        return Verdict.NEAR
+    if bitwise:
+        return Verdict.BITWISE
+    if not kernel:
+        return Verdict.BROKEN
+    return Verdict.ROUNDING if all(runtime) else Verdict.UNBOUNDED

@@ -1,0 +1,229 @@
+"""Verify the collisions of an evidence bundle again, here and now, from the bundle and the model alone.
+
+What counts is what is measured here. What the bundle says was measured is compared with it and never taken over.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from onnxnull.collision.facts import model_facts, sha256_of
+from onnxnull.collision.fields import refuse
+from onnxnull.collision.record import Record, RecordedCollision, RecordedRun, Tensors, read_record, read_tensors
+from onnxnull.collision.results import Collision, Kind, Run, Space, Verdict
+from onnxnull.collision.search import Execution, Place, Search
+from onnxnull.errors import Code, OnnxnullError
+from onnxnull.graph.limits import Limits
+from onnxnull.runtime.precision import Precision
+from onnxnull.runtime.providers import Provider, choose
+
+Progress = Callable[[str], None]
+"""Called with what comes next."""
+_STRENGTH = (Verdict.BROKEN, Verdict.NEAR, Verdict.UNBOUNDED, Verdict.ROUNDING, Verdict.BITWISE)
+_REFUTES = (Code.INJECTIVE, Code.NOT_GUARANTEED, Code.LAYER)
+"""What a search raises where there can be no such collision."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Replayed:
+    """One collision of a bundle, verified again.
+
+    Attributes:
+        name: its folder in the bundle; its source for a bundle of one.
+        recorded: what the bundle says.
+        collision: what was measured here; None where the model shows that there is no such collision.
+        pairs: every run here, and the recorded one on the same provider at the same precision.
+        objections: what speaks against the bundle's claims, in words.
+    """
+
+    name: str
+    recorded: RecordedCollision
+    collision: Collision | None
+    pairs: tuple[tuple[Run, RecordedRun | None], ...]
+    objections: tuple[str, ...]
+
+    @property
+    def confirmed(self) -> bool:
+        """Whether the collision holds here and nothing speaks against what the bundle claims."""
+        return self.collision is not None and self.collision.holds and not self.objections
+
+
+def replay(
+    folder: str | os.PathLike[str],
+    model: str | os.PathLike[str] | None = None,
+    *,
+    providers: Sequence[Provider] | None = None,
+    precisions: Sequence[Precision] | None = None,
+    limits: Limits | None = None,
+    progress: Progress = lambda _: None,
+) -> list[Replayed]:
+    """Verify every collision of the bundle in `folder` against the model.
+
+    1. All hashes, of the model, its external data and all arrays, are checked before anything runs.
+    2. The site is rebuilt from the model, the claims are evaluated on the stored tensors, all inputs run again.
+    3. A claim is confirmed where no run is broken, here or in the record, and none is weaker than recorded on the same
+       provider at the same precision.
+
+    Args:
+        model: the .onnx file; None for where the bundle says it was, from the current folder or beside the bundle.
+        providers, precisions: what to run on and at; None for what the bundle was made with.
+        limits: what the files may ask of this machine; the bundle has no say in it.
+
+    Raises:
+        OnnxnullError: `evidence` where the bundle cannot be trusted; what opening and running the model raises.
+    """
+    folder, limits = Path(folder), limits or Limits()
+    progress("reading the bundle")
+    record = read_record(folder)
+    path = _model_path(folder, record, model)
+    _check_model(path, record)
+    for recorded in record.collisions:
+        read_tensors(folder, recorded, limits.constant_bytes)
+    execution = Execution(tuple(precisions or record.precisions), tuple(providers or record.providers))
+    for provider in execution.providers:
+        choose("cuda" if provider is Provider.CUDA else "cpu")
+    searches = _Searches(path, record, execution, limits, progress)
+    everything = precisions is None and providers is None
+    return [
+        _again(recorded, read_tensors(folder, recorded, limits.constant_bytes), searches, everything)
+        for recorded in record.collisions
+    ]
+
+
+class _Searches:
+    """Searches in one model, the last one kept: neighbours in a bundle often share their place."""
+
+    def __init__(self, path: Path, record: Record, execution: Execution, limits: Limits, progress: Progress) -> None:
+        self._path, self._record, self._execution = path, record, execution
+        self._limits, self._progress = limits, progress
+        self._kept: tuple[tuple[Place, bool, Mapping[str, Sequence[int]]], Search] | None = None
+
+    def of(self, recorded: RecordedCollision, tensors: Tensors) -> Search:
+        """The search that finds this collision's site. Raises `OnnxnullError`."""
+        place = Place(input=recorded.where)
+        if recorded.space is not Space.INPUT:
+            place = Place(layer=recorded.where, patches=recorded.space is not Space.ACTIVATION, weight=recorded.weight)
+        shapes: dict[str, Sequence[int]] = {name: array.shape for name, array in tensors.others.items()}
+        if recorded.space is Space.INPUT:
+            shapes[recorded.where] = tensors.original.shape
+        shapes |= self._record.input_shapes
+        key = place, recorded.kind is Kind.NEAR_KERNEL, shapes
+        if self._kept is None or self._kept[0] != key:
+            search = Search(
+                self._path,
+                place,
+                self._execution,
+                shapes=shapes,
+                near=key[1],
+                limits=self._limits,
+                progress=self._progress,
+            )
+            self._check_opened(search)
+            self._kept = key, search
+        return self._kept[1]
+
+    def _check_opened(self, search: Search) -> None:
+        """What was opened is what the bundle is about, external data included."""
+        first = self._kept is None
+        if search.model.sha256 != self._record.sha256:
+            refuse(f"{self._path.name!r} changed while it was read")
+        if first:
+            external = dict(model_facts(search).external)
+            for location, digest in external.items():
+                if self._record.external.get(location) != digest:
+                    refuse(f"external data {location!r} is not the file that the bundle was made with: its SHA-256 differs")
+            if set(external) != set(self._record.external):
+                refuse("the bundle lists external data that the model does not have")
+
+
+def _model_path(folder: Path, record: Record, model: str | os.PathLike[str] | None) -> Path:
+    if model is not None:
+        return Path(model)
+    beside = folder.resolve().parent / Path(record.file).name
+    for path in (Path(record.file), beside):
+        if path.is_file():
+            return path
+    seen = f"no file {record.file!r}, and none beside the bundle"
+    raise OnnxnullError(Code.FILE_NOT_FOUND, seen, "name the model: onnxnull replay BUNDLE MODEL")
+
+
+def _check_model(path: Path, record: Record) -> None:
+    if not path.exists():
+        raise OnnxnullError(Code.FILE_NOT_FOUND, f"no such file: {str(path)!r}")
+    if not path.is_file():
+        raise OnnxnullError(Code.NOT_A_FILE, f"{str(path)!r} is not a regular file")
+    if sha256_of(path) != record.sha256:
+        seen = f"{str(path)!r} is not the model that the bundle is about: its SHA-256 differs"
+        raise OnnxnullError(Code.EVIDENCE, seen, "give the same file, or make evidence for this one")
+
+
+def _again(recorded: RecordedCollision, tensors: Tensors, searches: _Searches, everything: bool) -> Replayed:
+    name = recorded.folder or recorded.source
+    three = tensors.original, tensors.colliding, tensors.control
+    try:
+        search = searches.of(recorded, tensors)
+        found = search.again(recorded.source, three, tensors.others, recorded.perturbation)
+    except OnnxnullError as error:
+        if error.code in _REFUTES:
+            return Replayed(name, recorded, None, (), (f"[{error.code.code}] {error.seen}",))
+        if error.code in (Code.DATA, Code.INPUT_SHAPE):
+            refuse(f"the tensors of {name!r} do not fit the model: {error.seen}")
+        raise
+    pairs, left = _paired(found.runs, recorded.runs)
+    objections = [*_about_site(recorded, found), *(o for run, said in pairs for o in _about_run(run, said))]
+    if everything:
+        runs = [run for run, said in pairs if said is None]
+        objections += [f"{run.precision} on {_provider(run)} is not recorded" for run in runs]
+        objections += [f"{said.precision} on {said.provider} is recorded and did not run" for said in left]
+    return Replayed(name, recorded, found, tuple(pairs), tuple(objections))
+
+
+def _about_site(recorded: RecordedCollision, found: Collision) -> Iterator[str]:
+    """What of the place is not as the bundle says."""
+    if found.space is not recorded.space:
+        yield f"the bundle says space {recorded.space.value!r}, and it is {found.space.value!r}"
+    if found.kind is not recorded.kind:
+        yield f"the bundle says {recorded.kind.value}, and it is {found.kind.value}"
+    if set(found.readers) != set(recorded.readers):
+        yield "the bundle names other layers that read the tensor than there are"
+    if (found.nullity is None) is not (recorded.nullity is None):
+        yield "the bundle and the model do not agree on whether there is a kernel"
+    if found.nullity is not None and recorded.nullity is not None:
+        (low, high), (least, most) = found.nullity, recorded.nullity
+        if most < low or least > high:
+            yield f"the bundle says a nullity of {least} to {most}, and it is {low} to {high}"
+    sigma, said = found.perturbation.sigma, recorded.perturbation.sigma
+    if abs(sigma - said) > 1e-4 * abs(sigma):
+        yield f"the bundle says σ {said:.6g}, and it is {sigma:.6g}"
+
+
+def _about_run(run: Run, said: RecordedRun | None) -> Iterator[str]:
+    if said is None:
+        return
+    where = f"{run.precision} on {_provider(run)}"
+    if said.verdict is Verdict.BROKEN:
+        yield f"{where}: recorded as broken"
+    elif _STRENGTH.index(run.verdict) < _STRENGTH.index(said.verdict):
+        yield f"{where}: {said.verdict.label!r} is recorded, and here it is {run.verdict.label!r}"
+
+
+def _paired(
+    runs: Sequence[Run], recorded: Sequence[RecordedRun]
+) -> tuple[list[tuple[Run, RecordedRun | None]], list[RecordedRun]]:
+    """Each run with the recorded one like it, and the recorded ones that are left."""
+    left = list(recorded)
+    pairs: list[tuple[Run, RecordedRun | None]] = []
+    for run in runs:
+        key = run.precision, _provider(run)
+        said = next((each for each in left if (each.precision, each.provider) == key), None)
+        if said is not None:
+            left.remove(said)
+        pairs.append((run, said))
+    return pairs, left
+
+
+def _provider(run: Run) -> str:
+    return str(run.session.get("provider"))

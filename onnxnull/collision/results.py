@@ -1,0 +1,222 @@
+"""What a collision is and what was found out about it: the result objects of `onnxnull.collision`."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from onnxnull.kernel.linear_map import Array
+
+
+class Kind(enum.Enum):
+    """What the perturbation is made of."""
+
+    KERNEL = "kernel"
+    """Kernel vectors at the float64 cut-off: a collision."""
+    NEAR_KERNEL = "near-kernel"
+    """Directions with singular values between the float64 and the float32 cut-off: no collision."""
+
+
+class Space(enum.Enum):
+    """Whose inputs collide."""
+
+    INPUT = "input"
+    """The network's."""
+    ACTIVATION = "activation"
+    """One layer's, as the network hands them to it."""
+    PATCHES = "patches"
+    """One layer's unfolded patches, each on its own (the paper's domain; where patches overlap, no image has them)."""
+    MATRIX = "matrix"
+    """One weight's, v → vᵀW outside of the network: rows of a layer that cannot be cut out of it."""
+
+
+class Verdict(enum.Enum):
+    """What running both inputs at one precision showed → (name, what it means)."""
+
+    BITWISE = ("bitwise", "every output is the same to the last bit")
+    ROUNDING = ("rounding", "outputs differ, and the layers' outputs by no more than rounding allows")
+    UNBOUNDED = ("unbounded", "the kernel claim holds; no rounding bound applies to how this layer is computed here")
+    NEAR = ("near", "no collision: the perturbation moves the layer by what its small singular values let through")
+    BROKEN = ("broken", "a claim does not hold")
+
+    def __init__(self, label: str, meaning: str) -> None:
+        self.label = label
+        self.meaning = meaning
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Numbers that a bound allows, entry by entry.
+
+    Attributes:
+        value: the largest of them.
+        bound: what is allowed at the entry that comes nearest to its bound, or exceeds it most; None where no bound applies.
+        ratio: the largest quotient of a number and its bound (0/0 = 0); None where no bound applies.
+        reason: why no bound applies; None where one does.
+    """
+
+    value: float
+    bound: float | None
+    ratio: float | None
+    reason: str | None = None
+
+    @property
+    def holds(self) -> bool | None:
+        """Whether every number is within its bound; None where no bound applies."""
+        return None if self.ratio is None else self.ratio <= 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class LayerCheck:
+    """One layer that reads the perturbed tensor (design §4).
+
+    Attributes:
+        kernel: r = |(x₁ − x₀)ᵀW| is no more than representing x₁ costs.
+        runtime: what ran moved the layer's output by no more than r and the rounding of both evaluations.
+    """
+
+    node: str
+    kernel: Claim
+    runtime: Claim
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """How far two runs are apart in one output.
+
+    Attributes:
+        max_abs: max |y₁ − y₀|; NaN where one of them has a NaN or Inf that the other has not.
+        relative: max_abs / max |y₀|; None where y₀ is 0.
+        ulps: the largest number of floats of the output's type between two entries; None for integers.
+        top1, top5: whether the (set of the) best classes of every sample is the same; None where the output is no list of
+            classes.
+        mask: share of positions whose label is the same, for an output with a map per class; None elsewhere.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    bitwise: bool
+    max_abs: float
+    relative: float | None
+    ulps: float | None
+    top1: bool | None
+    top5: bool | None
+    mask: float | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Run:
+    """Both inputs and the control at one precision on one provider.
+
+    Attributes:
+        precision: the one that executed.
+        session: the provider, its options, versions, what was lowered.
+        layers: the claims, layer by layer.
+        outputs: from the original to the colliding input.
+        control: from the original to the control.
+        arrays: output → (original, colliding, control).
+        trace: filled on request.
+    """
+
+    precision: str
+    session: Mapping[str, Any]
+    layers: tuple[LayerCheck, ...]
+    outputs: tuple[Change, ...]
+    control: tuple[Change, ...]
+    verdict: Verdict
+    arrays: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]] = field(repr=False)
+    trace: tuple[TraceStep, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TraceStep:
+    """How far apart the two runs are in one tensor on the way to the outputs (paper, Section 6)."""
+
+    tensor: str
+    op: str
+    max_abs: float
+    relative: float | None
+    control: float
+
+
+@dataclass(frozen=True, slots=True)
+class Perturbation:
+    """x₁ − x₀ in numbers, in the units of the tensor.
+
+    Attributes:
+        pattern: "repeat", "patches", "betas", "random" or "toward".
+        parameters: what it was made with: seed, beta, epsilon, box, region, ...
+        original: ‖x₀‖₂.
+        changed: entries that differ, of `entries`.
+        sigma: the largest singular value that it runs along; 0 for a kernel.
+        control: ‖control − x₀‖₂.
+    """
+
+    pattern: str
+    parameters: Mapping[str, Any]
+    l2: float
+    linf: float
+    original: float
+    changed: int
+    entries: int
+    sigma: float
+    control: float
+
+
+@dataclass(frozen=True, slots=True)
+class EightBit:
+    """The colliding image rounded to 8 bits a channel and run again: what is left of the collision.
+
+    Attributes:
+        rounded: the largest step of rounding, in units of 1/255 of the range.
+        precision: the one that it ran at.
+        outputs: from the original image to the rounded one.
+    """
+
+    rounded: float
+    precision: str
+    outputs: tuple[Change, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Collision:
+    """Two inputs of a network, or of a layer of it, that differ and collide.
+
+    Attributes:
+        source: what the original was made from: a file, or "random".
+        where: the input's or the layer's name.
+        weight: the layer's weight; "" for an input.
+        op: of the layer; "" for an input.
+        readers: nodes whose kernel the perturbation lies in.
+        nullity: bounds on the dimension of that kernel.
+        original, colliding, control: float64; runs at a lower precision round them.
+        others: the network's other inputs.
+        aside: what the reader should know of where this was done.
+    """
+
+    source: str
+    space: Space
+    where: str
+    weight: str
+    op: str
+    readers: tuple[str, ...]
+    nullity: tuple[int, int] | None
+    kind: Kind
+    perturbation: Perturbation
+    original: Array = field(repr=False)
+    colliding: Array = field(repr=False)
+    control: Array = field(repr=False)
+    others: Mapping[str, np.ndarray] = field(repr=False)
+    runs: tuple[Run, ...]
+    eight_bit: EightBit | None = None
+    aside: str | None = None
+
+    @property
+    def holds(self) -> bool:
+        """Whether no run broke a claim."""
+        return all(run.verdict is not Verdict.BROKEN for run in self.runs)

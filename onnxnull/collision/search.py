@@ -1,0 +1,355 @@
+"""The Null-space search (paper, Definition 4) on a real model: build a pair, verify it, hand it over."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from onnxnull.collision.cases import Case
+from onnxnull.collision.near import NearKernel
+from onnxnull.collision.perturb import Recipe, control, perturbation
+from onnxnull.collision.results import Collision, EightBit, Kind, Perturbation, Space
+from onnxnull.collision.sites import Cut, Site, cuts, input_site
+from onnxnull.collision.subjects import AtInput, InLayer, Network, Subject, networks_twin
+from onnxnull.collision.trace import trace
+from onnxnull.collision.verify import compare_all, verify
+from onnxnull.errors import Code, OnnxnullError
+from onnxnull.frontier import find
+from onnxnull.graph.constants import EvaluationError
+from onnxnull.graph.flow import Flow
+from onnxnull.graph.limits import Limits
+from onnxnull.graph.model import GraphInput, Model, open_model
+from onnxnull.inputs import Preprocessing, from_pixels, pixels
+from onnxnull.kernel.project import NotConvergedError
+from onnxnull.operators.steps import UnknownShapeError
+from onnxnull.runtime.canary import check_float32, products_of
+from onnxnull.runtime.precision import INTEGER_ARITHMETIC, Precision, Twin
+from onnxnull.runtime.providers import Provider
+from onnxnull.runtime.session import Runner
+
+if TYPE_CHECKING:
+    from onnxnull.collision.kernel import Kernel
+    from onnxnull.kernel.linear_map import Array
+
+Progress = Callable[[str], None]
+"""Called with what comes next."""
+_Key = tuple[Precision, Provider]
+_STORED = {"float16": np.float16, "float32": np.float32, "float64": np.float64}
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where inputs are to collide.
+
+    Attributes:
+        input: the graph input; None for the first one whose collisions are the network's.
+        layer: a layer's node or weight, "all" for every weight with a kernel; None for the input.
+        weight: which weight of the layer, where its node holds several.
+        patches: whether unfolded patches collide, not whole tensors; None for yes where `layer` is "all".
+    """
+
+    input: str | None = None
+    layer: str | None = None
+    patches: bool | None = None
+    weight: str | None = None
+
+    @property
+    def space(self) -> Space:
+        """The domain that collides."""
+        patches = self.layer == "all" if self.patches is None else self.patches
+        if patches:
+            return Space.PATCHES
+        return Space.INPUT if self.layer is None else Space.ACTIVATION
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """How to run: every precision on every provider."""
+
+    precisions: tuple[Precision, ...] = (Precision.FLOAT64, Precision.FLOAT32)
+    providers: tuple[Provider, ...] = (Provider.CPU,)
+    trace: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Prepared:
+    """A site with what every search in it needs."""
+
+    site: Site
+    kernel: Kernel | NearKernel
+    kind: Kind
+    sigma: float
+    nullity: tuple[int, int] | None
+
+
+class Search:
+    """A model prepared for searches.
+
+    Args:
+        path: the .onnx file.
+        shapes: input → dimensions, where the file leaves them open.
+        near: make near-kernel perturbations, which are no collisions.
+        progress: called with what comes next.
+
+    Raises:
+        OnnxnullError: the file cannot be opened, or a float32 product is not computed in float32.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        place: Place,
+        execution: Execution,
+        *,
+        shapes: Mapping[str, Sequence[int]] | None = None,
+        near: bool = False,
+        limits: Limits | None = None,
+        progress: Progress = lambda _: None,
+    ) -> None:
+        self.path, self.place, self.execution = os.fspath(path), place, execution
+        self._near, self._limits, self._progress = near, limits, progress
+        progress("opening the model")
+        self.model: Model = open_model(path, input_shapes=shapes, limits=limits)
+        self._flow = Flow(self.model)
+        self._twins: dict[_Key, Twin] = {}
+        self._at_input: tuple[_Prepared, list[AtInput]] | None = None
+
+    def run(self, case: Case, recipe: Recipe, toward: Case | None = None) -> Iterator[Collision]:
+        """The collisions from one case: one, or one for every layer.
+
+        Args:
+            toward: the other inputs, where the recipe's pattern is "toward".
+
+        Raises:
+            OnnxnullError: `injective` or `not-guaranteed` where there is nothing to find, and what running the model raises.
+        """
+        try:
+            if self.place.space is Space.INPUT:
+                yield self._input(case, recipe, toward)
+            else:
+                yield from self._layers(case, recipe, toward)
+        except (UnknownShapeError, EvaluationError) as error:
+            raise OnnxnullError(Code.SHAPE, str(error)) from None
+        except NotConvergedError as error:
+            raise OnnxnullError(Code.NOT_CONVERGED, str(error)) from None
+
+    def again(
+        self,
+        source: str,
+        arrays: tuple[Array, Array, Array],
+        others: Mapping[str, np.ndarray],
+        facts: Perturbation,
+    ) -> Collision:
+        """Verify a pair that was found before, at this search's place.
+
+        Args:
+            arrays: the original, the colliding and the control tensor.
+            others: what the network's (other) inputs get.
+            facts: how it was made; only handed on, but for σ.
+
+        Raises:
+            OnnxnullError: as `run`; `data` where the tensors do not fit the model.
+        """
+        case = Case(source, others)
+        if self.place.space is Space.INPUT:
+            prepared, subjects = self._subjects(case, others)
+            case = Case(source, {**others, prepared.site.where: arrays[0]})
+            self._check_shapes(arrays, prepared.site.shape)
+            return self._verified(prepared, subjects, source, arrays, others, facts)
+        ((cut, activation, networks),) = self._cut_out(case)
+        site = cut.site(activation, arrays[0])
+        self._check_shapes(arrays, cut.start(activation, np.random.default_rng(0)).shape)
+        return self._verified(self._prepare(site), self._in_layer(cut, site, networks), source, arrays, others, facts)
+
+    def _input(self, case: Case, recipe: Recipe, toward: Case | None) -> Collision:
+        prepared, subjects = self._subjects(case, case.arrays)
+        name = prepared.site.where
+        others = {other: array for other, array in case.arrays.items() if other != name}
+        if toward is not None:
+            recipe = replace(recipe, toward=self._stored(name, toward.arrays[name]))
+        start = self._stored(name, case.arrays[name])
+        collision = self._pair(prepared, start, recipe, subjects, case, others)
+        if self.execution.trace:
+            self._progress("tracing")
+            feeds = [{**others, name: x} for x in (collision.original, collision.colliding, collision.control)]
+            runs = tuple(
+                replace(run, trace=trace(self._twin(*key, case), key[1], feeds))
+                for run, key in zip(collision.runs, self._runs(), strict=True)
+            )
+            collision = replace(collision, runs=runs)
+        if case.image is not None:
+            collision = replace(collision, eight_bit=self._eight_bit(collision, case.image, subjects))
+        return collision
+
+    def _subjects(self, case: Case, feeds: Mapping[str, np.ndarray]) -> tuple[_Prepared, list[AtInput]]:
+        """The network at its input, sessions made once."""
+        if self._at_input is None:
+            site = input_site(find(self._flow), self.place.input)
+            prepared = self._prepare(site)
+            self._at_input = prepared, [AtInput(self._twin(*key, case), key[1], site) for key in self._runs()]
+        prepared, subjects = self._at_input
+        others = {name: array for name, array in feeds.items() if name != prepared.site.where}
+        return prepared, [subject.beside(others) for subject in subjects]
+
+    def _layers(self, case: Case, recipe: Recipe, toward: Case | None) -> Iterator[Collision]:
+        other = {} if toward is None else {cut.view.name: array for cut, array, _ in self._cut_out(toward)}
+        for cut, activation, networks in self._cut_out(case):
+            rng = np.random.default_rng([recipe.seed, 2])
+            start = cut.start(activation, rng)
+            here = recipe if toward is None else replace(recipe, toward=cut.start(other[cut.view.name], rng))
+            site = cut.site(activation, start)
+            yield self._pair(self._prepare(site), start, here, self._in_layer(cut, site, networks), case, case.arrays)
+
+    def _cut_out(self, case: Case) -> Iterator[tuple[Cut, np.ndarray | None, dict[_Key, Network | None]]]:
+        """Every wanted layer with its activation, and the networks whose rest runs behind it."""
+        wanted = cuts(self._flow, self._layer_name(), self.place.space, self.place.weight)
+        if not wanted:
+            raise OnnxnullError(Code.INJECTIVE, "no weight has a kernel at the float64 cut-off", "there is nothing to find")
+        native = networks_twin(self.path, Precision.FLOAT32, Provider.CPU, self._limits)
+        tensors = list(dict.fromkeys(cut.tensor for cut in wanted if cut.tensor is not None))
+        activations = _activations(native, case.arrays, tensors)
+        products = list(dict.fromkeys(cut.product for cut in wanted if cut.product is not None))
+        networks = {
+            key: Network(self._twin(*key, case), key[1], case.arrays, products) if products else None for key in self._runs()
+        }
+        for number, cut in enumerate(wanted, start=1):
+            self._progress(f"layer {number} of {len(wanted)}, {cut.view.name}")
+            yield cut, None if cut.tensor is None else activations[cut.tensor], networks
+
+    def _in_layer(self, cut: Cut, site: Site, networks: Mapping[_Key, Network | None]) -> list[InLayer]:
+        return [InLayer(cut, site, self._flow, *key, network) for key, network in networks.items()]
+
+    def _layer_name(self) -> str | None:
+        """The layer to cut at; None for all. Patches without a layer are those of the first one."""
+        if self.place.layer is not None:
+            return None if self.place.layer == "all" else self.place.layer
+        layers = [layer for front in find(self._flow) for layer in front.layers]
+        if len(layers) != 1:
+            seen = f"{len(layers)} layers read the inputs"
+            raise OnnxnullError(Code.LAYER, seen, "say whose patches: --layer NAME, or --layer all")
+        return layers[0].node
+
+    def _prepare(self, site: Site) -> _Prepared:
+        self._progress("finding the kernel")
+        if self._near:
+            near = NearKernel.of(site)
+            return _Prepared(site, near, Kind.NEAR_KERNEL, near.sigma, None)
+        found = site.nullity()
+        if found.upper == 0:
+            shape = "×".join(map(str, site.shape))
+            proof = " (proved)" if found.proved else ""
+            what = "the inputs of" if site.space is Space.INPUT else "its activations of"
+            raise OnnxnullError(Code.INJECTIVE, f"{site.where!r} is injective on {what} shape {shape}{proof}: nothing collides")
+        return _Prepared(site, site.kernel(), Kind.KERNEL, 0.0, (found.lower, found.upper))
+
+    def _pair(
+        self,
+        prepared: _Prepared,
+        start: Array,
+        recipe: Recipe,
+        subjects: Sequence[Subject],
+        case: Case,
+        others: Mapping[str, np.ndarray],
+    ) -> Collision:
+        colliding = start + perturbation(prepared.site, prepared.kernel, start, recipe, self._progress)
+        beside = control(prepared.kernel, start, colliding, recipe)
+        moved = colliding - start
+        facts = Perturbation(
+            pattern=recipe.pattern,
+            parameters=recipe.parameters(),
+            l2=float(np.linalg.norm(moved)),
+            linf=float(np.abs(moved).max()),
+            original=float(np.linalg.norm(start)),
+            changed=int(np.count_nonzero(moved)),
+            entries=moved.size,
+            sigma=0.0,
+            control=float(np.linalg.norm(beside - start)),
+        )
+        return self._verified(prepared, subjects, case.source, (start, colliding, beside), others, facts)
+
+    def _verified(
+        self,
+        prepared: _Prepared,
+        subjects: Sequence[Subject],
+        source: str,
+        arrays: tuple[Array, Array, Array],
+        others: Mapping[str, np.ndarray],
+        facts: Perturbation,
+    ) -> Collision:
+        site = prepared.site
+        readers = tuple(replace(reader, dropped=max(reader.dropped, prepared.sigma)) for reader in site.readers())
+        runs = []
+        for subject in subjects:
+            self._progress(f"running {subject.precision.value}")
+            runs.append(verify(subject, readers, prepared.kind, *arrays))
+        return Collision(
+            source=source,
+            space=site.space,
+            where=site.where,
+            weight=site.weight,
+            op=site.op,
+            readers=tuple(reader.node for reader in readers),
+            nullity=prepared.nullity,
+            kind=prepared.kind,
+            perturbation=replace(facts, sigma=prepared.sigma),
+            original=arrays[0],
+            colliding=arrays[1],
+            control=arrays[2],
+            others=others,
+            runs=tuple(runs),
+            aside=site.aside,
+        )
+
+    def _runs(self) -> list[_Key]:
+        """What runs; a model with integer arithmetic runs as it is."""
+        precisions = self.execution.precisions
+        if any(node.op_type in INTEGER_ARITHMETIC for node in self._flow.nodes):
+            precisions = (Precision.NATIVE,)
+        return [(precision, provider) for provider in self.execution.providers for precision in precisions]
+
+    def _twin(self, precision: Precision, provider: Provider, case: Case) -> Twin:
+        """The network, and before its first float32 run on a provider the canary at its own shapes."""
+        key = precision, provider
+        if key not in self._twins:
+            self._progress(f"preparing {precision.value}")
+            made = networks_twin(self.path, precision, provider, self._limits)
+            if made.precision in (Precision.FLOAT32, Precision.NATIVE):
+                check_float32(provider, products_of(made.proto, [(name, a.shape) for name, a in case.arrays.items()]))
+            self._twins[key] = made
+        return self._twins[key]
+
+    @staticmethod
+    def _check_shapes(arrays: Sequence[Array], shape: tuple[int, ...]) -> None:
+        for array in arrays:
+            if array.shape != shape:
+                raise OnnxnullError(Code.DATA, f"an array of shape {array.shape} where the model has {shape}")
+
+    def _stored(self, name: str, array: np.ndarray) -> Array:
+        """The array as the input's own type stores it."""
+        described = self._described(name)
+        return np.asarray(array).astype(_STORED.get(described.dtype, np.float32)).astype(np.float64)
+
+    def _described(self, name: str) -> GraphInput:
+        return next(described for described in self.model.inputs if described.name == name)
+
+    def _eight_bit(self, collision: Collision, image: Preprocessing, subjects: Sequence[AtInput]) -> EightBit:
+        """Round the colliding image to 8 bits a channel and run it again, at the lowest precision."""
+        described = self._described(collision.where)
+        exact = pixels(collision.colliding, described, image)
+        whole = np.rint(exact)
+        subject = subjects[-1]
+        before, after = (
+            subject.run(x) for x in (collision.original, self._stored(collision.where, from_pixels(whole, described, image)))
+        )
+        return EightBit(float(np.abs(whole - exact).max()), subject.precision.value, compare_all(before, after))
+
+
+def _activations(network: Twin, feeds: Mapping[str, np.ndarray], tensors: Sequence[str]) -> dict[str, np.ndarray]:
+    """Tensors of the main graph as the network computes them; inputs among them as they are given."""
+    computed = [name for name in tensors if name not in feeds]
+    found = Runner(network, extra_outputs=computed).run(feeds, computed) if computed else {}
+    return {name: found[name] if name in found else np.asarray(feeds[name], dtype=np.float32) for name in tensors}

@@ -1,0 +1,256 @@
+"""Where inputs are made to collide: at a graph input, or in front of one layer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+
+from onnxnull.collision.claims import Reader
+from onnxnull.collision.kernel import Kernel, kernel_of
+from onnxnull.collision.patches import unfold
+from onnxnull.collision.results import Space
+from onnxnull.collision.spans import spectral_norm
+from onnxnull.errors import Code, OnnxnullError
+from onnxnull.frontier.kernel import Interval, joint_nullity
+from onnxnull.frontier.walk import Frontier, Layer
+from onnxnull.graph.constants import Constant
+from onnxnull.graph.flow import Flow
+from onnxnull.graph.model import GraphInput, dtype_name
+from onnxnull.graph.view import NodeView
+from onnxnull.kernel.batched import Batched
+from onnxnull.kernel.convolution import Convolution
+from onnxnull.kernel.im2col import ConvGeometry, Im2col
+from onnxnull.kernel.linear_map import Array, LinearMap, Shape
+from onnxnull.kernel.primitives import Identity
+from onnxnull.kernel.rank import Notion, rank
+from onnxnull.kernel.selection import Selection, identity
+from onnxnull.operators import LinearUse
+from onnxnull.operators.contraction import Contraction, ContractionMap
+from onnxnull.weights import Weight, find_weights, op_name
+
+PRODUCTS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "Einsum"})
+"""Operators whose first output is the product itself, plus a bias."""
+_ROWS = 16
+"""Random rows that stand for a layer that cannot be cut out of its network."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Site:
+    """A tensor, and the layers that read it.
+
+    Attributes:
+        where: name of the input or of the layer's node.
+        weight: the layer's weight; "" for an input.
+        op: of the layer; "" for an input.
+        frontier: the layers, as if the tensor were an input.
+        aside: what the reader should know of this place.
+    """
+
+    space: Space
+    where: str
+    weight: str
+    op: str
+    frontier: Frontier
+    aside: str | None = None
+
+    def kernel(self) -> Kernel:
+        """What the layers cannot see. Raises `UnknownShapeError`, `EvaluationError`."""
+        return kernel_of(self.frontier)
+
+    def nullity(self) -> Interval:
+        """The kernel's dimension at the float64 cut-off. Raises as `kernel` does."""
+        if self.space in (Space.INPUT, Space.ACTIVATION):
+            return joint_nullity(self.frontier, Notion.FLOAT64)
+        (layer,) = self.frontier.layers
+        patches = unfold(layer.use.linear_map(layer.use.matrix(), self.shape))
+        assert patches is not None, "these operators have patches"
+        *_, g, _, q = patches.output_shape
+        found = rank(layer.use.blocks(), Notion.FLOAT64)
+        count = patches.outputs // (g * q)
+        return Interval(count * (g * q - found.upper), count * (g * q - found.lower), found.certainty.is_proved)
+
+    @property
+    def shape(self) -> Shape:
+        """Of the tensor."""
+        shape = self.frontier.input.shape
+        assert shape is not None
+        return tuple(int(d) for d in shape if d is not None)
+
+    def readers(self) -> tuple[Reader, ...]:
+        """The layers for the claims. Raises `UnknownShapeError`, `EvaluationError`."""
+        return tuple(_reader(layer, at_input=self.space is Space.INPUT) for layer in self.frontier.layers)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Cut:
+    """A layer whose inputs may be made to collide, before its activation is known.
+
+    Attributes:
+        tensor: what its activation is called in the main graph; None where it cannot be had.
+        product: what its output is called there; None where only the weight is cut out.
+    """
+
+    weight: str
+    view: NodeView
+    use: LinearUse
+    space: Space
+    tensor: str | None
+    product: str | None
+    aside: str | None
+
+    def start(self, activation: np.ndarray | None, rng: np.random.Generator) -> Array:
+        """x₀ of the site: the activation, its patches, or rows of the weight's inputs."""
+        if self.space is Space.MATRIX:
+            g, q, _ = self.use.shape
+            if activation is not None and activation.shape[-1:] == (g * q,) and activation.size:
+                rows: Array = activation.reshape(1, -1, g * q).astype(np.float64)
+                return rows
+            return rng.standard_normal((g, _ROWS, q)).astype(np.float32).astype(np.float64)
+        assert activation is not None
+        x = activation.astype(np.float64)
+        if self.space is Space.PATCHES and (geometry := self.geometry(x.shape)) is not None:
+            patches = Im2col(geometry).apply(x)
+            x = Im2col(unfolded(geometry)).adjoint(patches)
+        return x
+
+    def geometry(self, shape: Shape) -> ConvGeometry | None:
+        """The convolution's geometry on an activation of this shape; None where it is none."""
+        g, q, p = self.use.shape
+        linear_map = self.use.linear_map(np.zeros((g, q, p)), shape)
+        sample = linear_map.sample if isinstance(linear_map, Batched) else None
+        return sample.geometry if isinstance(sample, Convolution) else None
+
+    def site(self, activation: np.ndarray | None, start: Array) -> Site:
+        """The site for this activation, x₀ being `start`."""
+        use = self.use
+        if self.space is Space.MATRIX:
+            contraction = Contraction((0, 1, 2), (0, 3, 1), (0, 3, 2))
+            use = replace(use, linear_map=partial(_product_map, contraction), activation=0, on_images=False)
+        elif self.space is Space.PATCHES and activation is not None and (found := self.geometry(activation.shape)) is not None:
+            use = replace(use, linear_map=partial(_unfolded_map, unfolded(found)))
+        name = self.view.name
+        described = GraphInput(name, dtype_name(use.constant.dtype), start.shape)
+        layer = Layer(name, use, identity(start.shape), self.view)
+        frontier = Frontier(described, (layer,), None, start.size)
+        return Site(self.space, name, self.weight, op_name(self.view), frontier, self.aside)
+
+
+def input_site(fronts: Sequence[Frontier], name: str | None) -> Site:
+    """The site at the input `name`, or at the first one that has a guaranteed frontier.
+
+    Raises:
+        OnnxnullError: `data` for an unknown name, `not-guaranteed` where no collision at an input is one of the network.
+    """
+    chosen = [front for front in fronts if name is None or front.input.name == name]
+    if not chosen:
+        known = ", ".join(repr(front.input.name) for front in fronts)
+        raise OnnxnullError(Code.DATA, f"the model has no input {name!r}", f"its inputs are {known}")
+    good = [front for front in chosen if front.guaranteed]
+    if not good:
+        raise OnnxnullError(Code.NOT_GUARANTEED, "; ".join(front.obstacle or "" for front in chosen))
+    return Site(Space.INPUT, good[0].input.name, "", "", good[0])
+
+
+def cuts(flow: Flow, name: str | None, space: Space, weight: str | None = None) -> list[Cut]:
+    """The layer `name` (a node or a weight), or for None every weight that has a kernel at the float64 cut-off.
+
+    Args:
+        weight: which one, where the node holds several.
+
+    Raises:
+        OnnxnullError: `layer` where no weight has that name.
+    """
+    weights, _ = find_weights(flow)
+    if name is None:
+        return [_cut(flow, found, *found.uses[0], space) for found in weights if _has_kernel(found)]
+    for found in weights:
+        for view, use in found.uses:
+            if name in (found.name, view.name) and weight in (None, found.name):
+                return [_cut(flow, found, view, use, space)]
+    some = ", ".join(repr(found.node.name) for found in weights[:5])
+    raise OnnxnullError(Code.LAYER, f"the model has no linear layer {name!r}", f"`onnxnull analyze` lists them: {some}, ...")
+
+
+def unfolded(geometry: ConvGeometry) -> ConvGeometry:
+    """The geometry of the same filters on an image of patches laid side by side."""
+    sides = tuple(n * k for n, k in zip(geometry.output_spatial, geometry.kernel, strict=True))
+    return ConvGeometry.of(sides, geometry.kernel, channels=geometry.channels, strides=geometry.kernel, groups=geometry.groups)
+
+
+def carry_back(path: LinearMap, change: Array) -> Array:
+    """A change of the input that makes `change` at the end of the path where that can be, or the adjoint's where not."""
+    if not isinstance(path, Selection):
+        return path.adjoint(change)
+    factors = np.broadcast_to(path.factors, path.indices.shape)
+    read = (path.indices >= 0) & (factors != 0.0)
+    flat = np.zeros(path.inputs)
+    flat[path.indices[read]] = change[read] / factors[read]
+    return flat.reshape(path.input_shape)
+
+
+def _cut(flow: Flow, weight: Weight, view: NodeView, use: LinearUse, space: Space) -> Cut:
+    operand = view.inputs[use.activation] if use.activation is not None else None
+    inside = view.node.graph is not flow.model.graph
+    tensor = None if operand is None or inside else operand.name
+    others = [o for index, o in enumerate(view.inputs) if o is not None and index != use.activation]
+    if op_name(view) not in PRODUCTS:
+        why = f"{op_name(view)} keeps the product to itself"
+    elif tensor is None:
+        why = "it sits in a branch"
+    elif not all(isinstance(o.constant, Constant) for o in others):
+        why = "its bias is no constant"
+    else:
+        output = view.outputs[0]
+        assert output is not None, "a product has an output"
+        return Cut(weight.name, view, use, space, tensor, output.name, None)
+    rows = "random rows" if tensor is None else "rows of the network's own activation"
+    return Cut(weight.name, view, use, Space.MATRIX, tensor, None, f"{why}: the weight alone, on {rows}")
+
+
+def _has_kernel(weight: Weight) -> bool:
+    blocks = weight.blocks()
+    if blocks.dtype.kind not in "fiuV" or not np.isfinite(blocks.astype(np.float64)).all():
+        raise OnnxnullError(Code.NONFINITE, f"weight {weight.name!r} is no matrix of finite numbers")
+    g, q, _ = blocks.shape
+    kernel: bool = rank(blocks, Notion.FLOAT64).lower < g * q
+    return kernel
+
+
+def _reader(layer: Layer, *, at_input: bool) -> Reader:
+    assert layer.path is not None, "a site's shapes are known"
+    path = layer.path if at_input else Identity(layer.path.input_shape)
+    blocks, shape = layer.use.matrix(), layer.path.output_shape
+    op = "" if layer.view is None else layer.view.op_type
+    make = partial(_swapped, layer.use, shape)
+    return Reader(layer.node, op, blocks, make, path, _dropped(blocks), layer.use.scale)
+
+
+def _swapped(use: LinearUse, shape: Shape, blocks: Array) -> LinearMap:
+    return use.linear_map(blocks, shape)
+
+
+def _dropped(blocks: Array) -> float:
+    """What a projection on the kernel leaves of a unit vector: the σ that it drops, and its own rounding, √q·u·‖W‖.
+
+    Dropped are singular values at or below the float64 cut-off. What is computed of them is itself that inaccurate.
+    """
+    g, q, p = blocks.shape
+    top = spectral_norm(blocks)
+    rounding = math.sqrt(g * q) * 2.0**-53 * top
+    if rank(blocks, Notion.FLOAT64).lower == g * min(q, p):
+        return rounding
+    sigma = np.linalg.svd(blocks, compute_uv=False)
+    small = sigma[sigma <= top * g * max(q, p) * Notion.FLOAT64.eps]
+    return float(small.max(initial=0.0)) + rounding
+
+
+def _unfolded_map(geometry: ConvGeometry, blocks: Array, activation: Shape) -> LinearMap:
+    return Batched(Convolution(geometry, blocks), activation[0])
+
+
+def _product_map(contraction: Contraction, blocks: Array, activation: Shape) -> LinearMap:
+    return ContractionMap(contraction, blocks.shape, blocks, activation)

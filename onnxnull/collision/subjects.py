@@ -1,0 +1,222 @@
+"""What runs at one precision on one provider: a network, a layer and the network behind it, or a weight alone."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from onnxnull.collision.results import Space
+from onnxnull.collision.sites import PRODUCTS, Cut, Site, unfolded
+from onnxnull.errors import Code, OnnxnullError
+from onnxnull.graph.constants import Constant
+from onnxnull.runtime.precision import Precision, Twin, has_integer_arithmetic, twin
+from onnxnull.runtime.providers import Provider
+from onnxnull.runtime.recast import floats_of
+from onnxnull.runtime.session import Runner
+from onnxnull.runtime.switch import Switchboard, with_switches
+
+if TYPE_CHECKING:
+    import onnx
+
+    from onnxnull.graph.flow import Flow
+    from onnxnull.graph.view import NodeView
+    from onnxnull.kernel.linear_map import Array
+
+_FLOATS = {1: Precision.FLOAT32, 10: Precision.FLOAT16, 11: Precision.FLOAT64}
+"""TensorProto.DataType → precision."""
+Feeds = Mapping[str, np.ndarray]
+Seen = tuple[np.ndarray, np.ndarray] | str
+"""A layer's activation and output as they were computed, or why they cannot be had."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outcome:
+    """One run: the outputs by name, and what was seen of each reader of the site."""
+
+    outputs: Mapping[str, np.ndarray]
+    seen: tuple[Seen, ...]
+
+
+class Subject(Protocol):
+    """Something that takes the site's tensor."""
+
+    precision: Precision
+    provider: Provider
+
+    def run(self, x: Array) -> Outcome:
+        """Run it on `x`, which is rounded to the precision that executes."""
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """What ran, for evidence."""
+
+
+class AtInput:
+    """A network, at one of its inputs."""
+
+    def __init__(self, network: Twin, provider: Provider, site: Site) -> None:
+        self.precision, self.provider = network.precision, provider
+        self._name = site.where
+        self._others: Feeds = {}
+        computed = {name for node in network.proto.graph.node for name in node.output}
+        inputs = {value.name for value in network.proto.graph.input}
+        self._tensors = [_tensors(layer.view, layer.use.activation) for layer in site.frontier.layers]
+        wanted = [name for pair in self._tensors for name in pair if name in computed]
+        self._known = computed | inputs
+        self._runner = Runner(network, provider=provider, extra_outputs=list(dict.fromkeys(wanted)))
+        self._outputs = [value.name for value in network.proto.graph.output]
+
+    def beside(self, others: Feeds) -> AtInput:
+        """The same session; the other inputs get `others`."""
+        other = copy.copy(self)
+        other._others = others
+        return other
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """What ran, for evidence."""
+        return self._runner.description
+
+    def run(self, x: Array) -> Outcome:
+        """Run the network."""
+        feeds = {**self._others, self._name: x}
+        results = self._runner.run(feeds)
+        there = {**{name: rounded(array, self.precision) for name, array in feeds.items()}, **results}
+        seen: list[Seen] = []
+        for pair in self._tensors:
+            missing = next((name for name in pair if name not in self._known), None)
+            if not pair:
+                seen.append("the product stays inside the node")
+            elif missing is not None:
+                seen.append("the layer sits in a branch")
+            else:
+                seen.append((there[pair[0]], there[pair[1]]))
+        return Outcome({name: results[name] for name in self._outputs}, tuple(seen))
+
+
+class Network:
+    """A network with switches at the outputs of some of its layers, run on one set of inputs."""
+
+    def __init__(self, network: Twin, provider: Provider, feeds: Feeds, tensors: Sequence[str]) -> None:
+        self._feeds = feeds
+        self._outputs = [value.name for value in network.proto.graph.output]
+        there = {name for node in network.proto.graph.node for name in node.output}
+        found = Runner(network, provider=provider, extra_outputs=tensors).run(feeds, [t for t in tensors if t in there])
+        self._board: Switchboard = with_switches(network, found)
+        self._runner = Runner(self._board.twin, provider=provider)
+
+    def rest(self, tensor: str, value: np.ndarray) -> dict[str, np.ndarray]:
+        """The outputs with this tensor replaced."""
+        return self._runner.run({**self._feeds, **self._board.feeds({tensor: value})}, self._outputs)
+
+
+class InLayer:
+    """One layer by itself, and the rest of the network behind it."""
+
+    def __init__(
+        self, cut: Cut, site: Site, flow: Flow, precision: Precision, provider: Provider, network: Network | None
+    ) -> None:
+        model = _alone(cut, site, flow)
+        self._runner = Runner(model, precision, provider=provider)
+        self.precision, self.provider = self._runner.precision, provider
+        self._network = None if cut.product is None else network
+        self._output = "product" if cut.product is None else cut.product
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """What ran, for evidence."""
+        return self._runner.description
+
+    def run(self, x: Array) -> Outcome:
+        """Run the layer, then what is behind it."""
+        (y,) = self._runner.run({"x": x}).values()
+        outputs = {self._output: y} if self._network is None else self._network.rest(self._output, y)
+        return Outcome(outputs, ((rounded(x, self.precision), y),))
+
+
+def networks_twin(path: str, precision: Precision, provider: Provider, limits: Any) -> Twin:
+    """The network's twin. Raises `OnnxnullError` where the provider does not execute the precision that was asked for."""
+    made = twin(path, precision, provider=provider, limits=limits)
+    if precision is Precision.NATIVE and not has_integer_arithmetic(made.proto):
+        kinds = floats_of(made.proto)
+        native = next((each for kind, each in _FLOATS.items() if kinds == {kind}), Precision.FLOAT32)
+        return networks_twin(path, native, provider, limits)
+    if precision is Precision.FLOAT16 and made.precision is not Precision.FLOAT16:
+        seen = f"{provider.value} computes float16 in {made.precision.value}"
+        raise OnnxnullError(Code.PROVIDER, seen, "leave float16 to a provider that has it (CUDA)")
+    return made
+
+
+def rounded(array: np.ndarray, precision: Precision) -> np.ndarray:
+    """Floats as the precision stores them; everything else as it is."""
+    types = {Precision.FLOAT64: np.float64, Precision.FLOAT16: np.float16}
+    array = np.asarray(array)
+    return array.astype(types.get(precision, np.float32)) if array.dtype.kind == "f" else array
+
+
+def _tensors(view: NodeView | None, activation: int | None) -> tuple[str, ...]:
+    """Names of what the layer reads and of its product; nothing where the node keeps the product to itself."""
+    operand = None if view is None or activation is None else view.inputs[activation]
+    output = None if view is None else view.outputs[0]
+    if view is None or view.op_type not in PRODUCTS or operand is None or output is None:
+        return ()
+    return (operand.name, output.name)
+
+
+def _alone(cut: Cut, site: Site, flow: Flow) -> onnx.ModelProto:
+    """The layer's node as a model of its own, input "x", everything else stored."""
+    import onnx_ir as ir
+    from onnx import helper, numpy_helper
+
+    view, use = cut.view, cut.use
+    stored = np.asarray(use.constant.array())
+    if site.space is Space.MATRIX:
+        node = helper.make_node("MatMul", ["x", "w"], ["product"])
+        blocks = (use.blocks() * np.asarray(use.scale, dtype=stored.dtype)).astype(stored.dtype)
+        initializers = [numpy_helper.from_array(np.ascontiguousarray(blocks), "w")]
+    else:
+        node = ir.serde.serialize_node(view.node)
+        del node.input[:], node.output[:]
+        node.output.append("product")
+        initializers = []
+        for index, operand in enumerate(view.inputs):
+            if operand is None:
+                node.input.append("")
+            elif index == use.activation:
+                node.input.append("x")
+            else:
+                assert isinstance(operand.constant, Constant), "other layers are taken as a matrix"
+                node.input.append(f"constant{index}")
+                array = np.ascontiguousarray(operand.constant.array())
+                initializers.append(numpy_helper.from_array(array.reshape(operand.constant.shape), f"constant{index}"))
+        if site.space is Space.PATCHES and view.op_type == "Conv":
+            _read_patches(node, site)
+    kind = helper.np_dtype_to_tensor_dtype(stored.dtype)
+    graph = helper.make_graph(
+        [node],
+        "layer",
+        [helper.make_tensor_value_info("x", kind, list(site.shape))],
+        [helper.make_tensor_value_info("product", kind, None)],
+        initializers,
+    )
+    opsets = [helper.make_opsetid(domain, version) for domain, version in flow.model.opsets.items()]
+    model: onnx.ModelProto = helper.make_model(graph, opset_imports=opsets, ir_version=max(flow.model.ir_version, 8))
+    return model
+
+
+def _read_patches(node: onnx.NodeProto, site: Site) -> None:
+    """Conv on unfolded patches: the stride is the kernel, nothing is padded or dilated."""
+    from onnx import helper
+
+    (layer,) = site.frontier.layers
+    linear_map: Any = layer.use.linear_map(layer.use.matrix(), site.shape)
+    kernel = unfolded(linear_map.sample.geometry).kernel
+    kept = [a for a in node.attribute if a.name == "group"]
+    del node.attribute[:]
+    node.attribute.extend(kept)
+    node.attribute.append(helper.make_attribute("kernel_shape", kernel))
+    node.attribute.append(helper.make_attribute("strides", kernel))

@@ -1,0 +1,78 @@
+"""Run a pair at one precision on one provider, and judge it: the two claims of design §4, and the outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from onnxnull.collision.claims import Reader, kernel_claim, runtime_claim
+from onnxnull.collision.claims import rounded as with_weights
+from onnxnull.collision.compare import compare
+from onnxnull.collision.results import Change, Claim, Kind, LayerCheck, Run, Verdict
+from onnxnull.collision.subjects import Outcome, Seen, Subject, rounded
+from onnxnull.kernel.linear_map import Array
+from onnxnull.runtime.precision import Precision
+from onnxnull.runtime.providers import Provider
+
+_U = {Precision.FLOAT64: 2.0**-53, Precision.FLOAT32: 2.0**-24, Precision.NATIVE: 2.0**-24, Precision.FLOAT16: 2.0**-11}
+"""Unit roundoffs. What a quantized model computes in floats, it computes in float32."""
+_BY_CUDNN = frozenset({"Conv", "ConvTranspose"})
+
+
+def verify(subject: Subject, readers: Sequence[Reader], kind: Kind, original: Array, colliding: Array, control: Array) -> Run:
+    """Run the three inputs and check every claim.
+
+    Args:
+        readers: the layers, in the order of the subject's `Outcome.seen`.
+        original, colliding, control: float64; the precision rounds them.
+    """
+    outcomes = [subject.run(x) for x in (original, colliding, control)]
+    stored = [rounded(x, subject.precision).astype(np.float64) for x in (original, colliding)]
+    checks = tuple(
+        LayerCheck(
+            reader.node,
+            kernel_claim(reader, stored[0], stored[1], _U[subject.precision]),
+            _runtime(subject, reader, outcomes[0].seen[number], outcomes[1].seen[number]),
+        )
+        for number, reader in enumerate(readers)
+    )
+    outputs, seen = compare_all(outcomes[0], outcomes[1]), compare_all(outcomes[0], outcomes[2])
+    differ = not np.array_equal(stored[0], stored[1])
+    return Run(
+        precision=subject.precision.value,
+        session=subject.description,
+        layers=checks,
+        outputs=outputs,
+        control=seen,
+        verdict=_verdict(kind, checks, outputs, differ=differ),
+        arrays={name: tuple(o.outputs[name] for o in outcomes) for name in outcomes[0].outputs},  # type: ignore[misc]
+    )
+
+
+def _runtime(subject: Subject, reader: Reader, before: Seen, after: Seen) -> Claim:
+    if isinstance(before, str) or isinstance(after, str):
+        return Claim(float("nan"), None, None, before if isinstance(before, str) else str(after))
+    reason = None
+    if subject.provider is Provider.CUDA and reader.op in _BY_CUDNN:
+        reason = "cuDNN may compute it by Winograd's or Fourier transforms"
+    own = with_weights(reader, before[0].dtype)
+    return runtime_claim(own, before[0], after[0], before[1], after[1], _U[subject.precision], reason)
+
+
+def _verdict(kind: Kind, checks: Sequence[LayerCheck], outputs: Sequence[Change], *, differ: bool) -> Verdict:
+    """The first that applies; two inputs that are the same at this precision are no collision."""
+    if not differ or any(check.kernel.holds is not True or check.runtime.holds is False for check in checks):
+        return Verdict.BROKEN
+    if kind is not Kind.KERNEL:
+        return Verdict.NEAR
+    if all(change.bitwise for change in outputs):
+        return Verdict.BITWISE
+    if not checks:  # nothing reads the input, and yet it shows
+        return Verdict.BROKEN
+    return Verdict.ROUNDING if all(check.runtime.holds for check in checks) else Verdict.UNBOUNDED
+
+
+def compare_all(before: Outcome, after: Outcome) -> tuple[Change, ...]:
+    """Every output of two runs."""
+    return tuple(compare(name, before.outputs[name], after.outputs[name]) for name in before.outputs)

@@ -1,0 +1,139 @@
+"""Collisions as text for people: what differs, what the network makes of it, and whether the claims hold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from onnxnull.collision.compare import best, classes
+from onnxnull.collision.results import Change, Claim, Collision, Kind, Run, Space, Verdict
+from onnxnull.report.words import shown
+
+_WHERE = {
+    Space.INPUT: "input",
+    Space.ACTIVATION: "what reaches layer",
+    Space.PATCHES: "patches of layer",
+    Space.MATRIX: "inputs of layer",
+}
+
+
+def render(collision: Collision, labels: Sequence[str] | None = None) -> str:
+    """One collision, in full."""
+    lines = [*_facts(collision), ""]
+    for run in collision.runs:
+        lines += [*_run(run, labels), ""]
+    if collision.eight_bit is not None:
+        found = collision.eight_bit
+        lines.append(f"Rounded to 8 bits a channel, run at {found.precision}: {'; '.join(_moved(c) for c in found.outputs)}")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def row(collision: Collision) -> str:
+    """One collision of many, on a line."""
+    kernel = "" if collision.nullity is None else f"{_interval(*collision.nullity)} of {collision.perturbation.entries:,}"
+    runs = "   ".join(_short(run) for run in collision.runs)
+    aside = "" if collision.aside is None else f"   ({collision.aside})"
+    return f"{shown(collision.where, 48):<48} {collision.op:<13} kernel {kernel:<22} {runs}{aside}\n"
+
+
+def trace_table(collision: Collision) -> str:
+    """How the difference grows, tensor by tensor, the precisions side by side."""
+    traced = [run for run in collision.runs if run.trace]
+    if not traced:
+        return ""
+    steps = {run.precision: {step.tensor: step for step in run.trace} for run in traced}
+    names = list(dict.fromkeys(step.tensor for run in traced for step in run.trace))
+    width = min(48, max(len(shown(name, 48)) for name in names))
+    head = f"{'tensor':<{width}}  {'op':<18}" + "".join(f"{p:>12}" for p in steps) + f"{'control':>12}"
+    lines = ["max |Δ| from layer to layer", head]
+    for name in names:
+        there = [found.get(name) for found in steps.values()]
+        op, control = next((step.op, step.control) for step in reversed(there) if step is not None)
+        cells = "".join(f"{'-' if step is None else f'{step.max_abs:.2g}':>12}" for step in there)
+        lines.append(f"{shown(name, width):<{width}}  {op:<18}{cells}{control:>12.2g}")
+    return "\n".join(lines) + "\n"
+
+
+def _facts(collision: Collision) -> list[str]:
+    made, size = collision.perturbation, "×".join(map(str, collision.original.shape))
+    lines = [f"{shown(collision.source)} · {_WHERE[collision.space]} '{shown(collision.where)}' {size}"]
+    if collision.nullity is not None:
+        ignored = f"{_interval(*collision.nullity)} of {made.entries:,} dimensions"
+        read = ", ".join(shown(node) for node in collision.readers) or "nothing"
+        lines.append(f"Read through {read}, which cannot see {ignored}.")
+    kind = "kernel vectors at the float64 cut-off"
+    if collision.kind is Kind.NEAR_KERNEL:
+        kind = f"near-kernel directions, singular values up to {made.sigma:.2g}: this is no collision"
+    lines.append(
+        f"Pattern '{made.pattern}', {kind}: ‖Δ‖₂ = {made.l2:.4g} (‖x‖₂ = {made.original:.4g}), max |Δ| = {made.linf:.3g}, "
+        f"{made.changed:,} of {made.entries:,} entries changed; the control's ‖Δ‖₂ = {made.control:.4g}."
+    )
+    if collision.aside is not None:
+        lines.append(f"Note: {collision.aside}.")
+    return lines
+
+
+def _run(run: Run, labels: Sequence[str] | None) -> list[str]:
+    lines = [f"{run.precision} on {run.session['provider']}: {run.verdict.label} ({run.verdict.meaning})"]
+    lines += [
+        f"  {shown(check.node)}: kernel claim {_claim(check.kernel)}; runtime claim {_claim(check.runtime)}"
+        for check in run.layers
+    ]
+    for change, control in zip(run.outputs, run.control, strict=True):
+        lines.append(f"  {_moved(change)}; the control moves it by {control.max_abs:.3g}{_kept(control)}")
+        lines += _predictions(run, change.name, labels)
+    return lines
+
+
+def _claim(claim: Claim) -> str:
+    if claim.bound is None or claim.ratio is None:
+        return f"{claim.value:.2g}, {claim.reason}"
+    verb = "holds" if claim.holds else "BROKEN"
+    return f"{verb}: {claim.value:.2g}, at most {claim.ratio:.2g} of what is allowed"
+
+
+def _moved(change: Change) -> str:
+    """ "logits: max |Δ| 1.5e-14 (relative 9.3e-16), top-1 and top-5 the same"."""
+    name = f"output '{shown(change.name)}'"
+    if change.bitwise:
+        return f"{name}: the same to the last bit"
+    relative = "" if change.relative is None else f", relative {change.relative:.2g}"
+    ulps = "" if change.ulps is None else f", {change.ulps:.3g} ulps"
+    return f"{name}: max |Δ| {change.max_abs:.3g}{relative}{ulps}{_kept(change)}"
+
+
+def _kept(change: Change) -> str:
+    parts = []
+    if change.top1 is not None and change.top5 is not None:
+        parts.append(f"top-1 {'the same' if change.top1 else 'another'}, top-5 {'the same' if change.top5 else 'others'}")
+    if change.mask is not None:
+        parts.append("masks the same" if change.mask == 1.0 else f"masks agree in {100 * change.mask:.2f} %")
+    return f" ({'; '.join(parts)})" if parts else ""
+
+
+def _predictions(run: Run, output: str, labels: Sequence[str] | None) -> list[str]:
+    lines = []
+    for who, array in zip(("original", "colliding", "control"), run.arrays[output], strict=True):
+        found = classes(array)
+        if found is None or len(found) != 1 or found.shape[1] > 100_000:
+            return []
+        top = ", ".join(f"{name_of(index, labels)} {score:.5g}" for index, score in best(found[0], 5))
+        lines.append(f"    {who:<10}{top}")
+    return lines
+
+
+def name_of(index: int, labels: Sequence[str] | None) -> str:
+    """The class's label, or its number."""
+    return shown(labels[index], 40) if labels is not None and index < len(labels) else str(index)
+
+
+def _short(run: Run) -> str:
+    worst = max((change.max_abs for change in run.outputs), default=0.0)
+    control = max((change.max_abs for change in run.control), default=0.0)
+    layer = max((check.runtime.value for check in run.layers), default=0.0)
+    mark = "" if run.verdict is not Verdict.BROKEN else " !"
+    return f"{run.precision} {run.verdict.label:<9}{mark} layer {layer:<8.2g} outputs {worst:<8.2g} control {control:<8.2g}"
+
+
+def _interval(lower: int, upper: int) -> str:
+    return f"{lower:,}" if lower == upper else f"{lower:,} to {upper:,}"

@@ -1,0 +1,87 @@
+"""What replaying an evidence bundle showed: text for people, and JSON, schema `onnxnull.replay/1`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from onnxnull.collision.results import Run
+from onnxnull.report import collision_json
+from onnxnull.report.words import count, shown
+
+if TYPE_CHECKING:
+    from onnxnull.collision.record import RecordedRun
+    from onnxnull.collision.replay import Replayed
+
+SCHEMA = "onnxnull.replay/1"
+
+
+def render_json(bundle: str, replayed: Sequence[Replayed]) -> str:
+    """Everything that was measured, the recorded verdicts beside it.
+
+    Args:
+        bundle: the folder as typed, only its last part where it is absolute.
+    """
+    document = {
+        "schema": SCHEMA,
+        "bundle": bundle,
+        "confirmed": all(each.confirmed for each in replayed),
+        "collisions": [_entry(each) for each in replayed],
+    }
+    return json.dumps(document, indent=1, allow_nan=False) + "\n"
+
+
+def render_text(replayed: Sequence[Replayed]) -> str:
+    """A line for every collision and every run of it, what speaks against it, and how many hold."""
+    lines = [line for each in replayed for line in _lines(each)]
+    confirmed = sum(each.confirmed for each in replayed)
+    lines.append(f"{confirmed:,} of {count(len(replayed), 'collision')} confirmed here")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _entry(each: Replayed) -> dict[str, Any]:
+    return {
+        "name": each.name,
+        "confirmed": each.confirmed,
+        "objections": list(each.objections),
+        "runs": [
+            {
+                "precision": run.precision,
+                "provider": _provider(run),
+                "recorded": None if said is None else said.verdict.label,
+                "verdict": run.verdict.label,
+            }
+            for run, said in each.pairs
+        ],
+        "collision": None if each.collision is None else collision_json.entry(each.collision),
+    }
+
+
+def _lines(each: Replayed) -> list[str]:
+    recorded, facts = each.recorded, each.recorded.perturbation
+    lines = [
+        f"{shown(each.name)}: {recorded.kind.value} of {shown(recorded.where)} ({recorded.space.value}), "
+        f"max |Δ| {facts.linf:.3g}, ‖Δ‖₂ {facts.l2:.4g}, {facts.changed:,} of {facts.entries:,} entries differ"
+    ]
+    lines += [f"  {_run(run, said)}" for run, said in each.pairs]
+    lines += [f"  NOT CONFIRMED: {shown(objection, 300)}" for objection in each.objections]
+    if not each.confirmed and not each.objections:
+        lines.append("  NOT CONFIRMED: it is broken here")
+    return lines
+
+
+def _run(run: Run, said: RecordedRun | None) -> str:
+    provider = _provider(run).removesuffix("ExecutionProvider")
+    change, control = (max((c.max_abs for c in changes), default=0.0) for changes in (run.outputs, run.control))
+    before = "not recorded" if said is None else f"recorded {said.verdict.label}"
+    there = "" if said is None or said.max_abs is None else f" (recorded {said.max_abs:.3g})"
+    kernel = max((check.kernel.value for check in run.layers), default=0.0)
+    return (
+        f"{run.precision:<8} {provider:<5} {before:<18} here {run.verdict.label:<10} kernel claim {kernel:.2g}, "
+        f"outputs max |Δ| {change:.3g}{there}, control {control:.3g}"
+    )
+
+
+def _provider(run: Run) -> str:
+    return str(run.session.get("provider"))
