@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from onnxnull.collision.perturb import Recipe
     from onnxnull.collision.results import Collision
     from onnxnull.collision.search import Search
+    from onnxnull.graph.model import GraphInput
     from onnxnull.inputs import Preprocessing
 
 _PATTERNS = ["random", "repeat", "patches", "betas"]
@@ -47,8 +49,8 @@ _PATTERNS = ["random", "repeat", "patches", "betas"]
     "vector, another factor in every patch.",
 )
 @click.option("--toward", type=click.Path(path_type=Path), help="Toward this other input, as far as the kernel goes.")
-@click.option("--beta", type=float, metavar="B", help="Size: ‖Δ‖₂; with --toward the share of the way [1].")
-@click.option("--epsilon", type=click.FloatRange(min=0, min_open=True), metavar="E", help="Bound on max |Δ|.")
+@click.option("--beta", type=options.POSITIVE, metavar="B", help="Size: ‖Δ‖₂; with --toward the share of the way [1].")
+@click.option("--epsilon", type=options.POSITIVE, metavar="E", help="Bound on max |Δ|.")
 @click.option("--max", "largest", is_flag=True, help="As large as the box allows [where there is one and no --beta].")
 @click.option(
     "--box", metavar="LOW,HIGH|none", help="Bounds of every entry, in the model's units [valid pixels, for images only]."
@@ -72,6 +74,7 @@ def command(ctx: click.Context, /, model: str, fmt: str, output: Path | None, fo
     Exits 0 if every collision holds, 1 if one does not, 3 if there is nothing to find.
     """
     _check(settings)
+    _given_box(settings["box"])
     labels = _labels(settings["labels"])
     if output is not None:
         from onnxnull.collision import bundle
@@ -104,16 +107,13 @@ def _collide(
     from onnxnull.report import collision_json, collision_text
 
     preprocessing = options.preprocessing_of(**{name: settings[name] for name in options.PREPROCESSING})
-    search, work = prepare(model, preprocessing, settings, progress)
+    without: list[OnnxnullError] = []
+    search, work = prepare(model, preprocessing, settings, progress, without)
     many = search.place.layer == "all"
     codes, texts, entries = [], [], []
     keeper: Any = nullcontext() if output is None else bundle.Bundle(output, search, preprocessing, labels, force=force)
     with keeper as kept:
         for found in work:
-            if isinstance(found, OnnxnullError):
-                click.echo(found, err=True)
-                codes.append(found.exit_code)
-                continue
             codes.append(ExitCode.PASS if found.holds else ExitCode.VIOLATED)
             if kept is not None:
                 kept.add(found)
@@ -122,6 +122,12 @@ def _collide(
             else:
                 texts.append(collision_text.row(found) if many else collision_text.render(found, labels))
                 texts.append(collision_text.trace_table(found))
+    for error in (*search.missed, *without):
+        error.file = error.file or model
+        click.echo(error, err=True)
+    # a layer without a collision among others that have one is no outcome of its own
+    codes += [error.exit_code for error in search.missed if not codes or error.exit_code is not ExitCode.NOTHING]
+    codes += [error.exit_code for error in without]
     if fmt == "json":
         return ExitCode.worst(codes), collision_json.render(model_facts(search, preprocessing), entries)
     if output is not None and texts:
@@ -130,77 +136,74 @@ def _collide(
 
 
 def prepare(
-    model: str, preprocessing: Preprocessing, settings: dict[str, Any], progress: Callable[[str], None]
-) -> tuple[Search, Iterator[Collision | OnnxnullError]]:
-    """The search, and what it finds when it is asked: collisions, and why there is none for a case."""
+    model: str,
+    preprocessing: Preprocessing,
+    settings: dict[str, Any],
+    progress: Callable[[str], None],
+    without: list[OnnxnullError],
+) -> tuple[Search, Iterator[Collision]]:
+    """The search, and what it finds when it is asked; why a case has no collision goes to `without`."""
     from onnxnull.collision import cases
+    from onnxnull.collision.perturb import Recipe
     from onnxnull.collision.search import Execution, Place, Search
     from onnxnull.graph.model import open_model
     from onnxnull.runtime.precision import Precision
 
     limits = options.limits_of(settings["max_constant_bytes"], settings["max_nodes"], settings["allow_hard_links"])
-    providers = options.providers_of(settings["providers"])
-    precisions = tuple(Precision(name) for name in settings["precisions"])
+    precisions = tuple(Precision(name) for name in dict.fromkeys(settings["precisions"]))
+    execution = Execution(precisions, options.providers_of(settings["providers"]), settings["trace"])
     shapes = dict(settings["input_shapes"])
     progress("reading the inputs")
     inputs = open_model(model, input_shapes=shapes, limits=limits).inputs
     found: list[Case] = [case for path in settings["inputs"] for case in cases.load_cases(path, inputs, preprocessing)]
-    box = _box(settings, inputs, preprocessing)
+    boxes = _boxes(settings, inputs, preprocessing)
     if settings["random_seed"] is not None:
-        found.append(cases.random_case(inputs, settings["random_seed"], box))
+        found.append(cases.random_case(inputs, settings["random_seed"], boxes))
     for described in inputs:
         if described.shape is None or None in described.shape:
             shapes[described.name] = found[0].arrays[described.name].shape
     patches = None if settings["space"] is None else settings["space"] == "patches"
-    search = Search(
-        model,
-        Place(settings["input_name"], settings["layer"], patches),
-        Execution(precisions, providers, settings["trace"]),
-        shapes=shapes,
-        near=settings["near_kernel"],
-        limits=limits,
-        progress=progress,
-    )
+    place = Place(settings["input_name"], settings["layer"], patches)
+    search = Search(model, place, execution, shapes=shapes, near=settings["near_kernel"], limits=limits, progress=progress)
     toward = None
     if settings["toward"] is not None:
         (toward, *_) = cases.load_cases(settings["toward"], inputs, preprocessing)
-    recipe = _recipe(settings, search, box if search.place.layer is None or settings["box"] else None, found[0])
-
-    def work() -> Iterator[Collision | OnnxnullError]:
-        for case in found:
-            try:
-                yield from search.run(case, recipe, toward)
-            except OnnxnullError as error:
-                if error.exit_code is not ExitCode.NOTHING:
-                    raise
-                error.file = f"{model}, {case.source}"
-                yield error
-
-    return search, work()
-
-
-def _recipe(settings: dict[str, Any], search: Search, box: Any, case: Case) -> Recipe:
-    from onnxnull.collision import cases
-    from onnxnull.collision.perturb import Recipe
-
-    free = None
-    if settings["region"] is not None or settings["mask"] is not None:
-        name = settings["input_name"] or search.model.inputs[0].name
-        shape = case.arrays[name].shape
-        if settings["mask"] is not None:
-            free = cases.read_mask(settings["mask"], shape, settings["layout"])
-        else:
-            top, left, height, width = _four(settings["region"])
-            free = cases.region(shape, settings["layout"], (top, left), (height, width))
-    return Recipe(
-        pattern="toward" if settings["toward"] is not None else settings["pattern"],
+    recipe = Recipe(
+        pattern="toward" if toward is not None else settings["pattern"],
         seed=settings["seed"],
         beta=settings["beta"],
         epsilon=settings["epsilon"],
         largest=settings["largest"],
-        box=box,
-        free=free,
     )
+
+    def work() -> Iterator[Collision]:
+        for case in found:
+            try:
+                yield from search.run(case, _in_place(recipe, search, boxes, case, settings), toward)
+            except OnnxnullError as error:
+                if error.exit_code is not ExitCode.NOTHING:
+                    raise
+                error.file = f"{model}, {case.source}"
+                without.append(error)
+
+    return search, work()
+
+
+def _in_place(recipe: Recipe, search: Search, boxes: Mapping[str, Any], case: Case, settings: dict[str, Any]) -> Recipe:
+    """The recipe with the box and the mask of what changes. The inside of a network has a box where --box says it."""
+    from onnxnull.collision import cases
+    from onnxnull.collision.results import Space
+
+    if search.place.space is not Space.INPUT:
+        return replace(recipe, box=_given_box(settings["box"]))
+    name = search.input().name
+    shape, free = case.arrays[name].shape, None
+    if settings["mask"] is not None:
+        free = cases.read_mask(settings["mask"], shape, settings["layout"])
+    elif settings["region"] is not None:
+        top, left, height, width = _four(settings["region"])
+        free = cases.region(shape, settings["layout"], (top, left), (height, width))
+    return replace(recipe, box=boxes.get(name), free=free)
 
 
 def _check(settings: dict[str, Any]) -> None:
@@ -220,26 +223,30 @@ def _check(settings: dict[str, Any]) -> None:
     refuse("--trace follows the network's input, not a layer's", "trace", "layer")
 
 
-def _box(settings: dict[str, Any], inputs: Any, preprocessing: Preprocessing) -> Any:
-    """(lower, upper): what --box says, or the valid pixels where the inputs are images or how they are made is given."""
-    import numpy as np
-
+def _boxes(settings: dict[str, Any], inputs: Sequence[GraphInput], preprocessing: Preprocessing) -> dict[str, Any]:
+    """Input → (lower, upper): what --box says, or the valid pixels where inputs are images or how they are made is given."""
     from onnxnull.collision import cases
 
-    text = settings["box"]
-    if text == "none":
-        return None
-    if text is not None:
-        bounds = options.numbers(text)
-        if len(bounds) != 2 or not bounds[0] < bounds[1]:
-            raise click.BadParameter(f"{text!r} is not LOW,HIGH", param_hint="'--box'")
-        return np.float64(bounds[0]), np.float64(bounds[1])
+    if settings["box"] is not None:
+        given = _given_box(settings["box"])
+        return {} if given is None else {described.name: given for described in inputs}
     images = any(path.suffix.lower() not in (".npy", ".npz") for path in settings["inputs"])
-    described = any(settings[name] is not None for name in ("preset", "mean", "std", "value_range"))
-    if not images and not described:
+    if not images and all(settings[name] is None for name in ("preset", "mean", "std", "value_range")):
+        return {}
+    found = {described.name: cases.pixel_box(described, preprocessing) for described in inputs}
+    return {name: box for name, box in found.items() if box is not None}
+
+
+def _given_box(text: str | None) -> Any:
+    """What --box says; None for no box."""
+    import numpy as np
+
+    if text is None or text == "none":
         return None
-    name = settings["input_name"]
-    return cases.pixel_box(next(i for i in inputs if name is None or i.name == name), preprocessing)
+    bounds = options.numbers(text, finite=False)
+    if len(bounds) != 2 or not bounds[0] < bounds[1]:
+        raise click.BadParameter(f"{text!r} is not LOW,HIGH", param_hint="'--box'")
+    return np.float64(bounds[0]), np.float64(bounds[1])
 
 
 def _four(text: str) -> tuple[int, int, int, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 import stat
 import sys
@@ -73,12 +74,29 @@ def model_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return shapes(limit_options(function))
 
 
-def numbers(text: str) -> tuple[float, ...]:
-    """A,B,... → numbers."""
+def numbers(text: str, finite: bool = True) -> tuple[float, ...]:
+    """A,B,... → numbers, none of them NaN."""
     try:
-        return tuple(float(part) for part in text.split(","))
+        found = tuple(float(part) for part in text.split(","))
     except ValueError:
-        raise click.BadParameter(f"{text!r} is not a list of numbers") from None
+        found = (math.nan,)
+    if any(math.isnan(number) or (finite and math.isinf(number)) for number in found):
+        raise click.BadParameter(f"{text!r} is not a list of{' finite' if finite else ''} numbers")
+    return found
+
+
+def positive(text: str) -> float:
+    """A finite number above 0."""
+    try:
+        found = float(text)
+    except ValueError:
+        found = math.nan
+    if not 0.0 < found < 1e150:
+        raise click.BadParameter(f"{text!r} is not a number above 0")
+    return found
+
+
+POSITIVE = click.types.FuncParamType(positive)
 
 
 def image_size(text: str) -> tuple[int, int]:

@@ -3,9 +3,14 @@
 The kernel is a linear space and the box is convex and holds 0, so what lies in both is convex. `nearest` finds its point
 nearest to a wish by the alternating direction method of multipliers (Boyd et al., *Distributed Optimization and Statistical
 Learning via ADMM*, 2011, §5, over-relaxed, ρ by §3.4.1); Dykstra's alternating projections (Boyle, Dykstra 1986)
-go the same way with a fixed step. What ADMM leaves violates the box a little, and is mended inside the kernel: bounds are
-tightened where it does, entries without room that the kernel pushes outward are held at 0 (`Kernel.within`, the active sets
-of Hintermüller, Ito, Kunisch 2002 at the bound 0), and the rest is scaled back along the line to 0.
+go the same way with a fixed step. What ADMM leaves violates the box a little, and no clipping would leave it in the kernel.
+
+1. A search in a box that is a little smaller on every side (also where there is no room: black pixels have to become
+   lighter) ends strictly inside the true one. The search goes on in the true box, and the answer is the last point inside it
+   on the line from the one to the other.
+2. Where nothing is strictly inside (a white border that the kernel cannot darken), the entries that stay at their bound are
+   held at 0 (`Kernel.within`, the active sets of Hintermüller, Ito, Kunisch 2002 at the bound 0), and it is tried again.
+   What is left after all is scaled back along the line to 0.
 """
 
 from __future__ import annotations
@@ -25,18 +30,22 @@ Progress = Callable[[int, float], None]
 """(iterations so far, how far from the tolerance: 1 is reached)"""
 
 _RELAXATION = 1.7
-_ITERATIONS, _MENDING = 300, 40
-"""Of the search, and of every round of mending, times `Kernel.pace`, up to 5 times as many and down to a fifth."""
+_ITERATIONS, _FINISH = 300, 40
+"""Of the search where nothing is strictly inside, and of its end in the true box elsewhere; times `Kernel.pace`, up to 5 times
+as many and down to a fifth."""
 # ρ is adapted this often, and until then.
 _ADAPT_EVERY, _ADAPT_UNTIL = 10, 100
 # Every round of mending goes on for so long: the tolerance is the whole tensor's, and what is outside is a few entries.
 _LEAST = 8
 # Scaling back may cost this share of the length.
 _LOSS = 0.01
-_ROUNDS, _TIGHTEN, _LAST = 24, 4, 6
-"""Rounds of mending; those that only tighten bounds at first; those at last that hold whatever is outside."""
-# How fast what is held grows from round to round; the slower ones where the fastest held everything.
-_GROWTHS = (2.0, 1.3)
+_MARGINS = (0.02, 0.003)
+"""How much smaller the box is made on every side, in shares of its width."""
+_HOLDS = 6
+"""Most times that more entries are held."""
+_STRICT = 600
+"""Most iterations in a smaller box, times `Kernel.pace` as above; `_CHECK` of them at a time."""
+_CHECK = 25
 # Changes that are shorter than this, relative to the wish clipped to the box, are none.
 _NOTHING = 1e-8
 # A far-away point: so many times the longest change that the box allows along the direction.
@@ -125,14 +134,18 @@ def nearest(
     if not np.any(room.clip(inside)):  # the wish is in the normal cone of the box at 0
         return np.zeros_like(start)
     share = min(5.0, max(0.2, kernel.pace))
-    for growth in _GROWTHS:
+    found = _strictly_inside(kernel, room, inside, tolerance, share, progress)
+    if found is None:
         search = _Search(kernel, room, inside, tolerance, progress)
         search.run(iterations if iterations is not None else round(share * _ITERATIONS))
-        found = _mended(search, room, round(share * _MENDING), growth)
-        # rounding is no vector of the kernel
-        if np.linalg.norm(found) > _NOTHING * np.linalg.norm(room.clip(inside)):
-            return found
-    return np.zeros_like(start)
+        found = room.scaled(kernel, kernel.project(search.x))
+    energy = float(np.vdot(found, found))
+    # rounding is no vector of the kernel
+    if not np.sqrt(energy) > _NOTHING * np.linalg.norm(room.clip(inside)):
+        return np.zeros_like(start)
+    # 0 is inside too, so nothing of the line to it is farther from the wish than the answer
+    shorter = float(np.vdot(inside, found)) / energy
+    return found if shorter >= 1.0 else max(0.0, shorter) * found
 
 
 def largest(
@@ -221,17 +234,6 @@ class _Search:
             if count % _ADAPT_EVERY == 0 and self._done <= _ADAPT_UNTIL:
                 self._adapt(primal, dual)
 
-    def restrict(self, kernel: Kernel, held: Mask) -> None:
-        """Go on in a part of the kernel, which is 0 where `held`."""
-        self.kernel = kernel
-        for array in (self._z, self._u, self.low, self.high):
-            array[held] = 0.0
-
-    def tighten(self, room: _Room, margin: Array, which: Mask, change: Array) -> None:
-        """Leave a margin on the side that `change` goes to, for `which` entries."""
-        self.high = np.where(which & (change > 0.0), room.high - margin, self.high)
-        self.low = np.where(which & (change < 0.0), room.low + margin, self.low)
-
     def _adapt(self, primal: float, dual: float) -> None:
         """Residuals far apart ask for another ρ; after `_ADAPT_UNTIL` iterations it stays, which convergence needs."""
         if primal > 10.0 * dual or dual > 10.0 * primal:
@@ -240,48 +242,56 @@ class _Search:
             self._u /= factor
 
 
-def _mended(search: _Search, room: _Room, iterations: int, growth: float) -> Array:
-    """The point of the search, brought into the kernel and the box: the best of several rounds.
+def _strictly_inside(
+    kernel: Kernel, room: _Room, wish: Array, tolerance: float, share: float, progress: Progress | None
+) -> Array | None:
+    """A point of kernel and box near the nearest one, by way of one that is strictly inside; None where none is found.
 
-    Entries outside the box get a bound that is tighter by what they exceed it, and the search goes on. Where that does not help
-    (the kernel forces entries without room to stay), they are held, with more and more of what hangs together with them.
+    Entries without room that cannot leave their bound are held at 0, with those like them around them, and it is tried again.
     """
-    held = np.zeros(room.start.shape, dtype=bool)
-    if np.any(fixed := room.low == room.high):
-        held = fixed
-        search.restrict(search.kernel.within(~held), held)
-        search.run(iterations)
-    width = np.minimum(room.high - room.low, 4.0 * float(np.abs(search.x).max()))
-    margin = np.zeros_like(width)
-    best, distance = np.zeros_like(width), float(np.linalg.norm(search.wish))
-    change = search.kernel.project(search.x)
-    for number in range(_ROUNDS):
-        scaled = room.scaled(search.kernel, change)
-        reached = float(np.linalg.norm(scaled - search.wish))
-        if reached < distance:
-            best, distance = scaled, reached
-        if np.linalg.norm(scaled - change) <= _LOSS * np.linalg.norm(change):
+    held = room.low == room.high
+    width = np.where(np.isfinite(room.high - room.low), room.high - room.low, float(np.abs(wish).max()))
+    tight = np.minimum(room.high, -room.low) <= _MARGINS[-1] * width
+    for _ in range(_HOLDS):
+        part = kernel.within(~held) if held.any() else kernel
+        stuck = np.zeros_like(held)
+        for margin in _MARGINS:
+            search = _Search(part, room, wish, tolerance, progress)
+            search.low, search.high = room.low + margin * width, room.high - margin * width
+            search.low[held] = search.high[held] = 0.0
+            inner = _reached(search, room, round(share * _STRICT))
+            if inner is not None:
+                return _outermost(search, room, inner, held, wish, round(share * _FINISH))
+            short = np.maximum(search.low - search.x, search.x - search.high) > 0.5 * margin * width
+            stuck = tight & ~held & (kernel.around(short.astype(np.float64)) > 0.0)
+        if not stuck.any():
             break
-        outside = room.share(change) < 1.0 - _LOSS / 2.0
-        excess = np.where(outside, room.excess(change), 0.0)
-        if number >= _TIGHTEN:
-            level = search.kernel.around(excess) * growth ** (number - _TIGHTEN)
-            high_side = room.high <= -room.low
-            least = np.where(high_side, room.high, -room.low)
-            inward = least - np.where(high_side, change, -change)
-            stuck = (outside & (least == 0.0)) | ((margin > 0.0) & (least == 0.0) & (inward < 0.5 * margin))
-            held = held | stuck | ((least <= 10.0 * level) & (inward < level))
-            if number >= _ROUNDS - _LAST:
-                held |= outside
-            search.restrict(search.kernel.within(~held), held)
-        margin = np.where(outside, np.minimum(2.0 * np.maximum(excess, margin), 0.25 * width), margin)
-        margin[held] = 0.0
-        search.tighten(room, margin, outside & ~held, change)
-        try:
-            search.run(iterations, _LEAST)
+        held = held | stuck
+    return None
+
+
+def _outermost(search: _Search, room: _Room, inner: Array, held: Mask, wish: Array, iterations: int) -> Array:
+    """Search on in the true box, and take the last point inside it on the line from `inner` to where that ends."""
+    search.low, search.high = np.where(held, 0.0, room.low), np.where(held, 0.0, room.high)
+    search.run(iterations, _LEAST)
+    around = _Room.of(room.start + inner, room.lower, room.upper)
+    better = inner + around.scaled(search.kernel, search.kernel.project(search.x) - inner)
+    closer = np.linalg.norm(better - wish) < np.linalg.norm(inner - wish)
+    return better if closer and room.holds(better) else inner
+
+
+def _reached(search: _Search, room: _Room, iterations: int) -> Array | None:
+    """Search until scaling the point back into the true box costs next to nothing; None where it comes no nearer."""
+    before = np.inf
+    for _ in range(0, iterations, _CHECK):
+        search.run(_CHECK, _CHECK)
+        excess = float(np.linalg.norm(np.maximum(room.excess(search.x), 0.0)))
+        if excess <= _LOSS * float(np.linalg.norm(search.x)):
             change = search.kernel.project(search.x)
-        except NotConvergedError:  # in the smaller kernel; what was found before is no less exact for that
-            if not best.any():
-                raise
-            break
-    return best
+            scaled = room.scaled(search.kernel, change)
+            if np.linalg.norm(scaled - change) <= _LOSS * np.linalg.norm(change):
+                return scaled
+        if excess > 0.97 * before:
+            return None
+        before = excess
+    return None

@@ -49,22 +49,21 @@ def load_cases(path: Path, inputs: Sequence[GraphInput], preprocessing: Preproce
     return list(_together(samples, [described.name for described in inputs], preprocessing))
 
 
-def random_case(inputs: Sequence[GraphInput], seed: int, bounds: tuple[Array, Array] | None) -> Case:
-    """Random numbers for every input, in the box where it is one for images; integers are 0."""
-    arrays = {}
-    for described in inputs:
-        image = bounds is not None and described.shape is not None and len(described.shape) == 4
-        sample = random_sample(described, seed, *(bounds if image and bounds is not None else ()))
-        arrays[described.name] = sample.array
-    return Case("random", arrays)
+def random_case(inputs: Sequence[GraphInput], seed: int, boxes: Mapping[str, tuple[Array, Array]]) -> Case:
+    """Random numbers for every input, in its box where it has one; integers are 0."""
+    samples = [random_sample(described, seed, *boxes.get(described.name, ())) for described in inputs]
+    return Case("random", {sample.input: sample.array for sample in samples})
 
 
 def pixel_box(described: GraphInput, preprocessing: Preprocessing) -> tuple[Array, Array] | None:
-    """The valid range of an image input; None where the input is no image."""
-    try:
-        return box(described, preprocessing)
-    except OnnxnullError:
-        return None
+    """The valid range of an image input; None where the input is no image.
+
+    Raises:
+        OnnxnullError: `data` where the preprocessing does not fit its channels.
+    """
+    shape = described.shape
+    image = shape is not None and len(shape) == 4 and (shape[1] in (1, 3) or shape[3] in (1, 3))
+    return box(described, preprocessing) if image else None
 
 
 def region(shape: Sequence[int], layout: str | None, corner: tuple[int, int], size: tuple[int, int]) -> NDArray[np.bool_]:

@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxnull.collision.patches import blocks_of, independent, unfold
+from onnxnull.collision.patches import blocks_of, independent, separate, unfold
 from onnxnull.collision.region import behind, bounding_box, window
 from onnxnull.collision.spans import Complement, columns, spectral_norm
 from onnxnull.frontier import Frontier
@@ -274,8 +274,11 @@ class FrontierKernel:
         return [behind(one, only) for one in maps]
 
 
-def kernel_of(frontier: Frontier) -> Kernel:
+def kernel_of(frontier: Frontier, *, patchwise: bool = False) -> Kernel:
     """What the layers of a frontier cannot see, patch by patch where no entry lies in two patches.
+
+    Args:
+        patchwise: of a transposed convolution whose outputs overlap, only what no patch alone shows.
 
     Raises:
         UnknownShapeError: a shape on a path is not known.
@@ -284,7 +287,7 @@ def kernel_of(frontier: Frontier) -> Kernel:
     first = paths[0] if paths else None
     if isinstance(first, Selection) and all(isinstance(path, Selection) and _equal(path, first) for path in paths):
         layers = [_core(layer.map()) for layer in frontier.layers]
-        found = PatchKernel.of(layers, first)
+        found = PatchKernel.of(layers, first) if patchwise or all(separate(layer) for layer in layers) else None
         if found is not None:
             return found
     return FrontierKernel(frontier)

@@ -118,6 +118,17 @@ def independent(linear_map: LinearMap) -> bool:
     return unfold(linear_map) is not None
 
 
+def separate(linear_map: LinearMap) -> bool:
+    """Whether `independent`, and no output reads two patches: then the layer's kernel is that of the patches, one by one."""
+    match linear_map:
+        case Batched(sample=sample):
+            return separate(sample)
+        case TransposedConvolution(geometry=geometry):
+            cropped = any(pad > 0 for pad in (*geometry.pads_begin, *geometry.pads_end))
+            return not cropped and not _overlap(geometry)
+    return independent(linear_map)
+
+
 def _overlap(geometry: ConvGeometry) -> bool:
     """Whether two patches share an entry of the image: patches are boxes, so along each axis on its own."""
     shared, empty = False, False

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from onnxnull.kernel.linear_map import Array
 
+_TRIES = 5
+"""Wishes that are tried for a perturbation of a given length."""
 Pattern = Literal["random", "repeat", "patches", "betas", "toward"]
 PATTERNS: dict[Pattern, str] = {
     "random": "a random direction of the whole kernel",
@@ -101,8 +103,10 @@ def perturbation(
     else:
         found = _sized(direction, start, recipe)
         if np.any(start + found < lower) or np.any(start + found > upper):
-            found = nearest(kernel, start, found, lower, upper)
+            found = _fitted(kernel, start, found, lower, upper, None if recipe.pattern == "toward" else recipe.beta)
     if not np.any(start + found != start):
+        if not bounded:
+            raise OnnxnullError(Code.INJECTIVE, "a change of this size is lost in the rounding of the input", "raise --beta")
         raise OnnxnullError(Code.INJECTIVE, "the box leaves no room for a collision", "widen --box, --epsilon or --region")
     return found
 
@@ -113,6 +117,19 @@ def _sized(direction: Array, start: Array, recipe: Recipe) -> Array:
         return direction if recipe.beta is None else recipe.beta * direction
     length = recipe.beta if recipe.beta is not None else float(np.linalg.norm(start)) or 1.0
     return (length / float(np.linalg.norm(direction))) * direction
+
+
+def _fitted(kernel: Kernel, start: Array, wish: Array, lower: Array, upper: Array, beta: float | None) -> Array:
+    """The point of kernel and box nearest to the wish; of length β where that is asked for and the box has room."""
+    found = nearest(kernel, start, wish, lower, upper)
+    for _ in range(_TRIES):
+        length = float(np.linalg.norm(found))
+        if beta is None or not 0.0 < length < beta:
+            break
+        wish = (1.1 * beta / length) * wish
+        found = nearest(kernel, start, wish, lower, upper)
+    length = float(np.linalg.norm(found))
+    return found if beta is None or length <= beta else (beta / length) * found
 
 
 def _scaled_into(start: Array, change: Array, lower: Array, upper: Array, *, grow: bool) -> Array:
@@ -193,7 +210,10 @@ def _bounds(start: Array, recipe: Recipe) -> tuple[Array, Array]:
     """(lower, upper) for x₀ + δ: in the box, |δ| ≤ ε; floats of single precision, so that rounding to it leaves neither."""
     lower, upper = np.full_like(start, -np.inf), np.full_like(start, np.inf)
     if recipe.box is not None:
-        lower, upper = (np.broadcast_to(bound, start.shape) for bound in recipe.box)
+        lower, upper = (
+            _single(np.broadcast_to(recipe.box[0], start.shape), np.inf),
+            _single(np.broadcast_to(recipe.box[1], start.shape), -np.inf),
+        )
         beyond = np.maximum(lower - start, start - upper)
         if np.any(beyond > 1e-6 * np.maximum(np.abs(start), 1.0)):
             seen = f"the input leaves the box by up to {beyond.max():.3g}"

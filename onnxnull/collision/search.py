@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onnxnull.collision.cases import Case
+from onnxnull.collision.kernel import FrontierKernel, Kernel
 from onnxnull.collision.near import NearKernel
 from onnxnull.collision.perturb import Recipe, control, perturbation
 from onnxnull.collision.results import Collision, EightBit, Kind, Perturbation, Space
 from onnxnull.collision.sites import Cut, Site, cuts, input_site
-from onnxnull.collision.subjects import AtInput, InLayer, Network, Subject, networks_twin
+from onnxnull.collision.subjects import AtInput, InLayer, Network, Subject, networks_twin, rounded
 from onnxnull.collision.trace import trace
 from onnxnull.collision.verify import compare_all, verify
-from onnxnull.errors import Code, OnnxnullError
+from onnxnull.errors import Code, ExitCode, OnnxnullError
 from onnxnull.frontier import find
 from onnxnull.graph.constants import EvaluationError
 from onnxnull.graph.flow import Flow
@@ -25,14 +26,15 @@ from onnxnull.graph.limits import Limits
 from onnxnull.graph.model import GraphInput, Model, open_model
 from onnxnull.inputs import Preprocessing, from_pixels, pixels
 from onnxnull.kernel.project import NotConvergedError
+from onnxnull.kernel.rank import Notion
 from onnxnull.operators.steps import UnknownShapeError
 from onnxnull.runtime.canary import check_float32, products_of
 from onnxnull.runtime.precision import INTEGER_ARITHMETIC, Precision, Twin
 from onnxnull.runtime.providers import Provider
 from onnxnull.runtime.session import Runner
+from onnxnull.weights import find_weights
 
 if TYPE_CHECKING:
-    from onnxnull.collision.kernel import Kernel
     from onnxnull.kernel.linear_map import Array
 
 Progress = Callable[[str], None]
@@ -95,6 +97,9 @@ class Search:
         near: make near-kernel perturbations, which are no collisions.
         progress: called with what comes next.
 
+    Attributes:
+        missed: of all layers, why those that gave no collision did not: injective, or a weight that is not analysed.
+
     Raises:
         OnnxnullError: the file cannot be opened, or a float32 product is not computed in float32.
     """
@@ -112,14 +117,19 @@ class Search:
     ) -> None:
         self.path, self.place, self.execution = os.fspath(path), place, execution
         self._near, self._limits, self._progress = near, limits, progress
+        self.missed: list[OnnxnullError] = []
         progress("opening the model")
         self.model: Model = open_model(path, input_shapes=shapes, limits=limits)
         self._flow = Flow(self.model)
         self._twins: dict[_Key, Twin] = {}
         self._at_input: tuple[_Prepared, list[AtInput]] | None = None
 
+    def input(self) -> GraphInput:
+        """The input that changes. Raises `OnnxnullError` as `run` where there is none."""
+        return self._described(input_site(find(self._flow), self.place.input).where)
+
     def run(self, case: Case, recipe: Recipe, toward: Case | None = None) -> Iterator[Collision]:
-        """The collisions from one case: one, or one for every layer.
+        """The collisions from one case: one, or one for every layer; `missed` says which layers gave none.
 
         Args:
             toward: the other inputs, where the recipe's pattern is "toward".
@@ -196,20 +206,37 @@ class Search:
         return prepared, [subject.beside(others) for subject in subjects]
 
     def _layers(self, case: Case, recipe: Recipe, toward: Case | None) -> Iterator[Collision]:
-        other = {} if toward is None else {cut.view.name: array for cut, array, _ in self._cut_out(toward)}
+        if self.place.layer == "all":
+            self.missed += [
+                OnnxnullError(weight.code, f"{weight.node!r} ({weight.op}): {weight.reason}")
+                for weight in find_weights(self._flow)[1]
+            ]
+        other = {} if toward is None else {self._key(cut): array for cut, array, _ in self._cut_out(toward)}
         for cut, activation, networks in self._cut_out(case):
             rng = np.random.default_rng([recipe.seed, 2])
             start = cut.start(activation, rng)
-            here = recipe if toward is None else replace(recipe, toward=cut.start(other[cut.view.name], rng))
+            here = recipe if toward is None else replace(recipe, toward=cut.start(other[self._key(cut)], rng))
             site = cut.site(activation, start)
-            yield self._pair(self._prepare(site), start, here, self._in_layer(cut, site, networks), case, case.arrays)
+            try:
+                yield self._pair(self._prepare(site), start, here, self._in_layer(cut, site, networks), case, case.arrays)
+            except OnnxnullError as error:
+                if self.place.layer != "all" or error.exit_code is not ExitCode.NOTHING:
+                    raise
+                self.missed.append(error)
+
+    @staticmethod
+    def _key(cut: Cut) -> tuple[str, str]:
+        return cut.view.name, cut.weight
 
     def _cut_out(self, case: Case) -> Iterator[tuple[Cut, np.ndarray | None, dict[_Key, Network | None]]]:
         """Every wanted layer with its activation, and the networks whose rest runs behind it."""
-        wanted = cuts(self._flow, self._layer_name(), self.place.space, self.place.weight)
+        notion = Notion.FLOAT32 if self._near else Notion.FLOAT64
+        wanted = cuts(self._flow, self._layer_name(), self.place.space, self.place.weight, notion)
         if not wanted:
-            raise OnnxnullError(Code.INJECTIVE, "no weight has a kernel at the float64 cut-off", "there is nothing to find")
-        native = networks_twin(self.path, Precision.FLOAT32, Provider.CPU, self._limits)
+            seen = f"no weight that was analysed has a kernel at the {notion.value} cut-off"
+            raise OnnxnullError(Code.INJECTIVE, seen, "there is nothing to find")
+        doubles = any(described.dtype == "float64" for described in self.model.inputs)
+        native = networks_twin(self.path, Precision.FLOAT64 if doubles else Precision.FLOAT32, Provider.CPU, self._limits)
         tensors = list(dict.fromkeys(cut.tensor for cut in wanted if cut.tensor is not None))
         activations = _activations(native, case.arrays, tensors)
         products = list(dict.fromkeys(cut.product for cut in wanted if cut.product is not None))
@@ -242,8 +269,10 @@ class Search:
         if found.upper == 0:
             shape = "×".join(map(str, site.shape))
             proof = " (proved)" if found.proved else ""
-            what = "the inputs of" if site.space is Space.INPUT else "its activations of"
-            raise OnnxnullError(Code.INJECTIVE, f"{site.where!r} is injective on {what} shape {shape}{proof}: nothing collides")
+            layers = ", ".join(repr(layer.node) for layer in site.frontier.layers)
+            raise OnnxnullError(
+                Code.INJECTIVE, f"{layers} is injective on inputs of shape {shape}{proof}: no two of them collide"
+            )
         return _Prepared(site, site.kernel(), Kind.KERNEL, 0.0, (found.lower, found.upper))
 
     def _pair(
@@ -281,7 +310,10 @@ class Search:
         facts: Perturbation,
     ) -> Collision:
         site = prepared.site
-        readers = tuple(replace(reader, dropped=max(reader.dropped, prepared.sigma)) for reader in site.readers())
+        patchwise = not isinstance(prepared.kernel, FrontierKernel)
+        readers = site.readers(patchwise=patchwise)
+        if prepared.kind is Kind.NEAR_KERNEL:
+            readers = tuple(replace(reader, dropped=max(reader.dropped, prepared.sigma)) for reader in readers)
         runs = []
         for subject in subjects:
             self._progress(f"running {subject.precision.value}")
@@ -352,4 +384,4 @@ def _activations(network: Twin, feeds: Mapping[str, np.ndarray], tensors: Sequen
     """Tensors of the main graph as the network computes them; inputs among them as they are given."""
     computed = [name for name in tensors if name not in feeds]
     found = Runner(network, extra_outputs=computed).run(feeds, computed) if computed else {}
-    return {name: found[name] if name in found else np.asarray(feeds[name], dtype=np.float32) for name in tensors}
+    return {name: found[name] if name in found else rounded(feeds[name], network.precision) for name in tensors}

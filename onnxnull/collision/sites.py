@@ -59,7 +59,7 @@ class Site:
 
     def kernel(self) -> Kernel:
         """What the layers cannot see. Raises `UnknownShapeError`, `EvaluationError`."""
-        return kernel_of(self.frontier)
+        return kernel_of(self.frontier, patchwise=self.space in (Space.PATCHES, Space.MATRIX))
 
     def nullity(self) -> Interval:
         """The kernel's dimension at the float64 cut-off. Raises as `kernel` does."""
@@ -80,9 +80,13 @@ class Site:
         assert shape is not None
         return tuple(int(d) for d in shape if d is not None)
 
-    def readers(self) -> tuple[Reader, ...]:
-        """The layers for the claims. Raises `UnknownShapeError`, `EvaluationError`."""
-        return tuple(_reader(layer, at_input=self.space is Space.INPUT) for layer in self.frontier.layers)
+    def readers(self, *, patchwise: bool) -> tuple[Reader, ...]:
+        """The layers for the claims. Raises `UnknownShapeError`, `EvaluationError`.
+
+        Args:
+            patchwise: whether perturbations were projected patch by patch.
+        """
+        return tuple(_reader(layer, self.space is Space.INPUT, patchwise) for layer in self.frontier.layers)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -105,10 +109,11 @@ class Cut:
     def start(self, activation: np.ndarray | None, rng: np.random.Generator) -> Array:
         """x₀ of the site: the activation, its patches, or rows of the weight's inputs."""
         if self.space is Space.MATRIX:
-            g, q, _ = self.use.shape
-            if activation is not None and activation.shape[-1:] == (g * q,) and activation.size:
-                rows: Array = activation.reshape(1, -1, g * q).astype(np.float64)
-                return rows
+            g, q, p = self.use.shape
+            if activation is not None and activation.size:
+                rows = unfold(self.use.linear_map(np.zeros((g, q, p)), activation.shape))
+                assert rows is not None, "layers have patches"
+                return np.moveaxis(rows.apply(activation), -3, 0).reshape(g, -1, q)
             return rng.standard_normal((g, _ROWS, q)).astype(np.float32).astype(np.float64)
         assert activation is not None
         x = activation.astype(np.float64)
@@ -155,8 +160,8 @@ def input_site(fronts: Sequence[Frontier], name: str | None) -> Site:
     return Site(Space.INPUT, good[0].input.name, "", "", good[0])
 
 
-def cuts(flow: Flow, name: str | None, space: Space, weight: str | None = None) -> list[Cut]:
-    """The layer `name` (a node or a weight), or for None every weight that has a kernel at the float64 cut-off.
+def cuts(flow: Flow, name: str | None, space: Space, weight: str | None = None, notion: Notion = Notion.FLOAT64) -> list[Cut]:
+    """The layer `name` (a node or a weight), or for None every weight that has a kernel in this notion.
 
     Args:
         weight: which one, where the node holds several.
@@ -166,11 +171,13 @@ def cuts(flow: Flow, name: str | None, space: Space, weight: str | None = None) 
     """
     weights, _ = find_weights(flow)
     if name is None:
-        return [_cut(flow, found, *found.uses[0], space) for found in weights if _has_kernel(found)]
+        return [_cut(flow, found, *found.uses[0], space) for found in weights if _has_kernel(found, notion)]
     for found in weights:
         for view, use in found.uses:
             if name in (found.name, view.name) and weight in (None, found.name):
                 return [_cut(flow, found, view, use, space)]
+    if weight is not None:
+        name = f"{name} with the weight {weight}"
     some = ", ".join(repr(found.node.name) for found in weights[:5])
     raise OnnxnullError(Code.LAYER, f"the model has no linear layer {name!r}", f"`onnxnull analyze` lists them: {some}, ...")
 
@@ -211,22 +218,24 @@ def _cut(flow: Flow, weight: Weight, view: NodeView, use: LinearUse, space: Spac
     return Cut(weight.name, view, use, Space.MATRIX, tensor, None, f"{why}: the weight alone, on {rows}")
 
 
-def _has_kernel(weight: Weight) -> bool:
+def _has_kernel(weight: Weight, notion: Notion) -> bool:
     blocks = weight.blocks()
     if blocks.dtype.kind not in "fiuV" or not np.isfinite(blocks.astype(np.float64)).all():
         raise OnnxnullError(Code.NONFINITE, f"weight {weight.name!r} is no matrix of finite numbers")
     g, q, _ = blocks.shape
-    kernel: bool = rank(blocks, Notion.FLOAT64).lower < g * q
+    kernel: bool = rank(blocks, notion).lower < g * q
     return kernel
 
 
-def _reader(layer: Layer, *, at_input: bool) -> Reader:
+def _reader(layer: Layer, at_input: bool, patchwise: bool) -> Reader:
     assert layer.path is not None, "a site's shapes are known"
     path = layer.path if at_input else Identity(layer.path.input_shape)
     blocks, shape = layer.use.matrix(), layer.path.output_shape
     op = "" if layer.view is None else layer.view.op_type
     make = partial(_swapped, layer.use, shape)
-    return Reader(layer.node, op, blocks, make, path, _dropped(blocks), layer.use.scale)
+    g, q, _ = blocks.shape
+    spread = 0.0 if patchwise else g * q * 2.0**-53 * spectral_norm(blocks)
+    return Reader(layer.node, op, blocks, make, path, _dropped(blocks), layer.use.scale, spread)
 
 
 def _swapped(use: LinearUse, shape: Shape, blocks: Array) -> LinearMap:

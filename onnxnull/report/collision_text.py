@@ -68,6 +68,9 @@ def _facts(collision: Collision) -> list[str]:
         f"Pattern '{made.pattern}', {kind}: ‖Δ‖₂ = {made.l2:.4g} (‖x‖₂ = {made.original:.4g}), max |Δ| = {made.linf:.3g}, "
         f"{made.changed:,} of {made.entries:,} entries changed; the control's ‖Δ‖₂ = {made.control:.4g}."
     )
+    beta = made.parameters.get("beta")
+    if beta is not None and made.pattern != "toward" and made.l2 < 0.999 * beta:
+        lines.append(f"Note: the box has no room for ‖Δ‖₂ = {beta:.4g} in this direction.")
     if collision.aside is not None:
         lines.append(f"Note: {collision.aside}.")
     return lines

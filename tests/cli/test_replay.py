@@ -221,7 +221,7 @@ CLAIMS: dict[str, tuple[Change, int]] = {
     "an unknown verdict": (lambda d: run(d).update(verdict="exact"), 2),
     "a weaker kind": (lambda d: entry(d)["claim"].update(kind="near-kernel"), 2),
     "an unknown kind": (lambda d: entry(d)["claim"].update(kind="fiber"), 2),
-    "another layer's name": (lambda d: entry(d).update(where="stem", space="activation"), 2),
+    "another layer's name": (lambda d: entry(d).update(where="stem", space="activation"), 1),
     "another space": (lambda d: entry(d).update(space="patches"), 1),
     "a layer that is not there": (lambda d: entry(d).update(where="nobody", space="activation"), 1),
     "an input that is not there": (lambda d: entry(d).update(where="nobody"), 2),

@@ -89,6 +89,7 @@ def hand_made(**changes: Any) -> Collision:
         "source": "photo.png",
         "space": Space.INPUT,
         "where": "x",
+        "weight": "",
         "op": "",
         "readers": ("stem",),
         "nullity": (42, 42),

@@ -1,0 +1,261 @@
+"""What must be true at the end, on trained networks: images that differ and collide, and Lemma 1 for every weight.
+
+Lemma 1 is about weights, so the networks run on smaller images where their graphs allow it: that changes no weight.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from onnxnull import analyze, frontier
+from onnxnull.collision.cases import Case, load_cases, pixel_box, region
+from onnxnull.collision.perturb import Recipe
+from onnxnull.collision.results import Collision
+from onnxnull.collision.search import Execution, Place, Search
+from onnxnull.collision.sites import input_site
+from onnxnull.errors import Code, OnnxnullError
+from onnxnull.graph.flow import Flow
+from onnxnull.inputs import PRESETS, Preprocessing
+from onnxnull.kernel.linear_map import Array
+from tests.collision.searches import between, collision, collisions, labels, largest_move, with_kernel
+from tests.runtime.test_models import FLOATS, SHAPES, feeds_for, located
+from tests.shared import shared_file, shared_model
+
+ROOT = Path(__file__).resolve().parents[2]
+IMAGES = 17
+HALF = PRESETS["half"]
+
+
+def assert_holds(found: Collision, *, float32: float, float64: float) -> None:
+    """Both claims at both precisions, outputs within these differences, the control at least 1,000 times as far."""
+    assert set(labels(found)) == {"float64", "float32"}
+    for run in found.runs:
+        assert run.verdict.label in ("bitwise", "rounding")
+        assert all(check.kernel.holds and check.runtime.holds for check in run.layers)
+        moved, control = largest_move(run)
+        assert moved <= {"float32": float32, "float64": float64}[run.precision]
+        assert control >= 1000 * moved
+
+
+@dataclass(frozen=True)
+class Photographs:
+    """vit_tiny, prepared once, and the photographs as its inputs."""
+
+    search: Search
+    cases: list[Case]
+    box: tuple[Array, Array]
+
+    def collide(self, number: int, recipe: Recipe, toward: Case | None = None) -> Collision:
+        (found,) = self.search.run(self.cases[number], recipe, toward)
+        return found
+
+
+@pytest.fixture(scope="module")
+def photographs() -> Photographs:
+    folder = shared_file("images")
+    search = Search(shared_model("vit_tiny_patch16_224.onnx"), Place(), Execution())
+    box = pixel_box(search.model.inputs[0], HALF)
+    assert box is not None
+    return Photographs(search, load_cases(folder, search.model.inputs, HALF), box)
+
+
+def assert_same_classes(found: Collision) -> None:
+    """Top-1 and top-5 at every precision."""
+    for run in found.runs:
+        assert [(change.top1, change.top5) for change in run.outputs if change.name == "logits"] == [(True, True)]
+
+
+def assert_vit(found: Collision, *, l2: float) -> None:
+    assert_holds(found, float32=1e-4, float64=1e-11)
+    assert found.perturbation.l2 >= l2
+    assert_same_classes(found)
+    for each in (found.colliding, found.colliding.astype(np.float32)):
+        assert -1.0 <= each.min() <= each.max() <= 1.0
+
+
+def test_there_are_as_many_photographs_as_numbers(photographs: Photographs) -> None:
+    assert len(photographs.cases) == IMAGES
+
+
+@pytest.mark.parametrize("number", range(IMAGES))
+def test_vit_confuses_a_photograph_with_itself_moved_toward_another(number: int, photographs: Photographs) -> None:
+    other = photographs.cases[(number + 1) % IMAGES]
+    found = photographs.collide(number, Recipe(pattern="toward", box=photographs.box), other)
+    assert_vit(found, l2=16)
+    before, after = (np.linalg.norm(other.arrays[found.where] - each) for each in (found.original, found.colliding))
+    assert after < 0.97 * before  # some of the way between the two pictures is gone
+
+
+@pytest.mark.parametrize("number", range(IMAGES))
+def test_vit_cannot_see_the_largest_random_change(number: int, photographs: Photographs) -> None:
+    found = photographs.collide(number, Recipe(largest=True, box=photographs.box, seed=number))
+    kernel = input_site(frontier.find(Flow(photographs.search.model)), None).kernel()
+    direction = kernel.project(np.random.default_rng([number, 0]).standard_normal(found.original.shape))
+    lower, upper = (np.broadcast_to(bound, direction.shape) for bound in photographs.box)
+    room = np.where(direction > 0, upper - found.original, found.original - lower)
+    plain = max(0.0, float((room / np.abs(direction)).min())) * float(np.linalg.norm(direction))
+    assert_vit(found, l2=max(16.0, 2 * plain))
+
+
+@pytest.mark.parametrize("number", [0, 8])
+def test_vit_cannot_see_a_random_change_of_a_given_length(number: int, photographs: Photographs) -> None:
+    found = photographs.collide(number, Recipe(beta=16.0, seed=number))
+    np.testing.assert_allclose(found.perturbation.l2, 16.0, rtol=1e-12)
+    assert_holds(found, float32=1e-4, float64=1e-11)
+    assert_same_classes(found)
+
+
+def test_eight_bits_are_told_honestly(photographs: Photographs) -> None:
+    """Rounding to 8 bits leaves the kernel: the difference is small, but it is no collision any more."""
+    found = photographs.collide(1, Recipe(pattern="toward", box=photographs.box), photographs.cases[2])
+    assert found.eight_bit is not None
+    assert found.eight_bit.rounded <= 0.5
+    (change,) = (each for each in found.eight_bit.outputs if each.name == "logits")
+    assert largest_move(found.runs[-1])[0] * 100 < change.max_abs < largest_move(found.runs[-1])[1]
+
+
+def uniform(search_shape: tuple[int, ...], low: float, high: float) -> np.ndarray:
+    return np.random.default_rng(0).uniform(low, high, search_shape).astype(np.float32)
+
+
+def test_ppocr_ignores_a_third_of_its_image() -> None:
+    """Overlapping patches; 6 × 3×32×960, and a third of that is the kernel."""
+    shape = (6, 3, 32, 960)
+    size = int(np.prod(shape))
+    length = 0.3 * float(np.sqrt(size))
+    found = collision(shared_model("ppocr_v2_cls.onnx"), {"x": uniform(shape, -1, 1)}, Recipe(beta=length))
+    assert_holds(found, float32=1e-5, float64=1e-12)
+    assert found.nullity == (size // 3, size // 3)
+    np.testing.assert_allclose(found.perturbation.l2, length, rtol=1e-9)
+
+
+@pytest.mark.parametrize("boxed", [False, True])
+def test_metaroom_images_collide(boxed: bool) -> None:
+    path = shared_model("metaroom_4cnn.onnx")
+    (name,) = feeds_for(path)
+    recipe = Recipe(largest=True, box=between(0.0, 1.0)) if boxed else Recipe(beta=20.0)
+    found = collision(path, {name: uniform((1, 3, 32, 56), 0, 1)}, recipe)
+    assert_holds(found, float32=1e-4, float64=1e-11)
+    assert found.perturbation.l2 >= 20.0 * (1 - 1e-12)
+    assert not boxed or 0.0 <= found.colliding.min() <= found.colliding.max() <= 1.0
+
+
+def test_the_segmentation_network_gives_the_same_mask_for_another_picture() -> None:
+    """A square of the picture changed as far as black and white allow: anyone can see it, and no pixel changes its label."""
+    path = ROOT / "models/digits_segmentation.onnx"
+    search = Search(path, Place(), Execution(), shapes={"image": (1, 3, 96, 96)})
+    (case,) = load_cases(ROOT / "models/samples/digits_segmentation/3.png", search.model.inputs, Preprocessing())
+    box = pixel_box(search.model.inputs[0], Preprocessing())
+    free = region((1, 3, 96, 96), None, (20, 20), (32, 32))
+    (found,) = search.run(case, Recipe(largest=True, box=box, free=free))
+    assert_holds(found, float32=1e-4, float64=1e-12)
+    assert found.perturbation.linf > 0.3
+    for run in found.runs:
+        assert [change.mask for change in run.outputs] == [1.0]
+        assert all(change.mask is not None and change.mask < 1.0 for change in run.control)
+
+
+@pytest.mark.parametrize(("name", "shape"), [("squeezenet_v1.0", (1, 3, 227, 227)), ("resnet20_cifar10", (1, 3, 32, 32))])
+def test_injective_stems_are_told_and_their_patches_collide(name: str, shape: tuple[int, ...]) -> None:
+    path = shared_model(f"{name}.onnx")
+    (given,) = feeds_for(path)
+    arrays = {given: uniform(shape, -1, 1)}
+    with pytest.raises(OnnxnullError) as refused:
+        collision(path, arrays)
+    assert refused.value.code is Code.INJECTIVE
+    assert refused.value.exit_code == 3
+    assert "(proved)" in str(refused.value)
+    assert "--space patches" in str(refused.value)
+    found = collision(path, arrays, Recipe(beta=5.0), place=Place(patches=True))
+    assert_holds(found, float32=1e-4, float64=1e-11)
+
+
+@dataclass(frozen=True)
+class Smaller:
+    """How a network's file is made to take smaller images.
+
+    Attributes:
+        inputs: the new shape of every input of images.
+        sizes: what becomes of the last two numbers in the targets of its Reshapes.
+    """
+
+    inputs: Mapping[str, tuple[int, ...]]
+    sizes: Mapping[int, int] = field(default_factory=dict)
+
+
+SMALLER = {
+    "densenet_stem": Smaller({"data_0": (1, 3, 64, 64)}),
+    "mobilenetv2_mxnet": Smaller({"data": (1, 3, 64, 64)}),
+    "picodet_s_320_coco": Smaller({"image": (1, 3, 96, 96)}, {40: 12, 20: 6, 10: 3}),
+    "ppocr_v2_cls": Smaller({"x": (1, 3, 32, 96)}),
+    "ppocr_v4_det": Smaller({"x": (1, 3, 32, 32)}),
+    "resnet18_upto_layer3": Smaller({"input": (1, 3, 64, 64)}),
+    "rivagan_decoder": Smaller({"frame": (1, 3, 1, 16, 24)}),
+    "squeezenet_fp16": Smaller({"data_0": (1, 3, 64, 64)}),
+    "squeezenet_v1.0": Smaller({"data": (1, 3, 67, 67)}),
+    "super_resolution": Smaller({"input": (1, 1, 24, 24)}, {224: 24, 672: 72}),
+}
+
+
+def shrunk(path: Path, how: Smaller, folder: Path) -> Path:
+    """A copy of the model that takes smaller images, every weight as it is."""
+    proto = onnx.load(path)
+    for given in proto.graph.input:
+        if given.name in how.inputs:
+            for dim, size in zip(given.type.tensor_type.shape.dim, how.inputs[given.name], strict=True):
+                dim.Clear()
+                dim.dim_value = size
+    del proto.graph.value_info[:]
+    for output in proto.graph.output:
+        output.type.tensor_type.ClearField("shape")
+    targets = {node.input[1] for node in proto.graph.node if node.op_type == "Reshape"}
+    for tensor in _constants(proto):
+        if tensor.name in targets:
+            shape = numpy_helper.to_array(tensor).copy()
+            shape[-2:] = [how.sizes.get(int(size), int(size)) for size in shape[-2:]]
+            tensor.CopyFrom(numpy_helper.from_array(shape, tensor.name))
+    onnx.save(proto, folder / path.name)
+    return folder / path.name
+
+
+def _constants(proto: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
+    """Initializers and the values of Constant nodes, named as what they are read by."""
+    yield from proto.graph.initializer
+    for node in proto.graph.node:
+        if node.op_type == "Constant" and node.attribute[0].HasField("t"):
+            node.attribute[0].t.name = node.output[0]
+            yield node.attribute[0].t
+
+
+@pytest.mark.parametrize("name", FLOATS)
+def test_lemma_1_holds_for_every_weight_with_a_kernel(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Confirmed at both precisions, layer by layer in the running network; and no such weight is left out."""
+    path = located(name)
+    if name in SMALLER:
+        path = shrunk(path, SMALLER[name], tmp_path)
+        for given, shape in SMALLER[name].inputs.items():
+            monkeypatch.setitem(SHAPES, (name, given), shape)
+    feeds = feeds_for(path)
+    shapes = {given: np.shape(array) for given, array in feeds.items()}
+    known = {weight.name for weight in analyze(path, input_shapes=shapes).weights if weight.ranks.float64.lower < weight.inputs}
+    assert known == {weight for _, weight in with_kernel(path, shapes)}
+    if not known:
+        with pytest.raises(OnnxnullError) as refused:
+            collisions(path, feeds, place=Place(layer="all"))
+        assert refused.value.code is Code.INJECTIVE
+        return
+    found = collisions(path, feeds, Recipe(beta=1.0), place=Place(layer="all"))
+    assert len(found) == len(known)
+    assert {each.weight for each in found} == known
+    for each in found:
+        assert [run.precision for run in each.runs] == ["float64", "float32"]
+        assert set(labels(each).values()) <= {"bitwise", "rounding"}, each.where
+        assert np.any(each.colliding != each.original)
+        assert all(check.kernel.holds and check.runtime.holds for run in each.runs for check in run.layers)
