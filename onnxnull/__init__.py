@@ -2,6 +2,8 @@
 
 >>> report = onnxnull.analyze("model.onnx")   # doctest: +SKIP
 >>> report.paper.nullity                      # doctest: +SKIP
+>>> search = onnxnull.Search("model.onnx", onnxnull.Place(), onnxnull.Execution())           # doctest: +SKIP
+>>> for collision in search.run(case, onnxnull.Recipe()): print(collision.holds)             # doctest: +SKIP
 """
 
 from __future__ import annotations
@@ -13,18 +15,58 @@ from onnxnull.version import __version__
 
 if TYPE_CHECKING:
     from onnxnull.analysis import analyze
+    from onnxnull.collision.bundle import Bundle
+    from onnxnull.collision.cases import Case, load_cases
+    from onnxnull.collision.perturb import Recipe
+    from onnxnull.collision.replay import replay
+    from onnxnull.collision.results import Collision
+    from onnxnull.collision.search import Execution, Place, Search
     from onnxnull.errors import Code, OnnxnullError
     from onnxnull.graph.limits import Limits
+    from onnxnull.inputs import Preprocessing
     from onnxnull.results import ModelReport
+    from onnxnull.runtime.precision import Precision
+    from onnxnull.runtime.providers import Provider
 
-__all__ = ["Code", "Limits", "ModelReport", "OnnxnullError", "__version__", "analyze"]
+__all__ = [
+    "Bundle",
+    "Case",
+    "Code",
+    "Collision",
+    "Execution",
+    "Limits",
+    "ModelReport",
+    "OnnxnullError",
+    "Place",
+    "Precision",
+    "Preprocessing",
+    "Provider",
+    "Recipe",
+    "Search",
+    "__version__",
+    "analyze",
+    "load_cases",
+    "replay",
+]
 
 _HOMES = {
+    "Bundle": "onnxnull.collision.bundle",
+    "Case": "onnxnull.collision.cases",
     "Code": "onnxnull.errors",
+    "Collision": "onnxnull.collision.results",
+    "Execution": "onnxnull.collision.search",
     "Limits": "onnxnull.graph.limits",
     "ModelReport": "onnxnull.results",
     "OnnxnullError": "onnxnull.errors",
+    "Place": "onnxnull.collision.search",
+    "Precision": "onnxnull.runtime.precision",
+    "Preprocessing": "onnxnull.inputs",
+    "Provider": "onnxnull.runtime.providers",
+    "Recipe": "onnxnull.collision.perturb",
+    "Search": "onnxnull.collision.search",
     "analyze": "onnxnull.analysis",
+    "load_cases": "onnxnull.collision.cases",
+    "replay": "onnxnull.collision.replay",
 }
 
 

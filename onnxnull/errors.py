@@ -70,6 +70,11 @@ class Code(enum.Enum):
         "no two different inputs of these layers collide",
         "look further inside: --layer NAME, --layer all, or --space patches",
     )
+    NOT_FOUND = (
+        "not-found",
+        "no collision of the wanted kind was found; that there is none is not proved",
+        "ask for another one: --seed, --beta, --box, --epsilon or --region",
+    )
     NOT_GUARANTEED = (
         "not-guaranteed",
         "the network reads the input past its first linear layers, so their collisions need not be its own",
@@ -123,7 +128,7 @@ class OnnxnullError(Exception):
         return ExitCode.NOTHING if self.code in _NOTHING else ExitCode.INCOMPLETE
 
 
-_NOTHING = (Code.NOTHING_LINEAR, Code.INJECTIVE, Code.NOT_GUARANTEED)
+_NOTHING = (Code.NOTHING_LINEAR, Code.INJECTIVE, Code.NOT_FOUND, Code.NOT_GUARANTEED)
 
 
 def one_line(text: object, limit: int = 300) -> str:

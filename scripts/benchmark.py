@@ -1,11 +1,14 @@
-"""How fast ranks and null spaces are, against numpy and SciPy on the same matrices in the same run.
+"""How fast onnxnull is: ranks and null spaces against NumPy and SciPy on the same matrices in the same run, and collisions.
 
     python scripts/benchmark.py                     all sections (minutes: SciPy's reference runs take most of them)
     python scripts/benchmark.py --only tall kernel  some of them
     python scripts/benchmark.py -o benchmark.json   also write the numbers
+    python scripts/benchmark.py --only collision --model vit_tiny_patch16_224.onnx
+                                                    build and verify collisions on any image model, instead of a shipped one
 
 All data are generated from fixed seeds. Every time is the median of --repeat runs (1 by default for the reference, whose runs
-are long); a ratio above 1 says that onnxnull is faster.
+are long); a ratio above 1 says that onnxnull is faster. Collisions have no peer: what plain
+onnxruntime takes for a session and two runs stands beside them for scale.
 """
 
 from __future__ import annotations
@@ -26,9 +29,15 @@ import numpy.typing as npt
 import scipy
 import scipy.linalg
 
+from onnxnull.collision.cases import random_case
+from onnxnull.collision.perturb import Recipe
+from onnxnull.collision.search import Execution, Place, Search
+from onnxnull.graph.model import open_model
 from onnxnull.kernel.nullspace import null_space
 from onnxnull.kernel.rank import ExactPolicy, Notion, rank, rank_profile
+from onnxnull.runtime.session import Runner
 
+MODEL = Path(__file__).resolve().parent.parent / "models" / "digits_vit.onnx"
 Weight = npt.NDArray[np.float32]
 
 # VGG-16: (inputs, outputs) of its convolutions as im2col matrices, then of its fully connected layers; 138 M parameters.
@@ -90,13 +99,52 @@ def kernel(bench: Bench) -> None:
     bench.ours("full basis", lambda: null_space(weight).basis(), reference)
 
 
-SECTIONS: dict[str, Callable[[Bench], None]] = {f.__name__: f for f in (tall, decay, vgg, kernel)}
+def collision(bench: Bench) -> None:
+    """Build a collision and verify it at float64 and float32, random inputs in [−1, 1]."""
+    inputs = open_model(bench.model).inputs
+    box = np.array(-1.0), np.array(1.0)
+    start, other = (random_case(inputs, seed, {described.name: box for described in inputs}) for seed in (0, 1))
+    shapes = {name: array.shape for name, array in start.arrays.items()}
+
+    def plain() -> None:
+        runner = Runner(bench.model)
+        for case in (start, other):
+            runner.run(case.arrays)
+
+    bench.reference("onnxruntime, two runs", plain)
+    for recipe in (Recipe(box=box), Recipe(pattern="toward", box=box)):
+
+        def build_and_verify(watch: Stopwatch, recipe: Recipe = recipe) -> None:
+            search = Search(bench.model, Place(), Execution(), shapes=shapes, progress=watch)
+            (found,) = search.run(start, recipe, other if recipe.pattern == "toward" else None)
+            if not found.holds:
+                raise SystemExit(f"{bench.model}: the collision does not hold")
+
+        bench.stages(recipe.pattern, build_and_verify)
+
+
+SECTIONS: dict[str, Callable[[Bench], None]] = {f.__name__: f for f in (tall, decay, vgg, kernel, collision)}
+
+
+class Stopwatch:
+    """Called with the name of what comes next; adds up what each precision took, and everything else as "build"."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._stage, self._since = "build", time.perf_counter()
+
+    def __call__(self, coming: str) -> None:
+        now = time.perf_counter()
+        self.seconds[self._stage] = self.seconds.get(self._stage, 0.0) + now - self._since
+        verb, _, what = coming.partition(" ")
+        self._stage, self._since = what if verb in ("preparing", "running") else "build", now
 
 
 class Bench:
     """Times functions, prints a line for each and keeps the numbers."""
 
-    def __init__(self, repeat: int, repeat_reference: int) -> None:
+    def __init__(self, repeat: int, repeat_reference: int, model: Path = MODEL) -> None:
+        self.model = model
         self._repeat = repeat
         self._repeat_reference = repeat_reference
         self.rows: list[dict[str, Any]] = []
@@ -110,16 +158,30 @@ class Bench:
         """Time what onnxnull does."""
         self._time(name, run, self._repeat, reference)
 
+    def stages(self, name: str, run: Callable[[Stopwatch], object]) -> None:
+        """Time what onnxnull does, and how long each stage of it takes."""
+        watches = []
+        for _ in range(self._repeat):
+            watches.append(Stopwatch())
+            run(watches[-1])
+            watches[-1]("done")
+        self._keep(f"{name}, everything", [sum(watch.seconds.values()) for watch in watches], None)
+        for stage in watches[0].seconds:
+            self._keep(f"{name}, {stage}", [watch.seconds[stage] for watch in watches], None)
+
     def _time(self, name: str, run: Callable[[], object], repeat: int, reference: float | None) -> float:
         seconds = []
         for _ in range(repeat):
             start = time.perf_counter()
             run()
             seconds.append(time.perf_counter() - start)
+        return self._keep(name, seconds, reference)
+
+    def _keep(self, name: str, seconds: list[float], reference: float | None) -> float:
         median = statistics.median(seconds)
         ratio = None if reference is None else reference / median
         shown = "" if ratio is None else f"{ratio:9.1f}×"
-        print(f"{self.section:8} {name:24} {median:9.3f} s {shown}", flush=True)
+        print(f"{self.section:9} {name:24} {median:9.3f} s {shown}", flush=True)
         self.rows.append({"section": self.section, "name": name, "seconds": seconds, "median": median, "ratio": ratio})
         return median
 
@@ -131,6 +193,7 @@ def main() -> None:
     )
     parser.add_argument("--repeat", type=int, default=3, help="runs of onnxnull, of which the median counts")
     parser.add_argument("--repeat-reference", type=int, default=1, help="runs of the reference")
+    parser.add_argument("--model", type=Path, default=MODEL, help="whose inputs collide (default: models/digits_vit.onnx)")
     parser.add_argument("-o", "--output", type=Path, help="write the numbers as JSON")
     arguments = parser.parse_args()
     machine = {
@@ -141,7 +204,7 @@ def main() -> None:
         "scipy": scipy.__version__,
     }
     print(", ".join(f"{key} {value}" for key, value in machine.items()), file=sys.stderr)
-    bench = Bench(arguments.repeat, arguments.repeat_reference)
+    bench = Bench(arguments.repeat, arguments.repeat_reference, arguments.model)
     for name in arguments.only:
         bench.section = name
         print(f"# {name}: {SECTIONS[name].__doc__}", flush=True)

@@ -18,8 +18,9 @@ prepare() {
         done
         [ -x "$venv/bin/python" ] || { echo "onnxnull needs Python 3.11 or newer with the venv module; found none" >&2; return 1; }
     fi
-    # what `dev` installs serves every script
-    if ! cmp -s "$root/pyproject.toml" "$stamp" && ! cmp -s "$root/pyproject.toml" "$venv/.installed-dev"; then
+    # what `dev` installs serves every script but the one that needs NVIDIA's libraries
+    if ! cmp -s "$root/pyproject.toml" "$stamp" &&
+        { [ "$extra" = cuda ] || ! cmp -s "$root/pyproject.toml" "$venv/.installed-dev"; }; then
         echo "installing onnxnull and its dependencies ..." >&2
         (cd "$root" && "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --editable "$wanted") || return 1
         cp "$root/pyproject.toml" "$stamp"

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from onnxnull.collision.compare import compare
@@ -22,6 +23,7 @@ from onnxnull.runtime.precision import Precision
 from onnxnull.runtime.providers import Provider, cuda_problem
 from scripts import gpu_check
 from tests.collision.searches import dense, saved
+from tests.helpers import model, value
 
 ROOT = Path(__file__).resolve().parents[1]
 MLP, CNN = (ROOT / "models" / f"digits_{name}.onnx" for name in ("mlp", "cnn"))
@@ -151,6 +153,14 @@ class TestGpuCheck:
         monkeypatch.setattr(Search, "run", misses)
         with pytest.raises(OnnxnullError, match="no layer collides: 'a layer' is injective"):
             subject.collide([Precision.FLOAT32], [Provider.CPU])
+
+    def test_a_quantized_model_runs_as_it_is(self, tmp_path: Path) -> None:
+        kinds = [value(name, [1, 2], onnx.TensorProto.INT8) for name in ("x", "w")]
+        node = onnx.helper.make_node("MatMulInteger", ["x", "w"], ["y"])
+        weight = {"w": np.ones((2, 2), np.int8)}
+        proto = model([node], weight, inputs=kinds[:1], outputs=[value("y", None, onnx.TensorProto.INT32)])
+        subject = gpu_check.Subject.of(saved(tmp_path, proto))
+        assert list(gpu_check.agreement(subject, Provider.CPU)) == [(True, "y native: max |Δ| 0, relative - of at most 0.01")]
 
     def test_outputs_that_are_too_far_apart_fail(self, monkeypatch: pytest.MonkeyPatch) -> None:
         def shifted(name: str, before: np.ndarray, after: np.ndarray) -> Change:

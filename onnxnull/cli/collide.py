@@ -43,15 +43,13 @@ _PATTERNS = ["random", "repeat", "patches", "betas"]
 @click.option(
     "--pattern",
     type=click.Choice(_PATTERNS),
-    default="random",
-    show_default=True,
-    help="random: in the whole kernel; repeat: one kernel vector in every patch; patches: another in every patch; betas: one "
-    "vector, another factor in every patch.",
+    help="Direction [random]: random, in the whole kernel; repeat, one kernel vector in every patch; patches, another in every "
+    "patch; betas, one vector with another factor in every patch.",
 )
 @click.option("--toward", type=click.Path(path_type=Path), help="Toward this other input, as far as the kernel goes.")
 @click.option("--beta", type=options.POSITIVE, metavar="B", help="Size: ‖Δ‖₂; with --toward the share of the way [1].")
 @click.option("--epsilon", type=options.POSITIVE, metavar="E", help="Bound on max |Δ|.")
-@click.option("--max", "largest", is_flag=True, help="As large as the box allows [where there is one and no --beta].")
+@click.option("--max", "largest", is_flag=True, help="As large as is found in the box [where there is one and no --beta].")
 @click.option(
     "--box", metavar="LOW,HIGH|none", help="Bounds of every entry, in the model's units [valid pixels, for images only]."
 )
@@ -169,7 +167,7 @@ def prepare(
     if settings["toward"] is not None:
         (toward, *_) = cases.load_cases(settings["toward"], inputs, preprocessing)
     recipe = Recipe(
-        pattern="toward" if toward is not None else settings["pattern"],
+        pattern="toward" if toward is not None else settings["pattern"] or "random",
         seed=settings["seed"],
         beta=settings["beta"],
         epsilon=settings["epsilon"],
@@ -180,9 +178,7 @@ def prepare(
         for case in found:
             try:
                 yield from search.run(case, _in_place(recipe, search, boxes, case, settings), toward)
-            except OnnxnullError as error:
-                if error.exit_code is not ExitCode.NOTHING:
-                    raise
+            except OnnxnullError as error:  # what was found before is shown and kept all the same
                 error.file = f"{model}, {case.source}"
                 without.append(error)
 
@@ -218,9 +214,11 @@ def _check(settings: dict[str, Any]) -> None:
     refuse("--beta and --max both say how large it is", "beta", "largest")
     refuse("--region and --mask both say where", "region", "mask")
     refuse("--input-name and --layer both say where", "input_name", "layer")
-    refuse("--region is in pixels of the input, not of a layer", "region", "layer")
-    refuse("--mask is in pixels of the input, not of a layer", "mask", "layer")
-    refuse("--trace follows the network's input, not a layer's", "trace", "layer")
+    refuse("--pattern and --toward both say which direction", "pattern", "toward")
+    if settings["layer"] is not None or settings["space"] == "patches":
+        refuse("--region is in pixels of the input, not of a layer", "region")
+        refuse("--mask is in pixels of the input, not of a layer", "mask")
+        refuse("--trace follows the network's input, not a layer's", "trace")
 
 
 def _boxes(settings: dict[str, Any], inputs: Sequence[GraphInput], preprocessing: Preprocessing) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,12 +35,13 @@ class Case:
     image: Preprocessing | None = None
 
 
-def load_cases(path: Path, inputs: Sequence[GraphInput], preprocessing: Preprocessing) -> list[Case]:
+def load_cases(path: str | os.PathLike[str], inputs: Sequence[GraphInput], preprocessing: Preprocessing) -> list[Case]:
     """The cases of a file or of all files in a folder: an image, an .npy array, or an .npz with an array for every input.
 
     Raises:
         OnnxnullError: `data` where a file cannot be read or does not fit the model, or an input gets no array.
     """
+    path = Path(path)
     if path.is_dir():
         samples = load_folder(path, inputs, preprocessing)
     elif not path.exists():

@@ -40,10 +40,10 @@ class Reader:
         make: blocks → the layer as a linear map from its own activation tensor to the node's output; linear in the blocks,
             each entry of its matrix one of theirs, or zero.
         path: from the perturbed tensor to the layer's activation.
-        dropped: the largest singular value of `blocks`, at or below the float64 cut-off, that the kernel ignores; 0 where there
-            is none.
-        spread: what the kernel's vectors φ may leave in any output, relative to max |φ|: the rounding of a projection that
-            takes the tensor as a whole; 0 where patches are projected one by one.
+        dropped: of every column w what the kernel's vectors φ may leave of it, |φᵀw| ≤ dropped·‖φ‖₂: singular values that the
+            kernel ignores, and the rounding of a projection. Broadcastable to the blocks.
+        spread: the same for a projection that takes the tensor as a whole, |φᵀw| ≤ q·spread·max |φ|; 0 where patches are
+            projected one by one.
         scale: the factor that the node puts on the product (Gemm's alpha), one rounding more unless it is 1.
     """
 
@@ -52,9 +52,9 @@ class Reader:
     blocks: Array
     make: Callable[[Array], LinearMap]
     path: LinearMap
-    dropped: float = 0.0
+    dropped: Array | float = 0.0
     scale: float = 1.0
-    spread: float = 0.0
+    spread: Array | float = 0.0
 
 
 def rounded(reader: Reader, dtype: DTypeLike) -> Reader:
@@ -81,7 +81,8 @@ def kernel_claim(reader: Reader, x0: Array, x1: Array, precision_u: float) -> Cl
       and a path of s roundings (0 where it moves and scales by powers of two);
     - dropped·√t·‖patch of L(x₁ − x₀)‖₂: what the kernel ignores and its projection leaves, t patches to an output (more
       than 1 where transposed filters overlap);
-    - spread·max |L(x₁ − x₀)|: such a projection is accurate to the length of the whole difference, not of every patch;
+    - spread·max |L||x₁ − x₀| for every entry that an output reads: such a projection is accurate to the length of the whole
+      difference, not of every patch;
     - underflow in making the difference: n + s + 1 of the smallest normal doubles.
 
     L is the map `path` as its float64 factors define it. Raises ValueError for another u.
@@ -103,10 +104,13 @@ def kernel_claim(reader: Reader, x0: Array, x1: Array, precision_u: float) -> Cl
         residual = _residual(reader, size, image)
         each = precision_u * np.abs(x1) + subnormal + gamma(n + s) * np.abs(high)
         allowed = size.apply(magnitude(reader.path).apply(each)) + (n + s + 1) * _TINY
-        allowed = allowed + reader.spread * float(np.abs(image.high).max(initial=0.0))
-        if reader.dropped:
-            patches = reader.make(np.ones_like(reader.blocks)).apply(image.high**2)
-            allowed = allowed + reader.dropped * math.sqrt(_overlap(n, reader.blocks)) * np.sqrt(patches)
+        if np.any(reader.spread):
+            longest = float(magnitude(reader.path).apply(np.abs(high)).max(initial=0.0))
+            spread = reader.make(np.broadcast_to(np.asarray(reader.spread), reader.blocks.shape))
+            allowed = allowed + spread.apply(np.full(spread.input_shape, longest))
+        if np.any(reader.dropped):
+            squares = reader.make(np.broadcast_to(np.asarray(reader.dropped) ** 2, reader.blocks.shape))
+            allowed = allowed + math.sqrt(_overlap(n, reader.blocks)) * np.sqrt(squares.apply(image.high**2))
     return _compared(residual, allowed * (1 - _LOOSE))
 
 

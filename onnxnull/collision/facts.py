@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from onnxnull.errors import Code, OnnxnullError
-from onnxnull.graph.bodies import subgraphs
+from onnxnull.graph.model import tensors_of
 
 if TYPE_CHECKING:
-    import onnx_ir as ir
-
     from onnxnull.collision.search import Search
     from onnxnull.inputs import Preprocessing
 
@@ -47,16 +45,20 @@ def model_facts(search: Search, preprocessing: Preprocessing | None = None) -> F
     Raises:
         OnnxnullError: a file of external data cannot be read.
     """
+    import onnx_ir as ir
+
     model, execution = search.model, search.execution
     shapes = {}
     for described in model.inputs:
         if described.shape is not None and None not in described.shape:
             shapes[described.name] = tuple(int(size) for size in described.shape if size is not None)
     folder = Path(os.path.abspath(search.path)).parent
+    # `open_model` has checked where they lie
+    locations = {os.fspath(t.location) for t in tensors_of(model.graph) if isinstance(t, ir.ExternalTensor)}
     return Facts(
         file=model.file,
         sha256=model.sha256,
-        external={location: sha256_of(folder / location) for location in sorted(set(_locations(model.graph)))},
+        external={location: sha256_of(folder / location) for location in sorted(locations)},
         input_shapes=shapes,
         precisions=tuple(precision.value for precision in execution.precisions),
         providers=tuple(provider.value for provider in execution.providers),
@@ -73,19 +75,3 @@ def sha256_of(path: Path) -> str:
         raise OnnxnullError(Code.FILE_NOT_FOUND, f"no such file: {path.name!r}") from None
     except OSError as error:
         raise OnnxnullError(Code.UNREADABLE, f"{path.name!r}: {error.strerror}") from None
-
-
-def _locations(graph: ir.Graph) -> Iterator[str]:
-    """Where the external data of a graph and its bodies lie, as the model says it; `open_model` has checked them."""
-    import onnx_ir as ir
-
-    stored = [value.const_value for value in graph.initializers.values()]
-    for node in graph:
-        for attribute in node.attributes.values():
-            if attribute.type == ir.AttributeType.TENSOR:
-                stored.append(attribute.as_tensor())
-            elif attribute.type == ir.AttributeType.TENSORS:
-                stored.extend(attribute.as_tensors())
-        for _, body in subgraphs(node):
-            yield from _locations(body)
-    yield from (os.fspath(tensor.location) for tensor in stored if isinstance(tensor, ir.ExternalTensor))

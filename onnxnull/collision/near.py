@@ -34,7 +34,7 @@ class NearKernel:
         g, q, p = blocks.shape
         if self._wide.dimension == self._narrow.dimension:
             seen = f"no singular value of {layer.node!r} lies between the two cut-offs"
-            raise OnnxnullError(Code.INJECTIVE, seen, "there is no near-kernel")
+            raise OnnxnullError(Code.NOT_FOUND, seen, "there is no near-kernel")
         sigma = np.linalg.svd(blocks, compute_uv=False)
         self.sigma = float(sigma[sigma <= sigma.max() * g * max(q, p) * Notion.FLOAT32.eps].max())
 
@@ -43,7 +43,7 @@ class NearKernel:
         """The near-kernel of a site.
 
         Raises:
-            OnnxnullError: `injective` where there is none; `data` where several layers read the tensor, or patches overlap.
+            OnnxnullError: `not-found` where there is none; `data` where several layers read the tensor, or patches overlap.
         """
         layers = site.frontier.layers
         if len(layers) == 1 and isinstance(layers[0].path, Selection):

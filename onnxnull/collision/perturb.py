@@ -43,6 +43,7 @@ class Recipe:
     Attributes:
         pattern: the direction; "toward" where another input is given.
         toward: that input; the direction is the projection of its difference to x₀.
+        toward_source: the file that it is from.
         seed: of every random choice.
         beta: ‖δ‖₂, and for "toward" the factor on the difference; None for as large as the box allows ("toward": 1).
         epsilon: bound on max |δ|.
@@ -53,6 +54,7 @@ class Recipe:
 
     pattern: Pattern = "random"
     toward: Array | None = None
+    toward_source: str | None = None
     seed: int = 0
     beta: float | None = None
     epsilon: float | None = None
@@ -64,6 +66,7 @@ class Recipe:
         """What it was made with, without arrays: for evidence."""
         box = None if self.box is None else [float(np.min(self.box[0])), float(np.max(self.box[1]))]
         return {
+            "toward": self.toward_source,
             "seed": self.seed,
             "beta": self.beta,
             "epsilon": self.epsilon,
@@ -79,7 +82,7 @@ def perturbation(
     """δ in the kernel of the site's layers, x₀ + δ in the box, made as the recipe says.
 
     Raises:
-        OnnxnullError: `injective` where the kernel holds nothing, or nothing that the box, the mask and the wish allow.
+        OnnxnullError: `not-found` where the box, the mask and the wish leave nothing that was found.
         NotConvergedError: the projection did not reach its accuracy.
     """
     if recipe.free is not None:
@@ -89,7 +92,7 @@ def perturbation(
     direction = kernel.project(wish)
     length = float(np.linalg.norm(direction))
     if not length > 1e-9 * float(np.linalg.norm(wish)):
-        raise OnnxnullError(Code.INJECTIVE, "nothing of the wanted change lies in the kernel", "wish for another one")
+        raise OnnxnullError(Code.NOT_FOUND, "nothing of the wanted change lies in the kernel")
     lower, upper = _bounds(start, recipe)
     bounded = bool(np.all(np.isfinite(lower) | np.isfinite(upper)))
     grow = recipe.largest or (recipe.beta is None and recipe.pattern != "toward" and bounded)
@@ -106,8 +109,8 @@ def perturbation(
             found = _fitted(kernel, start, found, lower, upper, None if recipe.pattern == "toward" else recipe.beta)
     if not np.any(start + found != start):
         if not bounded:
-            raise OnnxnullError(Code.INJECTIVE, "a change of this size is lost in the rounding of the input", "raise --beta")
-        raise OnnxnullError(Code.INJECTIVE, "the box leaves no room for a collision", "widen --box, --epsilon or --region")
+            raise OnnxnullError(Code.NOT_FOUND, "a change of this size is lost in the rounding of the input", "raise --beta")
+        raise OnnxnullError(Code.NOT_FOUND, "no collision was found inside the box")
     return found
 
 

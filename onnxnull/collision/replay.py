@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from onnxnull.collision.facts import model_facts, sha256_of
 from onnxnull.collision.fields import refuse
 from onnxnull.collision.record import Record, RecordedCollision, RecordedRun, Tensors, read_record, read_tensors
@@ -23,7 +25,7 @@ from onnxnull.runtime.providers import Provider, choose
 Progress = Callable[[str], None]
 """Called with what comes next."""
 _STRENGTH = (Verdict.BROKEN, Verdict.NEAR, Verdict.UNBOUNDED, Verdict.ROUNDING, Verdict.BITWISE)
-_REFUTES = (Code.INJECTIVE, Code.NOT_GUARANTEED, Code.LAYER)
+_REFUTES = (Code.INJECTIVE, Code.NOT_FOUND, Code.NOT_GUARANTEED, Code.LAYER)
 """What a search raises where there can be no such collision."""
 
 
@@ -173,6 +175,8 @@ def _again(recorded: RecordedCollision, tensors: Tensors, searches: _Searches, e
             refuse(f"the tensors of {name!r} do not fit the model: {error.seen}")
         raise
     pairs, left = _paired(found.runs, recorded.runs)
+    if np.array_equal(tensors.control, tensors.original):
+        refuse(f"the control of {name!r} is the original")
     objections = [*_about_site(recorded, found), *(o for run, said in pairs for o in _about_run(run, said))]
     if everything:
         runs = [run for run, said in pairs if said is None]
@@ -195,6 +199,8 @@ def _about_site(recorded: RecordedCollision, found: Collision) -> Iterator[str]:
         (low, high), (least, most) = found.nullity, recorded.nullity
         if most < low or least > high:
             yield f"the bundle says a nullity of {least} to {most}, and it is {low} to {high}"
+    if recorded.perturbation.control > 1.01 * recorded.perturbation.l2:
+        yield "the control is farther from the original than what collides with it"
     sigma, said = found.perturbation.sigma, recorded.perturbation.sigma
     if abs(sigma - said) > 1e-4 * abs(sigma):
         yield f"the bundle says σ {said:.6g}, and it is {sigma:.6g}"

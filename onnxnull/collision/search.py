@@ -17,7 +17,7 @@ from onnxnull.collision.results import Collision, EightBit, Kind, Perturbation, 
 from onnxnull.collision.sites import Cut, Site, cuts, input_site
 from onnxnull.collision.subjects import AtInput, InLayer, Network, Subject, networks_twin, rounded
 from onnxnull.collision.trace import trace
-from onnxnull.collision.verify import compare_all, verify
+from onnxnull.collision.verify import UNIT_ROUNDOFF, compare_all, verify
 from onnxnull.errors import Code, ExitCode, OnnxnullError
 from onnxnull.frontier import find
 from onnxnull.graph.constants import EvaluationError
@@ -86,6 +86,7 @@ class _Prepared:
     kind: Kind
     sigma: float
     nullity: tuple[int, int] | None
+    balanced: bool
 
 
 class Search:
@@ -171,16 +172,21 @@ class Search:
             self._check_shapes(arrays, prepared.site.shape)
             return self._verified(prepared, subjects, source, arrays, others, facts)
         ((cut, activation, networks),) = self._cut_out(case)
+        start = cut.start(activation, np.random.default_rng(0))
+        self._check_shapes(arrays, start.shape)
+        if activation is not None and np.abs(arrays[0] - start).max(initial=0.0) > 1e-3 * np.abs(start).max(initial=0.0):
+            raise OnnxnullError(
+                Code.DATA, f"the original is not what reaches layer {cut.view.name!r} from the network's inputs"
+            )
         site = cut.site(activation, arrays[0])
-        self._check_shapes(arrays, cut.start(activation, np.random.default_rng(0)).shape)
-        return self._verified(self._prepare(site), self._in_layer(cut, site, networks), source, arrays, others, facts)
+        return self._verified(self._prepare(site), self._in_layer(cut, site, networks, case), source, arrays, others, facts)
 
     def _input(self, case: Case, recipe: Recipe, toward: Case | None) -> Collision:
         prepared, subjects = self._subjects(case, case.arrays)
         name = prepared.site.where
         others = {other: array for other, array in case.arrays.items() if other != name}
         if toward is not None:
-            recipe = replace(recipe, toward=self._stored(name, toward.arrays[name]))
+            recipe = replace(recipe, toward=self._stored(name, toward.arrays[name]), toward_source=toward.source)
         start = self._stored(name, case.arrays[name])
         collision = self._pair(prepared, start, recipe, subjects, case, others)
         if self.execution.trace:
@@ -211,18 +217,23 @@ class Search:
                 OnnxnullError(weight.code, f"{weight.node!r} ({weight.op}): {weight.reason}")
                 for weight in find_weights(self._flow)[1]
             ]
-        other = {} if toward is None else {self._key(cut): array for cut, array, _ in self._cut_out(toward)}
+        other = {}
+        if toward is not None:
+            other = {self._key(cut): array for cut, array, _ in self._cut_out(toward)}
+            recipe = replace(recipe, toward_source=toward.source)
         for cut, activation, networks in self._cut_out(case):
             rng = np.random.default_rng([recipe.seed, 2])
             start = cut.start(activation, rng)
             here = recipe if toward is None else replace(recipe, toward=cut.start(other[self._key(cut)], rng))
             site = cut.site(activation, start)
             try:
-                yield self._pair(self._prepare(site), start, here, self._in_layer(cut, site, networks), case, case.arrays)
+                subjects = self._in_layer(cut, site, networks, case)
+                yield self._pair(self._prepare(site), start, here, subjects, case, case.arrays)
             except OnnxnullError as error:
                 if self.place.layer != "all" or error.exit_code is not ExitCode.NOTHING:
                     raise
-                self.missed.append(error)
+                named = error.seen if repr(cut.view.name) in error.seen else f"{cut.view.name!r}: {error.seen}"
+                self.missed.append(OnnxnullError(error.code, named, error.remedy))
 
     @staticmethod
     def _key(cut: Cut) -> tuple[str, str]:
@@ -234,7 +245,7 @@ class Search:
         wanted = cuts(self._flow, self._layer_name(), self.place.space, self.place.weight, notion)
         if not wanted:
             seen = f"no weight that was analysed has a kernel at the {notion.value} cut-off"
-            raise OnnxnullError(Code.INJECTIVE, seen, "there is nothing to find")
+            raise OnnxnullError(Code.NOT_FOUND, seen, "there is nothing to find")
         doubles = any(described.dtype == "float64" for described in self.model.inputs)
         native = networks_twin(self.path, Precision.FLOAT64 if doubles else Precision.FLOAT32, Provider.CPU, self._limits)
         tensors = list(dict.fromkeys(cut.tensor for cut in wanted if cut.tensor is not None))
@@ -247,8 +258,12 @@ class Search:
             self._progress(f"layer {number} of {len(wanted)}, {cut.view.name}")
             yield cut, None if cut.tensor is None else activations[cut.tensor], networks
 
-    def _in_layer(self, cut: Cut, site: Site, networks: Mapping[_Key, Network | None]) -> list[InLayer]:
-        return [InLayer(cut, site, self._flow, *key, network) for key, network in networks.items()]
+    def _in_layer(self, cut: Cut, site: Site, networks: Mapping[_Key, Network | None], case: Case) -> list[InLayer]:
+        """The layer at the precisions that the network executes."""
+        return [
+            InLayer(cut, site, self._flow, self._twin(*key, case).precision, key[1], network)
+            for key, network in networks.items()
+        ]
 
     def _layer_name(self) -> str | None:
         """The layer to cut at; None for all. Patches without a layer are those of the first one."""
@@ -262,9 +277,12 @@ class Search:
 
     def _prepare(self, site: Site) -> _Prepared:
         self._progress("finding the kernel")
+        for layer in site.frontier.layers:
+            if not np.all(np.isfinite(layer.use.matrix())):
+                raise OnnxnullError(Code.NONFINITE, f"the weight of {layer.node!r} holds NaN or Inf")
         if self._near:
             near = NearKernel.of(site)
-            return _Prepared(site, near, Kind.NEAR_KERNEL, near.sigma, None)
+            return _Prepared(site, near, Kind.NEAR_KERNEL, near.sigma, None, False)
         found = site.nullity()
         if found.upper == 0:
             shape = "×".join(map(str, site.shape))
@@ -273,7 +291,12 @@ class Search:
             raise OnnxnullError(
                 Code.INJECTIVE, f"{layers} is injective on inputs of shape {shape}{proof}: no two of them collide"
             )
-        return _Prepared(site, site.kernel(), Kind.KERNEL, 0.0, (found.lower, found.upper))
+        balanced = site.has_balanced_kernel()
+        if not balanced:
+            below = "only directions below the float64 cut-off are in this kernel, and what follows may amplify what they leave"
+            site = replace(site, aside="; ".join(filter(None, (site.aside, below))))
+        kernel = site.kernel(balanced=balanced)
+        return _Prepared(site, kernel, Kind.KERNEL, 0.0, (found.lower, found.upper), balanced)
 
     def _pair(
         self,
@@ -311,9 +334,9 @@ class Search:
     ) -> Collision:
         site = prepared.site
         patchwise = not isinstance(prepared.kernel, FrontierKernel)
-        readers = site.readers(patchwise=patchwise)
+        readers = site.readers(patchwise=patchwise, balanced=prepared.balanced)
         if prepared.kind is Kind.NEAR_KERNEL:
-            readers = tuple(replace(reader, dropped=max(reader.dropped, prepared.sigma)) for reader in readers)
+            readers = tuple(replace(reader, dropped=np.maximum(reader.dropped, prepared.sigma)) for reader in readers)
         runs = []
         for subject in subjects:
             self._progress(f"running {subject.precision.value}")
@@ -373,7 +396,7 @@ class Search:
         described = self._described(collision.where)
         exact = pixels(collision.colliding, described, image)
         whole = np.rint(exact)
-        subject = subjects[-1]
+        subject = max(subjects, key=lambda subject: UNIT_ROUNDOFF[subject.precision])
         before, after = (
             subject.run(x) for x in (collision.original, self._stored(collision.where, from_pixels(whole, described, image)))
         )

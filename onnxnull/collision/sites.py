@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -22,7 +22,7 @@ from onnxnull.graph.flow import Flow
 from onnxnull.graph.model import GraphInput, dtype_name
 from onnxnull.graph.view import NodeView
 from onnxnull.kernel.batched import Batched
-from onnxnull.kernel.convolution import Convolution
+from onnxnull.kernel.convolution import Convolution, TransposedConvolution
 from onnxnull.kernel.im2col import ConvGeometry, Im2col
 from onnxnull.kernel.linear_map import Array, LinearMap, Shape
 from onnxnull.kernel.primitives import Identity
@@ -34,6 +34,8 @@ from onnxnull.weights import Weight, find_weights, op_name
 
 PRODUCTS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "Einsum"})
 """Operators whose first output is the product itself, plus a bias."""
+_CONDITION = 8.0
+"""How much a projection through conjugate gradients may enlarge rounding; a heuristic: 1.4 was seen on small padded images."""
 _ROWS = 16
 """Random rows that stand for a layer that cannot be cut out of its network."""
 
@@ -57,9 +59,33 @@ class Site:
     frontier: Frontier
     aside: str | None = None
 
-    def kernel(self) -> Kernel:
-        """What the layers cannot see. Raises `UnknownShapeError`, `EvaluationError`."""
-        return kernel_of(self.frontier, patchwise=self.space in (Space.PATCHES, Space.MATRIX))
+    def kernel(self, *, balanced: bool = True) -> Kernel:
+        """What the layers cannot see. Raises `UnknownShapeError`, `EvaluationError`.
+
+        Args:
+            balanced: of the layers with every output at one scale, so that a collision leaves small outputs alone too (what
+                follows may amplify them). That is a part of the kernel at the float64 cut-off.
+        """
+        frontier = self._balanced() if balanced else self.frontier
+        return kernel_of(frontier, patchwise=self.space in (Space.PATCHES, Space.MATRIX))
+
+    def has_balanced_kernel(self) -> bool:
+        """Whether something is left of the kernel once every output counts at its own scale. Raises as `kernel` does."""
+        pairs = []
+        for layer in self.frontier.layers:
+            assert layer.path is not None, "a site's shapes are known"
+            blocks = layer.use.matrix()
+            pairs.append((blocks, blocks / _scales(blocks, layer.use.linear_map(blocks, layer.path.output_shape))))
+        if all(rank(one, Notion.FLOAT64).lower == rank(other, Notion.FLOAT64).lower for one, other in pairs):
+            return True
+        return joint_nullity(self._balanced(), Notion.FLOAT64).upper > 0
+
+    def _balanced(self) -> Frontier:
+        layers = [
+            replace(layer, use=replace(layer.use, linear_map=partial(_balanced_map, layer.use.linear_map)))
+            for layer in self.frontier.layers
+        ]
+        return replace(self.frontier, layers=tuple(layers))
 
     def nullity(self) -> Interval:
         """The kernel's dimension at the float64 cut-off. Raises as `kernel` does."""
@@ -80,13 +106,14 @@ class Site:
         assert shape is not None
         return tuple(int(d) for d in shape if d is not None)
 
-    def readers(self, *, patchwise: bool) -> tuple[Reader, ...]:
+    def readers(self, *, patchwise: bool, balanced: bool = True) -> tuple[Reader, ...]:
         """The layers for the claims. Raises `UnknownShapeError`, `EvaluationError`.
 
         Args:
             patchwise: whether perturbations were projected patch by patch.
+            balanced: whether they are of the balanced kernel.
         """
-        return tuple(_reader(layer, self.space is Space.INPUT, patchwise) for layer in self.frontier.layers)
+        return tuple(_reader(layer, self.space is Space.INPUT, patchwise, balanced) for layer in self.frontier.layers)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -213,9 +240,21 @@ def _cut(flow: Flow, weight: Weight, view: NodeView, use: LinearUse, space: Spac
     else:
         output = view.outputs[0]
         assert output is not None, "a product has an output"
-        return Cut(weight.name, view, use, space, tensor, output.name, None)
+        return Cut(weight.name, view, use, space, tensor, output.name, _read_elsewhere(view, use))
     rows = "random rows" if tensor is None else "rows of the network's own activation"
     return Cut(weight.name, view, use, Space.MATRIX, tensor, None, f"{why}: the weight alone, on {rows}")
+
+
+def _read_elsewhere(view: NodeView, use: LinearUse) -> str | None:
+    """Who else reads the activation; such a collision of the layer need not be one of the network's later values."""
+    assert use.activation is not None
+    operand = view.inputs[use.activation]
+    assert operand is not None
+    others = [node.name or node.op_type for node, _ in operand.value.uses() if node is not view.node]
+    if not others:
+        return None
+    some = ", ".join(map(repr, dict.fromkeys(map(str, others[:3])))) + (", ..." if len(others) > 3 else "")
+    return f"{some} read the same activation and keep the original: this is a collision of the layer, not of the network"
 
 
 def _has_kernel(weight: Weight, notion: Notion) -> bool:
@@ -227,34 +266,54 @@ def _has_kernel(weight: Weight, notion: Notion) -> bool:
     return kernel
 
 
-def _reader(layer: Layer, at_input: bool, patchwise: bool) -> Reader:
+def _reader(layer: Layer, at_input: bool, patchwise: bool, balanced: bool) -> Reader:
     assert layer.path is not None, "a site's shapes are known"
     path = layer.path if at_input else Identity(layer.path.input_shape)
     blocks, shape = layer.use.matrix(), layer.path.output_shape
     op = "" if layer.view is None else layer.view.op_type
     make = partial(_swapped, layer.use, shape)
-    g, q, _ = blocks.shape
-    spread = 0.0 if patchwise else g * q * 2.0**-53 * spectral_norm(blocks)
-    return Reader(layer.node, op, blocks, make, path, _dropped(blocks), layer.use.scale, spread)
+    scales = _scales(blocks, make(blocks)) if balanced else np.ones((len(blocks), 1, blocks.shape[2]))
+    dropped, spread = _left(blocks, scales)
+    return Reader(layer.node, op, blocks, make, path, dropped, layer.use.scale, 0.0 if patchwise else spread)
 
 
 def _swapped(use: LinearUse, shape: Shape, blocks: Array) -> LinearMap:
     return use.linear_map(blocks, shape)
 
 
-def _dropped(blocks: Array) -> float:
-    """What a projection on the kernel leaves of a unit vector: the σ that it drops, and its own rounding, √q·u·‖W‖.
+def _left(blocks: Array, scales: Array) -> tuple[Array, Array]:
+    """(dropped, spread) of `Reader`, (g, 1, p): what a projection on the kernel of the scaled columns leaves of every column.
 
-    Dropped are singular values at or below the float64 cut-off. What is computed of them is itself that inaccurate.
+    It ignores singular values at or below the float64 cut-off, and rounds: √q·u·‖W‖ of a unit vector, which is also how well
+    those singular values are known; all of it relative to the column's scale.
     """
-    g, q, p = blocks.shape
-    top = spectral_norm(blocks)
-    rounding = math.sqrt(g * q) * 2.0**-53 * top
-    if rank(blocks, Notion.FLOAT64).lower == g * min(q, p):
-        return rounding
-    sigma = np.linalg.svd(blocks, compute_uv=False)
-    small = sigma[sigma <= top * g * max(q, p) * Notion.FLOAT64.eps]
-    return float(small.max(initial=0.0)) + rounding
+    matrix = blocks / scales
+    g, q, p = matrix.shape
+    top = spectral_norm(matrix)
+    small = 0.0
+    if rank(matrix, Notion.FLOAT64).lower < g * min(q, p):
+        sigma = np.linalg.svd(matrix, compute_uv=False)
+        small = float(sigma[sigma <= top * g * max(q, p) * Notion.FLOAT64.eps].max(initial=0.0))
+    return (small + math.sqrt(g * q) * 2.0**-53 * top) * scales, 2.0**-53 * _CONDITION * top * scales
+
+
+def _scales(blocks: Array, linear_map: LinearMap) -> Array:
+    """The power of two above the largest entry of every output's columns, (g, 1, p); 1 for a dead output.
+
+    A transposed filter adds its taps up in one output, so they have one scale.
+    """
+    largest = np.abs(blocks).max(axis=1, keepdims=True, initial=0.0)
+    sample = linear_map.sample if isinstance(linear_map, Batched) else linear_map
+    if isinstance(sample, TransposedConvolution):
+        taps = math.prod(sample.geometry.kernel)
+        largest = largest.reshape(len(blocks), 1, -1, taps)
+        largest = np.broadcast_to(largest.max(axis=3, keepdims=True), largest.shape).reshape(len(blocks), 1, -1)
+    scales: Array = np.where(largest > 0.0, np.ldexp(1.0, np.frexp(largest)[1]), 1.0)
+    return scales
+
+
+def _balanced_map(make: Callable[[Array, Shape], LinearMap], blocks: Array, activation: Shape) -> LinearMap:
+    return make(blocks / _scales(blocks, make(blocks, activation)), activation)
 
 
 def _unfolded_map(geometry: ConvGeometry, blocks: Array, activation: Shape) -> LinearMap:

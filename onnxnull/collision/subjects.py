@@ -42,10 +42,11 @@ class Outcome:
 
 
 class Subject(Protocol):
-    """Something that takes the site's tensor."""
+    """Something that takes the site's tensor; `is_layer`: a layer of a network, whose product is what collides."""
 
     precision: Precision
     provider: Provider
+    is_layer: bool
 
     def run(self, x: Array) -> Outcome:
         """Run it on `x`, which is rounded to the precision that executes."""
@@ -57,6 +58,8 @@ class Subject(Protocol):
 
 class AtInput:
     """A network, at one of its inputs."""
+
+    is_layer = False
 
     def __init__(self, network: Twin, provider: Provider, site: Site) -> None:
         self.precision, self.provider = network.precision, provider
@@ -116,6 +119,8 @@ class Network:
 
 class InLayer:
     """One layer by itself, and the rest of the network behind it."""
+
+    is_layer = True
 
     def __init__(
         self, cut: Cut, site: Site, flow: Flow, precision: Precision, provider: Provider, network: Network | None

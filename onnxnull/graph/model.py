@@ -100,7 +100,7 @@ def _open(path: Path, input_shapes: Mapping[str, Sequence[int]], limits: Limits)
     functions.inline(loaded, limits)
     _sort(loaded.graph)
     folder = Path(os.path.abspath(path)).parent
-    for tensor in _tensors(loaded.graph):
+    for tensor in tensors_of(loaded.graph):
         if isinstance(tensor, ir.ExternalTensor):
             tensor.base_dir = str(folder)
             external.check(tensor, folder, limits)
@@ -173,7 +173,7 @@ def _decode(data: mmap.mmap) -> onnx.ModelProto:
     return proto
 
 
-def _tensors(graph: ir.Graph) -> Iterator[ir.TensorProtocol]:
+def tensors_of(graph: ir.Graph) -> Iterator[ir.TensorProtocol]:
     """Every tensor stored in the graph and its subgraphs: initializers and attributes."""
     import onnx_ir as ir
 
@@ -187,7 +187,7 @@ def _tensors(graph: ir.Graph) -> Iterator[ir.TensorProtocol]:
             elif attribute.type == ir.AttributeType.TENSORS:
                 yield from attribute.as_tensors()
         for _, body in subgraphs(node):
-            yield from _tensors(body)
+            yield from tensors_of(body)
 
 
 def _sort(graph: ir.Graph) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from onnxnull.collision.compare import best, classes
@@ -32,7 +33,7 @@ def row(collision: Collision) -> str:
     """One collision of many, on a line."""
     kernel = "" if collision.nullity is None else f"{_interval(*collision.nullity)} of {collision.perturbation.entries:,}"
     runs = "   ".join(_short(run) for run in collision.runs)
-    aside = "" if collision.aside is None else f"   ({collision.aside})"
+    aside = f"   ({collision.aside})" if collision.space is Space.MATRIX and collision.aside else ""
     return f"{shown(collision.where, 48):<48} {collision.op:<13} kernel {kernel:<22} {runs}{aside}\n"
 
 
@@ -64,8 +65,10 @@ def _facts(collision: Collision) -> list[str]:
     kind = "kernel vectors at the float64 cut-off"
     if collision.kind is Kind.NEAR_KERNEL:
         kind = f"near-kernel directions, singular values up to {made.sigma:.2g}: this is no collision"
+    toward = made.parameters.get("toward")
+    pattern = f"Toward {shown(str(toward))}" if toward else f"Pattern '{made.pattern}'"
     lines.append(
-        f"Pattern '{made.pattern}', {kind}: ‖Δ‖₂ = {made.l2:.4g} (‖x‖₂ = {made.original:.4g}), max |Δ| = {made.linf:.3g}, "
+        f"{pattern}, {kind}: ‖Δ‖₂ = {made.l2:.4g} (‖x‖₂ = {made.original:.4g}), max |Δ| = {made.linf:.3g}, "
         f"{made.changed:,} of {made.entries:,} entries changed; the control's ‖Δ‖₂ = {made.control:.4g}."
     )
     beta = made.parameters.get("beta")
@@ -77,7 +80,7 @@ def _facts(collision: Collision) -> list[str]:
 
 
 def _run(run: Run, labels: Sequence[str] | None) -> list[str]:
-    lines = [f"{run.precision} on {run.session['provider']}: {run.verdict.label} ({run.verdict.meaning})"]
+    lines = [f"{run.precision} on {run.session['provider']}: {run.verdict.label} ({_meaning(run)})"]
     lines += [
         f"  {shown(check.node)}: kernel claim {_claim(check.kernel)}; runtime claim {_claim(check.runtime)}"
         for check in run.layers
@@ -85,12 +88,22 @@ def _run(run: Run, labels: Sequence[str] | None) -> list[str]:
     for change, control in zip(run.outputs, run.control, strict=True):
         lines.append(f"  {_moved(change)}; the control moves it by {control.max_abs:.3g}{_kept(control)}")
         lines += _predictions(run, change.name, labels)
+    if all(control.max_abs == 0.0 for control in run.control):
+        lines.append("  Note: the control moves no output either, so these outputs show nothing of this input.")
     return lines
 
 
+def _meaning(run: Run) -> str:
+    if run.verdict is not Verdict.BROKEN or any(False in (c.kernel.holds, c.runtime.holds) for c in run.layers):
+        return run.verdict.meaning if run.verdict is not Verdict.BROKEN else "a claim does not hold"
+    return "the claims hold, but the outputs move like the control's: at this precision it is no collision"
+
+
 def _claim(claim: Claim) -> str:
-    if claim.bound is None or claim.ratio is None:
-        return f"{claim.value:.2g}, {claim.reason}"
+    if claim.ratio is None:
+        return f"not measured: {claim.reason}" if math.isnan(claim.value) else f"{claim.value:.2g}, no bound: {claim.reason}"
+    if claim.bound is None:
+        return f"BROKEN: {claim.reason}"
     verb = "holds" if claim.holds else "BROKEN"
     return f"{verb}: {claim.value:.2g}, at most {claim.ratio:.2g} of what is allowed"
 

@@ -34,6 +34,7 @@ class Product:
     w: tuple[int, ...]
     strides: tuple[int, ...] = ()
     group: int = 1
+    dilations: tuple[int, ...] = ()
 
 
 def check_float32(where: Runner | Provider, shapes: Iterable[Product]) -> None:
@@ -79,11 +80,12 @@ def products_of(proto: onnx.ModelProto, feeds: Sequence[tuple[str, tuple[int, ..
         w = tuple(n for n in weight if n)
         if node.op_type == "Conv":
             group = int(attributes.get("group", 1))
-            spans = [(k - 1) + 1 for k in w[2:]]
+            dilations = tuple(attributes.get("dilations", (1,) * len(w[2:])))
+            spans = [(k - 1) * d + 1 for k, d in zip(w[2:], dilations, strict=True)]
             known = (shape or (None,) * len(w))[2:]
             spatial = (max(n or span, span) for n, span in zip(known, spans, strict=True))
             x = (1 if not shape else shape[0] or 1, w[1] * group, *spatial)
-            found[Product("Conv", x, w, tuple(attributes.get("strides", (1,) * len(spans))), group)] = None
+            found[Product("Conv", x, w, tuple(attributes.get("strides", (1,) * len(spans))), group, dilations)] = None
         elif len(w) == 2:
             q, p = w[::-1] if attributes.get("transB", 0) else w
             lead = shape[:-1] if shape and not attributes.get("transA", 0) else (1,)
@@ -99,6 +101,8 @@ def _run(product: Product, provider: Provider) -> np.ndarray:
         outputs, rows = product.w[0], w.reshape(product.w[0], -1)
         rows[np.arange(outputs), np.arange(outputs) % rows.shape[1]] = SEEN
         node = helper.make_node("Conv", ["x", "w"], ["y"], strides=list(product.strides), group=product.group)
+        if product.dilations:
+            node.attribute.append(helper.make_attribute("dilations", product.dilations))
     else:
         w[np.arange(product.w[1]) % product.w[0], np.arange(product.w[1])] = SEEN
         node = helper.make_node("MatMul", ["x", "w"], ["y"])

@@ -287,7 +287,7 @@ def test_a_batch_of_cases_goes_on_after_one_without_a_collision(here: Path, coll
     np.save("corner.npy", np.full((1, 3, 8, 8), 0.5, np.float32))
     code, out, err = collide("m.onnx", "--input", "corner.npy", "--input", "good.npy", "--toward", "corner.npy")
     assert code == 3
-    assert "corner.npy: error[injective]" in err
+    assert "corner.npy: error[not-found]" in err
     assert "good.npy · input 'x'" in out
 
 

@@ -30,8 +30,7 @@ EXITS: list[tuple[str, int, str]] = [
     ("near.onnx --random 0 --precision float64 --near-kernel --beta 1", 0, ""),
     ("batch.onnx --input three.npy", 0, ""),
     ("batch.onnx --random 0 --input-shape x:2,6", 0, ""),
-    # broken
-    ("noise.onnx --random 0", 1, ""),
+    ("noise.onnx --random 0", 2, "error[runtime]"),
     # not analysed
     ("absent.onnx --random 0", 2, "error[file-not-found]"),
     ("text.onnx --random 0", 2, "error[not-onnx]"),
@@ -67,13 +66,13 @@ EXITS: list[tuple[str, int, str]] = [
     ("near.onnx --random 0 --near-kernel --region 0,0,1,1", 2, "error[data]"),
     # nothing to find
     ("square.onnx --random 0", 3, "error[injective]"),
-    ("square.onnx --random 0 --layer all", 3, "error[injective]"),
+    ("square.onnx --random 0 --layer all", 3, "error[not-found]"),
     ("overlapping.onnx --random 0", 3, "error[injective]"),
     ("residual.onnx --random 0", 3, "error[not-guaranteed]"),
     ("tokens.onnx --random 0", 3, "error[not-guaranteed]: input 'x' is int64: it has no continuous kernel"),
     ("two.onnx --random 0 --input-name scale/../x", 3, "error[not-guaranteed]"),
     ("m.onnx --random 0 --near-kernel", 3, "there is no near-kernel"),
-    (f"{STARTS} --region 3,3,1,1", 3, "error[injective]"),
+    (f"{STARTS} --region 3,3,1,1", 3, "error[not-found]"),
     # usage
     ("", 4, "Missing argument"),
     ("m.onnx", 4, "there is nothing to start from"),

@@ -174,7 +174,7 @@ def test_a_mask_without_a_kernel_vector_is_told(path: Path) -> None:
     free = region((1, 3, 8, 8), None, (3, 3), (1, 1))
     with pytest.raises(OnnxnullError) as refused:
         collision(path, start(), Recipe(free=free, beta=1.0))
-    assert refused.value.code is Code.INJECTIVE
+    assert refused.value.code is Code.NOT_FOUND
 
 
 def test_a_box_without_room_is_told(tmp_path: Path) -> None:
@@ -185,7 +185,7 @@ def test_a_box_without_room_is_told(tmp_path: Path) -> None:
     for recipe in (Recipe(largest=True, box=box), Recipe(beta=0.1, box=box)):
         with pytest.raises(OnnxnullError) as refused:
             collision(path, {"x": np.zeros((1, 9), np.float32)}, recipe)
-        assert refused.value.code is Code.INJECTIVE
+        assert refused.value.code is Code.NOT_FOUND
     assert_in_kernel(collision(path, {"x": np.full((1, 9), 0.5, np.float32)}, Recipe(largest=True, box=box)))
 
 
@@ -282,7 +282,7 @@ def test_the_kernel_itself_is_not_mixed_with_the_near_kernel(tmp_path: Path) -> 
 def test_no_near_kernel_is_told(tmp_path: Path) -> None:
     with pytest.raises(OnnxnullError) as refused:
         collision(patch_model(tmp_path / "m.onnx"), start(), Recipe(beta=1.0), near=True)
-    assert refused.value.code is Code.INJECTIVE
+    assert refused.value.code is Code.NOT_FOUND
     assert refused.value.exit_code == 3
 
 

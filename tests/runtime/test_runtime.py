@@ -290,7 +290,7 @@ def test_the_canary_sings_in_float32() -> None:
         "v": rng.standard_normal((30, 5)).astype(np.float32),
     }
     nodes = [
-        node("Conv", ["x", "w"], ["c"], group=2, strides=[2, 2]),
+        node("Conv", ["x", "w"], ["c"], group=2, strides=[2, 2], dilations=[1, 2]),
         node("Flatten", ["c"], ["f"]),
         node("Slice", ["f", "zero", "end", "one"], ["g"]),
         node("Gemm", ["g", "v"], ["y"]),
@@ -299,7 +299,7 @@ def test_the_canary_sings_in_float32() -> None:
     proto = model(nodes, constants | integers, x=[None, 4, 9, 9])
     products = products_of(proto, [("x", (2, 4, 9, 9))])
     assert products == (
-        Product("Conv", (2, 4, 9, 9), (6, 2, 3, 3), (2, 2), 2),
+        Product("Conv", (2, 4, 9, 9), (6, 2, 3, 3), (2, 2), 2, (1, 2)),
         Product("MatMul", (2, 30), (30, 5)),
     )
     check_float32(Provider.CPU, products)
