@@ -215,7 +215,7 @@ def step_reporter() -> AbstractContextManager[Callable[[str], None]]:
     """Says on stderr what is being done, for work that takes longer than a second.
 
     The context gives `show(what comes next)`. On a terminal the line is replaced and goes in the end; elsewhere, in a log
-    say, every step is a line.
+    say, there is a line every few seconds.
     """
     from onnxnull.cli.progress import Steps
 

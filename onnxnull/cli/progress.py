@@ -15,14 +15,17 @@ from onnxnull.report.words import shown
 
 _PATIENCE = 1.0
 """Seconds of work before anything is shown."""
+_INTERVAL = 2.0
+"""Least seconds from one line to the next where lines stay."""
 
 
 class Steps(AbstractContextManager["Steps"]):
-    """Context manager; gives `show(what comes next)`: one changing line on a terminal, a line for each step elsewhere."""
+    """Context manager; gives `show(what comes next)`: one changing line on a terminal, a line now and then elsewhere."""
 
     def __init__(self, *, terminal: bool) -> None:
         self._status = Console(stderr=True, markup=False).status("") if terminal else None
         self._start, self._step, self._showing = time.monotonic(), "", False
+        self._next = 0.0
         self._timer = threading.Timer(_PATIENCE, self._begin)
         self._timer.daemon = True
 
@@ -49,11 +52,13 @@ class Steps(AbstractContextManager["Steps"]):
         self._show()
 
     def _show(self) -> None:
-        text = f"{shown(self._step)} ({time.monotonic() - self._start:.0f} s)"
+        now = time.monotonic()
+        text = f"{shown(self._step)} ({now - self._start:.0f} s)"
         if self._status is not None:
             self._status.update(escape(text))
-        else:
+        elif now >= self._next:
             click.echo(text, err=True)
+            self._next = now + _INTERVAL
 
 
 class Bar(AbstractContextManager["Bar"]):

@@ -94,7 +94,7 @@ def perturbation(
     if not length > 1e-9 * float(np.linalg.norm(wish)):
         raise OnnxnullError(Code.NOT_FOUND, "nothing of the wanted change lies in the kernel")
     lower, upper = _bounds(start, recipe)
-    bounded = bool(np.all(np.isfinite(lower) | np.isfinite(upper)))
+    bounded = bool(np.all(np.isfinite(lower) & np.isfinite(upper)))
     grow = recipe.largest or (recipe.beta is None and recipe.pattern != "toward" and bounded)
     if grow and not bounded:
         raise OnnxnullError(Code.DATA, "nothing bounds this input, so no perturbation is the largest", "give --box or --beta")

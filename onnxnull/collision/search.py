@@ -287,10 +287,10 @@ class Search:
         if found.upper == 0:
             shape = "×".join(map(str, site.shape))
             proof = " (proved)" if found.proved else ""
-            layers = ", ".join(repr(layer.node) for layer in site.frontier.layers)
-            raise OnnxnullError(
-                Code.INJECTIVE, f"{layers} is injective on inputs of shape {shape}{proof}: no two of them collide"
-            )
+            layers = " and ".join(repr(layer.node) for layer in site.frontier.layers)
+            verb = "is" if len(site.frontier.layers) == 1 else "are together"
+            seen = f"{layers} {verb} injective on inputs of shape {shape}{proof}: no two of them collide"
+            raise OnnxnullError(Code.INJECTIVE, seen)
         balanced = site.has_balanced_kernel()
         if not balanced:
             below = "only directions below the float64 cut-off are in this kernel, and what follows may amplify what they leave"

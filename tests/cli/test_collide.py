@@ -315,6 +315,7 @@ def test_progress_is_told_after_a_second_and_on_stderr_only(here: Path, collide:
     code, quiet, err = collide(*arguments)
     assert (code, err) == (0, "")
     monkeypatch.setattr("onnxnull.cli.progress._PATIENCE", 0.0)
+    monkeypatch.setattr("onnxnull.cli.progress._INTERVAL", 0.0)
     code, out, err = collide(*arguments)
     assert (code, out) == (0, quiet)
     steps = [line.rpartition(" (")[0] for line in err.splitlines()]
