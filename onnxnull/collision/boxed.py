@@ -46,6 +46,8 @@ _HOLDS = 6
 _STRICT = 600
 """Most iterations in a smaller box, times `Kernel.pace` as above; `_CHECK` of them at a time."""
 _CHECK = 25
+# A search that gains less than this in so many iterations is given up.
+_STALL = 0.97
 # Changes that are shorter than this, relative to the wish clipped to the box, are none.
 _NOTHING = 1e-8
 # A far-away point: so many times the longest change that the box allows along the direction.
@@ -291,7 +293,7 @@ def _reached(search: _Search, room: _Room, iterations: int) -> Array | None:
             scaled = room.scaled(search.kernel, change)
             if np.linalg.norm(scaled - change) <= _LOSS * np.linalg.norm(change):
                 return scaled
-        if excess > 0.97 * before:
+        if excess > _STALL * before:
             return None
         before = excess
     return None
