@@ -35,7 +35,7 @@ _ITERATIONS, _FINISH = 300, 40
 as many and down to a fifth."""
 # ρ is adapted this often, and until then.
 _ADAPT_EVERY, _ADAPT_UNTIL = 10, 100
-# Every round of mending goes on for so long: the tolerance is the whole tensor's, and what is outside is a few entries.
+# The search in the true box goes on for so long: the tolerance is the whole tensor's, and what is outside is a few entries.
 _LEAST = 8
 # Scaling back may cost this share of the length.
 _LOSS = 0.01

@@ -39,7 +39,7 @@ class Verdict(enum.Enum):
 
     BITWISE = ("bitwise", "every output is the same to the last bit")
     ROUNDING = ("rounding", "outputs differ, and the layers' outputs by no more than rounding allows")
-    UNBOUNDED = ("unbounded", "the kernel claim holds; how the layer was computed here, no rounding bound applies to")
+    UNBOUNDED = ("unbounded", "the kernel claim holds; no rounding bound applies to how the layer was computed here")
     NEAR = ("near", "no collision: the perturbation moves the layer by what its small singular values let through")
     BROKEN = ("broken", "a claim does not hold, or the outputs move like the control's")
 

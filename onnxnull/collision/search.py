@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onnxnull.collision.cases import Case
+from onnxnull.collision.claims import Reader
 from onnxnull.collision.kernel import FrontierKernel, Kernel
 from onnxnull.collision.near import NearKernel
 from onnxnull.collision.perturb import Recipe, control, perturbation
@@ -86,7 +88,7 @@ class _Prepared:
     kind: Kind
     sigma: float
     nullity: tuple[int, int] | None
-    balanced: bool
+    readers: tuple[Reader, ...]
 
 
 class Search:
@@ -127,7 +129,12 @@ class Search:
 
     def input(self) -> GraphInput:
         """The input that changes. Raises `OnnxnullError` as `run` where there is none."""
-        return self._described(input_site(find(self._flow), self.place.input).where)
+        return self._described(self._site.where)
+
+    @functools.cached_property
+    def _site(self) -> Site:
+        """At the input."""
+        return input_site(find(self._flow), self.place.input)
 
     def run(self, case: Case, recipe: Recipe, toward: Case | None = None) -> Iterator[Collision]:
         """The collisions from one case: one, or one for every layer; `missed` says which layers gave none.
@@ -204,9 +211,8 @@ class Search:
     def _subjects(self, case: Case, feeds: Mapping[str, np.ndarray]) -> tuple[_Prepared, list[AtInput]]:
         """The network at its input, sessions made once."""
         if self._at_input is None:
-            site = input_site(find(self._flow), self.place.input)
-            prepared = self._prepare(site)
-            self._at_input = prepared, [AtInput(self._twin(*key, case), key[1], site) for key in self._runs()]
+            prepared = self._prepare(self._site)
+            self._at_input = prepared, [AtInput(self._twin(*key, case), key[1], prepared.site) for key in self._runs()]
         prepared, subjects = self._at_input
         others = {name: array for name, array in feeds.items() if name != prepared.site.where}
         return prepared, [subject.beside(others) for subject in subjects]
@@ -247,7 +253,7 @@ class Search:
             seen = f"no weight that was analysed has a kernel at the {notion.value} cut-off"
             raise OnnxnullError(Code.NOT_FOUND, seen, "there is nothing to find")
         doubles = any(described.dtype == "float64" for described in self.model.inputs)
-        native = networks_twin(self.path, Precision.FLOAT64 if doubles else Precision.FLOAT32, Provider.CPU, self._limits)
+        native = self._twin(Precision.FLOAT64 if doubles else Precision.FLOAT32, Provider.CPU, case)
         tensors = list(dict.fromkeys(cut.tensor for cut in wanted if cut.tensor is not None))
         activations = _activations(native, case.arrays, tensors)
         products = list(dict.fromkeys(cut.product for cut in wanted if cut.product is not None))
@@ -282,7 +288,9 @@ class Search:
                 raise OnnxnullError(Code.NONFINITE, f"the weight of {layer.node!r} holds NaN or Inf")
         if self._near:
             near = NearKernel.of(site)
-            return _Prepared(site, near, Kind.NEAR_KERNEL, near.sigma, None, False)
+            readers = site.readers(patchwise=True, balanced=False)
+            readers = tuple(replace(reader, dropped=np.maximum(reader.dropped, near.sigma)) for reader in readers)
+            return _Prepared(site, near, Kind.NEAR_KERNEL, near.sigma, None, readers)
         found = site.nullity()
         if found.upper == 0:
             shape = "×".join(map(str, site.shape))
@@ -296,7 +304,8 @@ class Search:
             below = "only directions below the float64 cut-off are in this kernel, and what follows may amplify what they leave"
             site = replace(site, aside="; ".join(filter(None, (site.aside, below))))
         kernel = site.kernel(balanced=balanced)
-        return _Prepared(site, kernel, Kind.KERNEL, 0.0, (found.lower, found.upper), balanced)
+        readers = site.readers(patchwise=not isinstance(kernel, FrontierKernel), balanced=balanced)
+        return _Prepared(site, kernel, Kind.KERNEL, 0.0, (found.lower, found.upper), readers)
 
     def _pair(
         self,
@@ -332,11 +341,7 @@ class Search:
         others: Mapping[str, np.ndarray],
         facts: Perturbation,
     ) -> Collision:
-        site = prepared.site
-        patchwise = not isinstance(prepared.kernel, FrontierKernel)
-        readers = site.readers(patchwise=patchwise, balanced=prepared.balanced)
-        if prepared.kind is Kind.NEAR_KERNEL:
-            readers = tuple(replace(reader, dropped=np.maximum(reader.dropped, prepared.sigma)) for reader in readers)
+        site, readers = prepared.site, prepared.readers
         runs = []
         for subject in subjects:
             self._progress(f"running {subject.precision.value}")

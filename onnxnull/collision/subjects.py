@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from onnxnull.collision.results import Space
-from onnxnull.collision.sites import PRODUCTS, Cut, Site, unfolded
+from onnxnull.collision.sites import PRODUCTS, Cut, Site
 from onnxnull.errors import Code, OnnxnullError
 from onnxnull.graph.constants import Constant
 from onnxnull.runtime.precision import Precision, Twin, has_integer_arithmetic, twin
@@ -218,8 +218,8 @@ def _read_patches(node: onnx.NodeProto, site: Site) -> None:
     from onnx import helper
 
     (layer,) = site.frontier.layers
-    linear_map: Any = layer.use.linear_map(layer.use.matrix(), site.shape)
-    kernel = unfolded(linear_map.sample.geometry).kernel
+    linear_map: Any = layer.use.linear_map(np.zeros(layer.use.shape), site.shape)
+    kernel = linear_map.sample.geometry.kernel
     kept = [a for a in node.attribute if a.name == "group"]
     del node.attribute[:]
     node.attribute.extend(kept)
