@@ -24,6 +24,8 @@ from onnxnull.results import (
     ModelReport,
     OperatorReport,
     PaperSummary,
+    Quantization,
+    Scales,
     Unsupported,
     WeightNode,
     WeightReport,
@@ -126,6 +128,7 @@ def _analyze_weight(
     import numpy as np
 
     from onnxnull.graph.constants import EvaluationError
+    from onnxnull.graph.quantization import quantized_parts
     from onnxnull.weights import op_name
 
     node, use = weight.node, weight.use
@@ -143,18 +146,24 @@ def _analyze_weight(
         return refuse(Code.OPERATOR, f"has type {blocks.dtype}")
     if not np.isfinite(blocks).all():
         return refuse(Code.NONFINITE, f"holds {np.count_nonzero(~np.isfinite(blocks))} NaN or Inf; {Code.NONFINITE.remedy}")
+    quantization = None
     try:
         ranks = _scaled(rank_profile(blocks, exact=exact, deadline=deadline), use.scale)
+        parts = quantized_parts(use.constant)
+        if parts:
+            quantization = _quantization(use, ranks, exact, deadline)
         stacked = None
         if len(blocks) > 1:
             side_by_side = blocks.transpose(1, 0, 2).reshape(1, blocks.shape[1], -1)
             stacked = _scaled(rank_profile(side_by_side, exact=ExactPolicy.NEVER, deadline=deadline), use.scale)
     except TimeoutError:
         return refuse(Code.TIME, "was not finished within the time limit")
+    except EvaluationError as error:
+        return refuse(Code.CONSTANT, f"was not evaluated: {error}")
     return WeightReport(
         name=weight.name,
         op=op_name(node),
-        dtype=dtype_name(use.constant.dtype),
+        dtype=dtype_name(parts[0].codes.dtype if parts else use.constant.dtype),
         ranks=ranks,
         stacked=stacked,
         dead_outputs=dead_outputs(blocks),
@@ -165,7 +174,45 @@ def _analyze_weight(
             for n, u in weight.uses
         ),
         in_paper=any(u.paper for _, u in weight.uses) and not weight.again,
+        quantization=quantization,
     )
+
+
+def _quantization(use: LinearUse, ranks: RankProfile, exact: ExactPolicy, deadline: float | None) -> Quantization:
+    """How the weight is quantized, and what that does to its ranks. Raises `EvaluationError`, `TimeoutError`."""
+    import numpy as np
+
+    from onnxnull.graph.quantization import Quantized
+
+    scales, zeros = use.of_quantized(Quantized.scales), use.of_quantized(Quantized.zero_points)
+    assert scales is not None
+    assert zeros is not None
+    shifted = bool(np.any(zeros))
+    without = executed = None
+    if shifted:
+        codes = use.of_quantized(Quantized.codes_scaled)
+        assert codes is not None
+        found = rank_profile(codes, exact=exact, deadline=deadline).exact
+        without = None if found is None else found.value
+    if not use.integer:
+        profile = _scaled(rank_profile(use.blocks(), exact=exact, deadline=deadline), use.scale)
+        if any(_value(profile, notion) != _value(ranks, notion) for notion in Notion):
+            executed = profile
+    return Quantization(_sharing(scales), int(np.count_nonzero(scales == 0)), shifted, without, executed)
+
+
+def _sharing(scales: np.ndarray) -> Scales:
+    """What shares one scale, of scales arranged as the matrix is, (g, q, p)."""
+    if scales.size == 0 or (scales == scales.flat[0]).all():
+        return Scales.TENSOR
+    if (scales == scales[:, :1]).all():
+        return Scales.OUTPUT
+    return Scales.INPUT if (scales == scales[:, :, :1]).all() else Scales.BLOCK
+
+
+def _value(ranks: RankProfile, notion: Notion) -> int | None:
+    found = ranks.rank(notion)
+    return None if found is None else found.value
 
 
 def _operator(node: NodeView, use: LinearUse, ranks: RankProfile, work: float) -> OperatorReport | None:

@@ -7,6 +7,7 @@ cut-off, where a kernel vector makes a collision. The two are never mixed.
 
 from __future__ import annotations
 
+import enum
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -68,6 +69,36 @@ class WeightNode:
     operator: OperatorReport | None
 
 
+class Scales(enum.Enum):
+    """What shares one scale of a quantized weight."""
+
+    TENSOR = "tensor"
+    OUTPUT = "output"
+    INPUT = "input"
+    BLOCK = "block"
+
+
+@dataclass(frozen=True, slots=True)
+class Quantization:
+    """How a weight S∘(Wq − Z) is quantized; `WeightReport.ranks` are those of this rational matrix.
+
+    Attributes:
+        scales: what shares one scale.
+        zero_scales: how many entries of the weight have a scale of 0: whatever their codes, they are dead.
+        zero_points: whether any is not 0.
+        rank_without: the exact rank that the codes have without their zero points, S∘Wq; None where all are 0, or where it
+            was not computed.
+        executed: ranks of the matrix in floats that the node multiplies by, where it dequantizes the weight first and
+            rounding changes a rank; None where the ranks are the same or the node multiplies by the integers.
+    """
+
+    scales: Scales
+    zero_scales: int
+    zero_points: bool
+    rank_without: int | None
+    executed: RankProfile | None
+
+
 @dataclass(frozen=True, slots=True)
 class WeightReport:
     """One linear weight: a stored constant as the matrix that its nodes apply.
@@ -75,13 +106,14 @@ class WeightReport:
     Attributes:
         name: of the stored constant, with the part in brackets where the node holds several ("R [reverse]").
         op: operator type of the first node that uses it.
-        dtype: of the constant as the node reads it.
+        dtype: of the constant as the node reads it; of the codes where it is quantized.
         ranks: of the block-diagonal matrix, inputs × outputs.
         stacked: the paper's matrix for grouped weights, all outputs over the inputs of one group; None for one group.
         dead_outputs: zero columns. unread_inputs: zero rows. duplicate_outputs: columns equal to an earlier one of their
             block, dead ones not counted.
         nodes: every node that applies this matrix, in the order of the graph.
         in_paper: whether the paper's metrics count it.
+        quantization: None where the weight is not quantized.
     """
 
     name: str
@@ -94,6 +126,7 @@ class WeightReport:
     duplicate_outputs: int
     nodes: tuple[WeightNode, ...]
     in_paper: bool
+    quantization: Quantization | None = None
 
     @property
     def inputs(self) -> int:

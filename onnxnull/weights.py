@@ -37,8 +37,12 @@ class Weight:
         return self.uses[0][1]
 
     def blocks(self) -> np.ndarray:
-        """The matrix whose rank is meant, (g, q, p): zero where the node multiplies it by 0. Raises `EvaluationError`."""
-        blocks = self.use.blocks()
+        """The matrix whose rank is meant, (g, q, p): of a quantized weight the rational one, S∘(Wq − Z), in float64.
+
+        Zero where the node multiplies it by 0. Raises `EvaluationError`.
+        """
+        rational = self.use.rational_blocks()
+        blocks = self.use.blocks() if rational is None else rational
         return blocks if self.use.scale != 0.0 else np.zeros_like(blocks)
 
 

@@ -15,7 +15,7 @@ from onnx import TensorProto, helper
 
 from onnxnull import ModelReport, OnnxnullError, analyze
 from onnxnull.errors import Code
-from onnxnull.kernel.rank import ExactPolicy, Notion
+from onnxnull.kernel.rank import Certainty, ExactPolicy, Notion
 
 from .shared import FOLDER, matmul, random, save, shared_file, shared_model
 
@@ -97,22 +97,17 @@ class TestRealModels:
         "name",
         sorted(path.stem for path in FOLDER.glob("models/*.onnx")) or [pytest.param("", marks=pytest.mark.skip("no models"))],
     )
-    def test_is_complete_or_names_exactly_the_quantized_nodes(self, name: str) -> None:
+    def test_is_complete(self, name: str) -> None:
         path = shared_model(f"{name}.onnx")
-        quantized = {
-            "QLinearMatMul",
-            "QLinearConv",
-            "ConvInteger",
-            "MatMulInteger",
-            "MatMulNBits",
-            "QGemm",
-            "DynamicQuantizeLSTM",
-        }
+        quantized = {"QLinearMatMul", "QLinearConv", "ConvInteger", "MatMulInteger", "MatMulNBits"}
         expected = [node.name for node in onnx.load(path).graph.node if node.op_type in quantized]
-        report = report_of(path)
-        assert sorted(u.node for u in report.unsupported) == sorted(expected)
-        assert all(u.code is Code.OPERATOR and "quantized" in u.reason for u in report.unsupported)
-        assert report.complete == (not expected)
+        report = analyze(path) if expected else report_of(path)
+        assert report.unsupported == ()
+        of_integers = [w for w in report.weights if w.quantization is not None]
+        assert sorted(n.name for w in of_integers for n in w.nodes) == sorted(expected)
+        for weight in of_integers:
+            assert weight.ranks.exact is not None
+            assert weight.ranks.exact.certainty is Certainty.EXACT
 
 
 def network(path: Path, layers: Iterable[tuple[int, ...]]) -> Path:

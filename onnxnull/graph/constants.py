@@ -11,6 +11,7 @@ import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,7 +27,7 @@ SMALL = 4096
 """Constants of up to this many elements are evaluated on sight: they are shapes, axes and scales that decide other shapes."""
 
 
-_FIRST_EVALUATED = {"QuantizeLinear": 19, "DequantizeLinear": 19}
+_FIRST_EVALUATED = {"QuantizeLinear": 19}
 """Ops that the evaluator has only since this opset, which does the same on the inputs that earlier ones allow."""
 
 
@@ -57,20 +58,28 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Derived:
+    """What a function of ours makes of other constants; `function` has no other state than its arguments."""
+
+    function: partial[np.ndarray]
+    inputs: tuple[Constant, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Constant:
     """A value that does not depend on the model's inputs.
 
     Attributes:
         dtype: onnx-ir data type.
         shape: dimensions.
-        source: where the values come from: stored, computed by an op, or known (a folded `Shape`, say).
+        source: where the values come from: stored, computed by an op or a function, or known (a folded `Shape`, say).
         signature: equal for two constants that are the same stored tensors put through the same steps.
         root: the largest stored tensor behind it; None for constants made of shapes and attributes alone.
     """
 
     dtype: ir.DataType
     shape: tuple[int, ...]
-    source: Stored | Step | np.ndarray
+    source: Stored | Step | Derived | np.ndarray
     signature: bytes
     root: Stored | None
 
@@ -158,10 +167,20 @@ def computed(
     return Constant(dtype, shape, Step(node, opsets, inputs, output), signature, root)
 
 
+def derived(
+    function: partial[np.ndarray], inputs: tuple[Constant, ...], dtype: ir.DataType, shape: tuple[int, ...]
+) -> Constant:
+    """The constant that `function` makes of the arrays of `inputs`; the first input with a stored tensor is its root."""
+    root = next((c.root for c in inputs if c.root is not None), None)
+    label = f"{function.func.__qualname__}{function.args}{sorted(function.keywords.items())}"
+    signature = _digest(b"derived", label.encode(), *(c.signature for c in inputs))
+    return Constant(dtype, shape, Derived(function, inputs), signature, root)
+
+
 def evaluate(constant: Constant) -> np.ndarray:
     """The values of `constant`: its steps in order, each intermediate dropped once nothing needs it any more."""
     results: dict[bytes, np.ndarray] = {}
-    pending = _steps_in_order(constant)
+    pending = steps_in_order(constant)
     last_use = {c.signature: i for i, step in enumerate(pending) for c in _operands(step)}
     for i, item in enumerate(pending):
         results[item.signature] = _value(item, results)
@@ -191,10 +210,11 @@ def _holds_data(tensor: ir.TensorProtocol) -> bool:
 
 
 def _operands(constant: Constant) -> list[Constant]:
-    return [c for c in constant.source.inputs if c is not None] if isinstance(constant.source, Step) else []
+    source = constant.source
+    return [c for c in source.inputs if c is not None] if isinstance(source, Step | Derived) else []
 
 
-def _steps_in_order(constant: Constant) -> list[Constant]:
+def steps_in_order(constant: Constant) -> list[Constant]:
     """The constants that `constant` is made of and itself, operands first; without recursion: chains can be long."""
     order: list[Constant] = []
     seen: set[bytes] = set()
@@ -217,15 +237,26 @@ def _value(constant: Constant, results: Mapping[bytes, np.ndarray]) -> np.ndarra
     try:
         if isinstance(source, Stored):
             array = source.array()
+        elif isinstance(source, Derived):
+            array = source.function(*(results[c.signature] for c in source.inputs))
         else:
             arrays = [None if c is None else results[c.signature] for c in source.inputs]
             array = apply(source.node, source.opsets, arrays, source.output)
     except Exception as error:
-        what = f"op {source.node.op_type}" if isinstance(source, Step) else f"stored tensor {source.name!r}"
-        raise EvaluationError(f"{what}: {one_line(error)}") from error
+        raise EvaluationError(f"{_described(source)}: {one_line(error)}") from error
     if array.shape != constant.shape:
         raise EvaluationError(f"a constant of shape {array.shape} where {constant.shape} was inferred")
     return array
+
+
+def _described(source: Stored | Step | Derived) -> str:
+    match source:
+        case Stored(name=name):
+            return f"stored tensor {name!r}"
+        case Step(node=node):
+            return f"op {node.op_type}"
+        case Derived(function=function):
+            return function.func.__name__.replace("_", " ")
 
 
 def apply(op: onnx.NodeProto, opsets: Mapping[str, int], inputs: Sequence[np.ndarray | None], output: int = 0) -> np.ndarray:

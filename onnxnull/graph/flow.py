@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onnxnull.errors import Code, OnnxnullError, one_line
-from onnxnull.graph import constants, evaluable, functions, validity
+from onnxnull.graph import constants, contrib, evaluable, functions, validity
 from onnxnull.graph.bodies import subgraphs
 from onnxnull.graph.constants import SMALL, Blocked, Constant, EvaluationError
 from onnxnull.graph.model import Model
+from onnxnull.graph.quantization import Quantized
 from onnxnull.graph.types import declared_type, merged, shape_of_type, tensor_type
 from onnxnull.graph.view import NodeView, Operand
 
@@ -103,6 +104,8 @@ class Flow:
             self._constant_node(node)
         elif node.domain == "" and node.op_type in ("Shape", "Size") and inputs and inputs[0] is not None:
             self._shape_node(node, inputs[0])
+        elif node.domain in ("", "com.microsoft") and node.op_type == "DequantizeLinear":
+            self._dequantize_node(node, inputs)
         elif not any(True for _ in subgraphs(node)):
             self._infer(node, inputs, version, schema)
         outputs = tuple(None if not value.name else self.operand(value) for value in node.outputs)
@@ -141,6 +144,41 @@ class Flow:
         elif node.op_type == "Shape":
             self._types[node.outputs[0]] = tensor_type(7, (len(result),))
 
+    def _dequantize_node(self, node: ir.Node, inputs: tuple[Operand | None, ...]) -> None:
+        """`DequantizeLinear` gives the shape of its codes in the type of its scales (or `output_dtype`, since opset 23)."""
+        import onnx_ir as ir
+
+        codes, scale, zero = (*inputs, None)[:3]
+        if codes is None or scale is None:
+            return
+        attributes = {
+            name: node.attributes[name].as_int() for name in ("axis", "block_size", "output_dtype") if name in node.attributes
+        }
+        dtype = ir.DataType(attributes["output_dtype"]) if attributes.get("output_dtype") else scale.dtype
+        output = node.outputs[0]
+        if dtype is not None:
+            self._types[output] = merged(tensor_type(int(dtype), codes.shape), self._types.get(output))
+        operands = [operand.constant for operand in (codes, scale, zero) if operand is not None]
+        if any(operand is None for operand in operands):
+            return
+        blocked = next((operand for operand in operands if isinstance(operand, Blocked)), None)
+        if blocked is not None:
+            self._block(node, blocked.reason)
+            return
+        weight, scales, *zeros = (operand for operand in operands if isinstance(operand, Constant))
+        if dtype is None or not dtype.is_floating_point() or weight.dtype.is_string():
+            self._block(node, f"op DequantizeLinear of {weight.dtype.name} to {scales.dtype.name}")
+            return
+        quantized = Quantized(
+            weight, scales, zeros[0] if zeros else None, attributes.get("axis", 1), attributes.get("block_size", 0)
+        )
+        self._constants[output] = self._within_limit(quantized.constant(dtype), "DequantizeLinear", output)
+
+    def _within_limit(self, constant: Constant, what: str, value: ir.Value) -> Constant | Blocked:
+        if constant.nbytes > (limit := self.model.limits.constant_bytes):
+            return Blocked(value.name or "", f"op {what} gives {constant.nbytes} bytes; the limit is {limit}")
+        return constant
+
     def _infer(
         self, node: ir.Node, inputs: tuple[Operand | None, ...], version: int, schema: onnx.defs.OpSchema | None
     ) -> None:
@@ -159,6 +197,9 @@ class Flow:
             bool(constant_inputs) and all(c is not None for c in constant_inputs) and node.op_type not in evaluable.RANDOM
         )
         if schema is None:
+            kind = contrib.output_type(node, inputs) if node.domain == contrib.DOMAIN and node.outputs else None
+            if kind is not None:
+                self._types[node.outputs[0]] = merged(kind, self._types.get(node.outputs[0]))
             if foldable:
                 self._block(node, f"op {node.domain or 'ai.onnx'}.{node.op_type} is unknown to the evaluator")
             return
@@ -234,8 +275,10 @@ class Flow:
             if dtype.is_string() or dtype.name == "UNDEFINED":
                 return Blocked(value.name or "", f"op {node.op_type}: its output has the type {dtype.name}")
             result = make(dtype, tuple(int(dim) for dim in shape if dim is not None))
-            if result.nbytes > (limit := self.model.limits.constant_bytes) and isinstance(result.source, constants.Step):
-                return Blocked(value.name or "", f"op {node.op_type} gives {result.nbytes} bytes; the limit is {limit}")
+            if isinstance(result.source, constants.Step):
+                limited = self._within_limit(result, node.op_type, value)
+                if isinstance(limited, Blocked):
+                    return limited
             # evaluated on sight, once: chains of small constants can be long
             small = all(c is None or c.size <= SMALL for c in operands)
             return constants.settled(result) if result.size <= SMALL and (small or dtype.is_integer()) else result

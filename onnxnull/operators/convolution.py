@@ -34,28 +34,15 @@ Shape = tuple[int, ...]
 @holds_weights("Conv")
 def conv(node: NodeView) -> Iterator[LinearUse]:
     """The filters, input 1."""
-    weight, groups = _filters(node)
-    if weight is None:
-        return
-    outputs, channels = weight.shape[:2]
-    if groups < 1 or outputs % groups:
-        raise Refusal(Code.INVALID_MODEL, f"{outputs} filters do not divide into {groups} groups")
-    yield LinearUse(
-        constant=weight,
-        activation=0,
-        shape=(groups, channels * math.prod(weight.shape[2:]), outputs // groups),
-        arrange=partial(conv_blocks, groups),
-        linear_map=partial(_conv_map, node, weight.shape),
-        paper=True,
-        groups=groups,
-        on_images=True,
-    )
+    weight = constant_filters(node)
+    if weight is not None:
+        yield conv_use(node, weight)
 
 
 @holds_weights("ConvTranspose")
 def conv_transpose(node: NodeView) -> Iterator[LinearUse]:
     """The filters, input 1."""
-    weight, groups = _filters(node)
+    weight, groups = constant_filters(node), int(node.attribute("group", 1))
     if weight is None:
         return
     channels, outputs = weight.shape[:2]
@@ -70,6 +57,25 @@ def conv_transpose(node: NodeView) -> Iterator[LinearUse]:
         paper=False,
         groups=groups,
         on_images=True,
+    )
+
+
+def conv_use(node: NodeView, weight: Constant, *, integer: bool = False) -> LinearUse:
+    """Filters (M, C/group, *k) as a node with Conv's attributes applies them to its input 0. Raises `Refusal`."""
+    groups = int(node.attribute("group", 1))
+    outputs, channels = weight.shape[:2]
+    if groups < 1 or outputs % groups:
+        raise Refusal(Code.INVALID_MODEL, f"{outputs} filters do not divide into {groups} groups")
+    return LinearUse(
+        constant=weight,
+        activation=0,
+        shape=(groups, channels * math.prod(weight.shape[2:]), outputs // groups),
+        arrange=partial(conv_blocks, groups),
+        linear_map=partial(_conv_map, node, weight.shape),
+        paper=True,
+        groups=groups,
+        on_images=True,
+        integer=integer,
     )
 
 
@@ -134,19 +140,18 @@ def _conv_transpose_map(node: NodeView, weight: Shape, blocks: np.ndarray, activ
     return Batched(transposed_convolution_on(node, weight[2:], blocks, activation[1:]), activation[0])
 
 
-def _filters(node: NodeView) -> tuple[Constant | None, int]:
-    """The constant filters and `group`; None where they depend on the model's inputs."""
-    groups = int(node.attribute("group", 1))
-    if is_constant(node, 0) and is_constant(node, 1):
-        return None, groups  # at most the bias depends on the model's inputs
-    weight = constant_at(node, 1)
+def constant_filters(node: NodeView, index: int = 1) -> Constant | None:
+    """The filters at input `index`; None where they depend on the model's inputs. Raises `Refusal`."""
+    if is_constant(node, 0) and is_constant(node, index):
+        return None  # at most the bias depends on the model's inputs
+    weight = constant_at(node, index)
     if weight is None:
         if is_constant(node, 0):
             raise Refusal(Code.OPERATOR, "a constant image convolved with filters that the network computes")
-        return None, groups
+        return None
     if len(weight.shape) < 3:
         raise Refusal(Code.INVALID_MODEL, f"filters of shape {weight.shape} have no spatial axis")
-    return weight, groups
+    return weight
 
 
 def _per_axis(node: NodeView, name: str, spatial: Shape) -> Shape:

@@ -11,6 +11,7 @@ Einsum: the equation in numpy's notation, `...` and an implicit output included;
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -30,17 +31,23 @@ _ROW, _COLUMN, _INNER = 0, 1, 2
 @holds_weights("Gemm")
 def gemm(node: NodeView) -> Iterator[LinearUse]:
     """A or B, whichever is constant."""
-    left = (_INNER, _ROW) if node.attribute("transA", 0) else (_ROW, _INNER)
-    right = (_COLUMN, _INNER) if node.attribute("transB", 0) else (_INNER, _COLUMN)
     if is_constant(node, 0) and is_constant(node, 1):
         return  # C is all that depends on the model's inputs: A'·B' is a bias
-    for index, own, other in ((0, left, right), (1, right, left)):
+    for index in (0, 1):
         weight = constant_at(node, index)
         if weight is not None:
-            if len(weight.shape) != 2:
-                raise Refusal(Code.INVALID_MODEL, f"Gemm needs matrices, got a constant of shape {weight.shape}")
-            contraction = Contraction(own, other, (_ROW, _COLUMN))
-            yield _use(contraction, weight, activation=1 - index, scale=float(node.attribute("alpha", 1.0)))
+            yield gemm_use(node, weight, on_the_right=index == 1, activation=1 - index)
+
+
+def gemm_use(node: NodeView, weight: Constant, *, on_the_right: bool, activation: int, integer: bool = False) -> LinearUse:
+    """A constant A or B as a node with Gemm's attributes multiplies it with input `activation`. Raises `Refusal`."""
+    if len(weight.shape) != 2:
+        raise Refusal(Code.INVALID_MODEL, f"{node.op_type} needs matrices, got a constant of shape {weight.shape}")
+    left = (_INNER, _ROW) if node.attribute("transA", 0) else (_ROW, _INNER)
+    right = (_COLUMN, _INNER) if node.attribute("transB", 0) else (_INNER, _COLUMN)
+    own, other = (right, left) if on_the_right else (left, right)
+    scale = float(node.attribute("alpha", 1.0))
+    return _use(Contraction(own, other, (_ROW, _COLUMN)), weight, activation=activation, scale=scale, integer=integer)
 
 
 @holds_weights("MatMul")
@@ -51,12 +58,31 @@ def matmul(node: NodeView) -> Iterator[LinearUse]:
     for index in (0, 1):
         weight = constant_at(node, index)
         if weight is not None:
-            other = shape_at(node, 1 - index)
-            if node.one_sample and any(size != 1 for size in weight.shape[:-2]) and 1 in (other or ())[:-2]:
-                # it may be the batch of one that we assumed: with another batch, the blocks would not share their input
-                raise Refusal(Code.SHAPE, f"a constant of shape {weight.shape} times an activation whose batch size is open")
-            contraction = matmul_contraction(weight.shape, other, constant_on_the_right=index == 1)
-            yield _use(contraction, weight, activation=1 - index)
+            yield matmul_use(node, weight, on_the_right=index == 1, activation=1 - index)
+
+
+def matmul_use(
+    node: NodeView,
+    weight: Constant,
+    *,
+    on_the_right: bool,
+    activation: int,
+    transposed: bool = False,
+    integer: bool = False,
+) -> LinearUse:
+    """A constant that a node multiplies with input `activation` as MatMul does. Raises `Refusal`.
+
+    `transposed`: the constant is a matrix stored as (columns, rows) of what is multiplied.
+    """
+    shape = weight.shape[::-1] if transposed else weight.shape
+    other = shape_at(node, activation)
+    if node.one_sample and any(size != 1 for size in shape[:-2]) and 1 in (other or ())[:-2]:
+        # it may be the batch of one that we assumed: with another batch, the blocks would not share their input
+        raise Refusal(Code.SHAPE, f"a constant of shape {shape} times an activation whose batch size is open")
+    contraction = matmul_contraction(shape, other, constant_on_the_right=on_the_right)
+    if transposed:
+        contraction = replace(contraction, constant=contraction.constant[::-1])
+    return _use(contraction, weight, activation=activation, integer=integer)
 
 
 @holds_weights("Einsum")
@@ -162,7 +188,9 @@ def parse_equation(equation: str, shapes: Sequence[Shape | None]) -> tuple[list[
     return [labels(term, count) for term, count in zip(terms, dots, strict=True)], labels(right, depth)
 
 
-def _use(contraction: Contraction, weight: Constant, *, activation: int, scale: float = 1.0) -> LinearUse:
+def _use(
+    contraction: Contraction, weight: Constant, *, activation: int, scale: float = 1.0, integer: bool = False
+) -> LinearUse:
     return LinearUse(
         constant=weight,
         activation=activation,
@@ -171,6 +199,7 @@ def _use(contraction: Contraction, weight: Constant, *, activation: int, scale: 
         linear_map=partial(_contraction_map, contraction, weight.shape),
         paper=True,
         scale=scale,
+        integer=integer,
     )
 
 

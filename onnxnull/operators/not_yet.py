@@ -8,7 +8,6 @@ from onnxnull.errors import Code
 from onnxnull.graph.view import NodeView
 from onnxnull.operators.registry import LinearUse, Refusal, holds_weights, refuse_constant_operands
 
-_QUANTIZED = "quantized weights are not analysed yet"
 _ATTENTION = "weights fused into an attention operator are not analysed yet"
 _FUSED = "this fused operator is not analysed yet"
 _CONVOLUTION = "this kind of convolution is not analysed yet"
@@ -35,18 +34,15 @@ def _refuse(
     holds_weights(*op_types, domain=domain)(uses)
 
 
-_refuse("QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger", reason=_QUANTIZED)
 _refuse("DeformConv", "CausalConvWithState", reason=_CONVOLUTION)
 _refuse("GridSample", "RoiAlign", "MaxRoiPool", reason=_RESAMPLING, least_ranks=(2,))
 _refuse(
-    *("DynamicQuantizeLSTM", "DynamicQuantizeMatMul", "GemmFloat8", "MatMulBlockQuantizedFp4Weight", "MatMulBnb4"),
-    *("MatMulBlockQuantizedFp8Weight", "MatMulFpQ4", "MatMulInteger16", "MatMulIntegerToFloat", "MatMulNBits"),
-    *("MatMulNBitsMlp", "MatMulNBitsQkv", "QGemm", "QLinearConv", "QMoE", "QOrderedMatMul"),
-    reason=_QUANTIZED,
+    *("MatMulBlockQuantizedFp4Weight", "MatMulFpQ4", "QMoE", "QOrderedMatMul"),
+    reason="weights quantized in a layout of one kind of GPU are not analysed yet",
     domain=_MICROSOFT,
 )
 _refuse(
-    *("Attention", "AttnLSTM", "DecoderAttention", "DecoderMaskedSelfAttention", "LongformerAttention", "QAttention"),
+    *("Attention", "AttnLSTM", "DecoderAttention", "DecoderMaskedSelfAttention", "LongformerAttention"),
     *("PackedAttention", "QOrderedAttention", "QOrderedLongformerAttention", "GatedRelativePositionBias"),
     reason=_ATTENTION,
     domain=_MICROSOFT,

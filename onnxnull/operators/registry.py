@@ -17,6 +17,7 @@ import numpy as np
 from onnxnull.errors import Code
 from onnxnull.graph.constants import Blocked, Constant
 from onnxnull.graph.model import Shape
+from onnxnull.graph.quantization import Quantized, moved, quantized_parts
 from onnxnull.graph.view import NodeView, Operand
 from onnxnull.kernel.linear_map import LinearMap
 
@@ -40,6 +41,7 @@ class LinearUse:
         part: which part of the constant, where a node holds several ("forward", "zr").
         groups: the node's `group` attribute, for reports.
         on_images: whether patches may overlap or leave gaps, as a convolution's do: the whole input has a kernel of its own.
+        integer: whether the node multiplies by the integers of a quantized constant, and not by what they are as floats.
     """
 
     constant: Constant
@@ -52,14 +54,29 @@ class LinearUse:
     part: str = ""
     groups: int = 1
     on_images: bool = False
+    integer: bool = False
 
     def matrix(self) -> np.ndarray:
         """What the node multiplies by: the blocks in float64, times `scale`."""
         return self.scale * self.blocks().astype(np.float64)
 
     def blocks(self) -> np.ndarray:
-        """The matrix, (g, q, p), in the dtype of the constant, without `scale`. Raises `EvaluationError`."""
-        blocks: np.ndarray = self.arrange(self.constant.array())
+        """The matrix that runs, (g, q, p), without `scale`, in the dtype of the constant. Raises `EvaluationError`.
+
+        Where the node multiplies by integers: S∘(Wq − Z) in float64, exactly.
+        """
+        return self._arranged(moved(self.constant, Quantized.rational) if self.integer else self.constant.array())
+
+    def rational_blocks(self) -> np.ndarray | None:
+        """S∘(Wq − Z) of a quantized weight in float64, (g, q, p), exactly; None for others. Raises `EvaluationError`."""
+        return self.of_quantized(Quantized.rational)
+
+    def of_quantized(self, value: Callable[[Quantized], np.ndarray]) -> np.ndarray | None:
+        """`value` of a quantized weight (scales, say) arranged as the matrix is (g, q, p); None for others."""
+        return self._arranged(moved(self.constant, value)) if quantized_parts(self.constant) else None
+
+    def _arranged(self, array: np.ndarray) -> np.ndarray:
+        blocks: np.ndarray = self.arrange(array)
         return blocks
 
     @property

@@ -12,7 +12,7 @@ from typing import Any
 
 from onnxnull.kernel.rank import Notion, Rank, RankProfile
 from onnxnull.report.batch import Batch
-from onnxnull.results import Bounds, FrontierReport, ModelReport, OperatorReport, WeightReport
+from onnxnull.results import Bounds, FrontierReport, ModelReport, OperatorReport, Quantization, WeightReport
 
 SCHEMA = "onnxnull.analysis/1"
 
@@ -90,7 +90,26 @@ def _weight(weight: WeightReport) -> dict[str, Any]:
         "unread_inputs": weight.unread_inputs,
         "duplicate_outputs": weight.duplicate_outputs,
         "in_paper": weight.in_paper,
+        "quantization": _quantization(weight.quantization),
         "nodes": [{"name": n.name, "op": n.op, "groups": n.groups, "operator": _operator(n.operator)} for n in weight.nodes],
+    }
+
+
+def _quantization(quantization: Quantization | None) -> dict[str, Any] | None:
+    if quantization is None:
+        return None
+    executed = quantization.executed
+    return {
+        "scales": quantization.scales.value,
+        "zero_scales": quantization.zero_scales,
+        "zero_points": quantization.zero_points,
+        "rank_without_zero_points": quantization.rank_without,
+        "executed": None
+        if executed is None
+        else {
+            "rank": _ranks(executed),
+            "nullity": {notion.value: executed.nullity(notion) for notion in Notion},
+        },
     }
 
 

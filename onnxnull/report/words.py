@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from onnxnull.kernel.rank import Certainty, Notion, RankProfile
 from onnxnull.report.batch import Failure
-from onnxnull.results import Bounds, FrontierReport, ModelReport, PaperSummary, Unsupported, WeightReport
+from onnxnull.results import Bounds, FrontierReport, ModelReport, PaperSummary, Quantization, Unsupported, WeightReport
 
 NOTIONS = tuple(Notion)
 NAME = 120
@@ -194,12 +194,27 @@ def notes(weight: WeightReport) -> str:
             parts.append(f"{number:,} {text}")
     if len(weight.nodes) > 1:
         parts.append(f"{len(weight.nodes):,} nodes")
+    if weight.quantization is not None:
+        parts += _quantized(weight, weight.quantization)
     operators = {(n.operator.float64, n.operator.inputs) for n in weight.nodes if n.operator is not None}
     if len(operators) == 1:
         bounds, inputs = operators.pop()
         extent = f"{bounds.lower:,}" if bounds.lower == bounds.upper else f"{bounds.lower:,}..{bounds.upper:,}"
         parts.append("injective on images" if bounds.upper == 0 else f"input nullity {extent} of {inputs:,}")
     return ", ".join(parts)
+
+
+def _quantized(weight: WeightReport, quantization: Quantization) -> list[str]:
+    """How it is quantized, and what its scales, zero points and rounding do."""
+    parts = [f"{weight.dtype} per {quantization.scales.value}"]
+    if quantization.zero_scales:
+        parts.append(f"{quantization.zero_scales:,} entries with scale 0")
+    exact = weight.ranks.exact
+    if quantization.rank_without is not None and exact is not None and quantization.rank_without != exact.value:
+        parts.append(f"rank {quantization.rank_without:,} without zero points")
+    if quantization.executed is not None:
+        parts.append(f"rank {rank_cell(quantization.executed)} as the floats that run")
+    return parts
 
 
 def legend(report: ModelReport) -> list[str]:
@@ -224,6 +239,9 @@ def legend(report: ModelReport) -> list[str]:
         "duplicate: outputs equal to an earlier one": any(weight.duplicate_outputs for weight in weights),
         "unread: inputs that no output reads": any(weight.unread_inputs for weight in weights),
         "nodes: that use the same weight": any(len(weight.nodes) > 1 for weight in weights),
+        "int8 per output (and the like): codes, what shares a scale; the ranks are those of scale·(code − zero point)": any(
+            weight.quantization is not None for weight in weights
+        ),
     }
     return [line for line, occurs in lines.items() if occurs]
 

@@ -1,5 +1,6 @@
 """A block as integers: entries odd·2^exponent, rows and columns scaled by powers of two so that they are small.
 
+A common odd factor of a column or a row goes too: it turns a quantized weight scale·(code − zero point) into its codes.
 Scaling rows and columns by non-zero rationals leaves the rank over ℚ alone (and moves singular values: for exact
 arithmetic only).
 """
@@ -18,16 +19,22 @@ Integers = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class IntegerMatrix:
-    """The tall matrix (m, n) of a block: entry = odd·2^(shift + row_i + column_j), shift ≥ 0."""
+    """The tall matrix (m, n) of a block: entry = factor_j·(factor of row i)·odd·2^(shift + row_i + column_j), shift ≥ 0.
+
+    `factors` (n,) are odd; those of the rows are not kept, as no relation between columns feels them.
+    """
 
     odd: Integers
     shift: Integers
     rows: Integers
     columns: Integers
+    factors: Integers
 
     def restricted(self, columns: npt.NDArray[np.intp]) -> IntegerMatrix:
         """Some of the columns."""
-        return IntegerMatrix(self.odd[:, columns], self.shift[:, columns], self.rows, self.columns[columns])
+        return IntegerMatrix(
+            self.odd[:, columns], self.shift[:, columns], self.rows, self.columns[columns], self.factors[columns]
+        )
 
     def modulo(self, prime: int) -> Integers:
         """The scaled entries odd·2^shift modulo a prime below 2³¹, in [0, prime)."""
@@ -64,7 +71,23 @@ def integers(native: npt.NDArray[np.generic]) -> IntegerMatrix | None:
     low = low - columns
     rows = np.where(used, low, far).min(axis=1)
     low = np.where(used, low - rows[:, None], 0)
-    return IntegerMatrix(odd, low, rows, columns)
+    factors = _common_factors(odd)
+    odd = odd // factors
+    odd = odd // _common_factors(odd.T)[:, None]
+    return IntegerMatrix(odd, low, rows, columns, factors)
+
+
+def _common_factors(odd: Integers) -> Integers:
+    """The greatest common divisor of every column (n,); 1 for one of zeros. Columns that have none leave early."""
+    factors = np.zeros(odd.shape[1], dtype=np.int64)
+    step = 64
+    for start in range(0, len(odd), step):
+        open_ = np.flatnonzero(factors != 1)
+        if len(open_) == 0:
+            break
+        part = np.gcd.reduce(odd[start : start + step, open_], axis=0)
+        factors[open_] = np.gcd(factors[open_], part)
+    return np.maximum(factors, 1)
 
 
 def primes(count: int) -> Iterator[int]:

@@ -36,9 +36,11 @@ def kernel(block: Block, cutoff: Cutoff, known: Bracket) -> tuple[None, Evidence
         return None, None
     names = block.rows if block.transposed else block.columns
     offset = int(matrix.columns.max())
-    vectors = [
-        [[int(names[j]), hex(c << (offset - int(matrix.columns[j])))] for j, c in sorted(vector.items())] for vector in best
-    ]
+    vectors = []
+    for vector in best:
+        common = math.lcm(*(int(matrix.factors[j]) for j in vector))
+        scaled = {j: c * (common // int(matrix.factors[j])) << (offset - int(matrix.columns[j])) for j, c in vector.items()}
+        vectors.append([[int(names[j]), hex(c)] for j, c in sorted(scaled.items())])
     side = "inputs" if block.transposed else "outputs"
     return None, Evidence("relations", block.n - len(best), {"side": side, "vectors": vectors})
 
