@@ -19,7 +19,7 @@ from onnxnull.graph import constants, contrib, evaluable, functions, validity
 from onnxnull.graph.bodies import subgraphs
 from onnxnull.graph.constants import SMALL, Blocked, Constant, EvaluationError
 from onnxnull.graph.model import Model
-from onnxnull.graph.quantization import Quantized
+from onnxnull.graph.quantization import Quantized, quantized_parts
 from onnxnull.graph.types import declared_type, merged, shape_of_type, tensor_type
 from onnxnull.graph.view import NodeView, Operand
 
@@ -281,7 +281,8 @@ class Flow:
                     return limited
             # evaluated on sight, once: chains of small constants can be long
             small = all(c is None or c.size <= SMALL for c in operands)
-            return constants.settled(result) if result.size <= SMALL and (small or dtype.is_integer()) else result
+            settle = result.size <= SMALL and (small or dtype.is_integer()) and not quantized_parts(result)
+            return constants.settled(result) if settle else result
         except EvaluationError as error:
             return Blocked(value.name or "", str(error))
 

@@ -2,7 +2,8 @@
 
 MatMulNBits: B (N, ⌈K/block⌉, block·bits/8), bytes whose bits, lowest first, hold the codes of a block one after the other; the
 last block may be padded. Y = A·Wᵀ, W = S∘(Wq − Z) of shape (N, K). Scales (N, ⌈K/block⌉); zero points packed like B along the
-blocks, or one number of A's type each, or 2^(bits−1) where they are left out; g_idx (K) gives each input its block.
+blocks, or one number of A's type each, or 2^(bits−1) where they are left out; g_idx (K) gives each input its block (with it,
+the CPU kernel of onnxruntime 1.31 takes the default zero point, whatever is given [measured]; here the given one counts).
 
 MatMulBnb4: codes of four bits, the higher half of a byte first, number the values of a table (FP4 or NF4); the weight (N, K) is
 flattened, and so many of its entries in a row share one scale, `absmax`.

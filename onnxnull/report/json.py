@@ -60,13 +60,14 @@ def model(report: ModelReport) -> dict[str, Any]:
                 "input_nullity": _bounds(full.input_nullity),
             },
         },
-        "weights": [_weight(weight) for weight in report.weights],
+        "weights": [weight_document(weight) for weight in report.weights],
         "frontier": [_frontier(frontier) for frontier in report.frontier],
         "unsupported": [{"node": u.node, "op": u.op, "code": u.code.code, "reason": u.reason} for u in report.unsupported],
     }
 
 
-def _weight(weight: WeightReport) -> dict[str, Any]:
+def weight_document(weight: WeightReport) -> dict[str, Any]:
+    """One entry of `weights`."""
     stacked = weight.stacked
     return {
         "name": weight.name,
