@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 from onnxnull.errors import Code, OnnxnullError
 from onnxnull.graph.limits import Limits
 from onnxnull.graph.model import dtype_name, open_model
-from onnxnull.kernel.rank import ExactPolicy, Notion, RankProfile, rank_profile
+from onnxnull.kernel.rank import ExactPolicy, Notion, RankProfile, rank, rank_profile
 from onnxnull.kernel.structure import dead_outputs, duplicate_outputs, unread_inputs
 from onnxnull.results import (
     Bounds,
@@ -189,16 +190,29 @@ def _quantization(use: LinearUse, ranks: RankProfile, exact: ExactPolicy, deadli
     assert zeros is not None
     shifted = bool(np.any(zeros))
     without = executed = None
-    if shifted:
+    if shifted and exact is not ExactPolicy.NEVER:
         codes = use.of_quantized(Quantized.codes_scaled)
         assert codes is not None
-        found = rank_profile(codes, exact=exact, deadline=deadline).exact
-        without = None if found is None else found.value
-    if not use.integer:
+        found = rank(codes, Notion.EXACT, exact=exact, deadline=deadline)
+        without = found.value if found.certainty.is_proved else None
+    if not use.integer and not _survives_rounding(ranks, use):
         profile = _scaled(rank_profile(use.blocks(), exact=exact, deadline=deadline), use.scale)
         if any(_value(profile, notion) != _value(ranks, notion) for notion in Notion):
             executed = profile
     return Quantization(_sharing(scales), int(np.count_nonzero(scales == 0)), shifted, without, executed)
+
+
+def _survives_rounding(ranks: RankProfile, use: LinearUse) -> bool:
+    """Whether rounding its entries cannot lower the full rank of a weight in any notion (Weyl: σ moves by ‖E‖ at most)."""
+    import ml_dtypes
+
+    if ranks.float32.value < min(ranks.inputs, ranks.outputs):
+        return False
+    # ‖E‖ ≤ u·‖W‖_F ≤ u·√n·σ_max; doubled for the rounding to float32 before that to the type, and for the digits of σ
+    n, unit = min(ranks.inputs, ranks.outputs), float(ml_dtypes.finfo(use.constant.dtype.numpy()).eps)  # type: ignore[no-untyped-call]
+    moved = unit * math.sqrt(n) * ranks.sigma_max
+    cutoff = max(ranks.inputs, ranks.outputs) * Notion.FLOAT32.eps * (ranks.sigma_max + moved)
+    return ranks.sigma_min - moved > 1.01 * cutoff
 
 
 def _sharing(scales: np.ndarray) -> Scales:

@@ -13,15 +13,22 @@ from onnxnull.kernel.rank.problem import Block
 from onnxnull.kernel.rank.result import ExactPolicy, Notion, Rank, RankProfile
 
 
-def rank(matrix_or_blocks: npt.NDArray[np.generic], notion: Notion, *, deadline: float | None = None) -> Rank:
+def rank(
+    matrix_or_blocks: npt.NDArray[np.generic],
+    notion: Notion,
+    *,
+    exact: ExactPolicy = ExactPolicy.ALWAYS,
+    deadline: float | None = None,
+) -> Rank:
     """Rank of a matrix (q, p), or of a block-diagonal stack (g, q, p), in one notion, proved where possible.
 
+    Over ℚ with `ExactPolicy.CHEAP` it is proved where that takes about a second at most.
     `deadline` is an instant of `time.monotonic()`, looked at between the steps of the computation. Raises TimeoutError
     past it, and ValueError where an entry is not finite.
     """
     decision = Decision(matrix_or_blocks, deadline, only_rank=True)
     if notion is Notion.EXACT:
-        decision.prove_exact(always=True)
+        decision.prove_exact(always=exact is ExactPolicy.ALWAYS)
     else:
         decision.prove(notion)
     return decision.result(notion)
