@@ -77,6 +77,7 @@ def analyze(
     from onnxnull import frontier as frontiers
     from onnxnull.graph.flow import Flow
     from onnxnull.inputs import load_folder
+    from onnxnull.tables import report_tables
     from onnxnull.weights import find_weights
 
     deadline = None if time_limit is None else time.monotonic() + time_limit
@@ -117,6 +118,7 @@ def analyze(
         weights=tuple(weights),
         frontier=reports,
         unsupported=tuple(unsupported),
+        tables=report_tables(flow, deadline),
     )
 
 
@@ -173,12 +175,13 @@ def _operator(node: NodeView, use: LinearUse, ranks: RankProfile, work: float) -
     from onnxnull.kernel.batched import Batched
     from onnxnull.kernel.convolution import Convolution, TransposedConvolution
     from onnxnull.kernel.image_nullity import image_nullities
+    from onnxnull.kernel.primitives import stripped
     from onnxnull.operators.registry import shape_at
 
     shape = shape_at(node, use.activation) if use.on_images and use.activation is not None else None
     if shape is None or None in shape[1:]:
         return None
-    linear_map = use.linear_map(use.matrix(), (1, *(d for d in shape[1:] if d is not None)))
+    linear_map, _ = stripped(use.linear_map(use.matrix(), (1, *(d for d in shape[1:] if d is not None))))
     sample = linear_map.sample if isinstance(linear_map, Batched) else None
     if not isinstance(sample, Convolution | TransposedConvolution):
         return None

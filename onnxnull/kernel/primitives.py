@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from onnxnull.kernel.linear_map import Array, LinearMap, Shape, size
+from onnxnull.kernel.linear_map import Array, Composition, LinearMap, Shape, size
 
 
 @dataclass(frozen=True, eq=False)
@@ -209,3 +209,18 @@ class Embed(LinearMap):
 
     def _adjoint(self, y: Array) -> Array:
         return y[self._slices]
+
+
+def stripped(linear_map: LinearMap) -> tuple[LinearMap, LinearMap | None]:
+    """(core, entering): the map without the reshapes and transpositions around it, and those that come before it.
+
+    They only rearrange entries: core∘entering is the map up to the order of its outputs. `entering` is None where there are
+    none.
+    """
+    match linear_map:
+        case Composition(second=Permute() | Reshape(), first=first):
+            return stripped(first)
+        case Composition(second=second, first=Permute() | Reshape() as first):
+            core, entering = stripped(second)
+            return core, first if entering is None else entering @ first
+    return linear_map, None

@@ -2,9 +2,13 @@
 
 from onnxnull.operators import (
     activations,
+    attention,
     convolution,
     elementwise,
     fully_connected,
+    fused,
+    machine_learning,
+    mixtures,
     movement,
     normalization,
     not_yet,
@@ -12,6 +16,7 @@ from onnxnull.operators import (
     recurrent,
     resampling,
     resize,
+    special_convolutions,
 )
 from onnxnull.operators.registry import LinearUse, Refusal, handled_operators, linear_uses
 
@@ -20,6 +25,11 @@ __all__ = ["LinearUse", "Refusal", "handled_operators", "linear_uses"]
 # Importing a family registers it.
 _FAMILIES = (
     activations,
+    special_convolutions,
+    mixtures,
+    machine_learning,
+    fused,
+    attention,
     convolution,
     elementwise,
     fully_connected,

@@ -45,7 +45,7 @@ def conv(node: NodeView) -> Iterator[LinearUse]:
         activation=0,
         shape=(groups, channels * math.prod(weight.shape[2:]), outputs // groups),
         arrange=partial(conv_blocks, groups),
-        linear_map=partial(_conv_map, node, weight.shape),
+        linear_map=partial(conv_map, node, weight.shape),
         paper=True,
         groups=groups,
         on_images=True,
@@ -66,7 +66,7 @@ def conv_transpose(node: NodeView) -> Iterator[LinearUse]:
         activation=0,
         shape=(groups, channels // groups, outputs * math.prod(weight.shape[2:])),
         arrange=partial(transposed_blocks, groups),
-        linear_map=partial(_conv_transpose_map, node, weight.shape),
+        linear_map=partial(transposed_map, node, weight.shape),
         paper=False,
         groups=groups,
         on_images=True,
@@ -91,7 +91,9 @@ def convolution_on(node: NodeView, kernel: Shape, blocks: np.ndarray, image: Sha
     return Convolution(ConvGeometry(spatial, kernel, strides, dilations, begins, ends, image[0], len(blocks)), blocks)
 
 
-def transposed_convolution_on(node: NodeView, kernel: Shape, blocks: np.ndarray, image: Shape) -> TransposedConvolution:
+def transposed_convolution_on(
+    node: NodeView, kernel: Shape, blocks: np.ndarray, image: Shape, *, pads: Shape | None = None
+) -> TransposedConvolution:
     """A ConvTranspose node on one sample of shape `image` = (C, *spatial).
 
     With `output_shape`, or with auto_pad SAME_* where the output is stride·input, the total padding of an axis is
@@ -106,7 +108,7 @@ def transposed_convolution_on(node: NodeView, kernel: Shape, blocks: np.ndarray,
     if target is None and auto_pad in ("SAME_UPPER", "SAME_LOWER"):
         target = [stride * size for stride, size in zip(strides, spatial, strict=True)]
     if target is None:
-        begins, ends = _explicit_pads(node, len(spatial)) if auto_pad == "NOTSET" else ((0,) * len(spatial),) * 2
+        begins, ends = _explicit_pads(node, len(spatial), pads) if auto_pad == "NOTSET" else ((0,) * len(spatial),) * 2
     else:
         axes = zip(target[-len(spatial) :], spatial, strides, kernel, dilations, extra, strict=True)
         totals = [s * (n - 1) + e + (k - 1) * d + 1 - t for t, n, s, k, d, e in axes]
@@ -126,12 +128,20 @@ def transposed_convolution_on(node: NodeView, kernel: Shape, blocks: np.ndarray,
     )
 
 
-def _conv_map(node: NodeView, weight: Shape, blocks: np.ndarray, activation: Shape) -> LinearMap:
+def conv_map(node: NodeView, weight: Shape, blocks: np.ndarray, activation: Shape) -> LinearMap:
+    """A Conv node with filters of shape `weight` on an activation (N, C, *spatial)."""
     return Batched(convolution_on(node, weight[2:], blocks, activation[1:]), activation[0])
 
 
-def _conv_transpose_map(node: NodeView, weight: Shape, blocks: np.ndarray, activation: Shape) -> LinearMap:
-    return Batched(transposed_convolution_on(node, weight[2:], blocks, activation[1:]), activation[0])
+def transposed_map(
+    node: NodeView, weight: Shape, blocks: np.ndarray, activation: Shape, *, pads: Shape | None = None
+) -> LinearMap:
+    """A ConvTranspose node with filters of shape `weight` on an activation (N, C, *spatial).
+
+    Args:
+        pads: begins, then ends; by default the node's attribute.
+    """
+    return Batched(transposed_convolution_on(node, weight[2:], blocks, activation[1:], pads=pads), activation[0])
 
 
 def _filters(node: NodeView) -> tuple[Constant | None, int]:
@@ -153,8 +163,8 @@ def _per_axis(node: NodeView, name: str, spatial: Shape) -> Shape:
     return tuple(node.attribute(name, None) or (1,) * len(spatial))
 
 
-def _explicit_pads(node: NodeView, axes: int) -> tuple[Shape, Shape]:
-    pads = tuple(node.attribute("pads", None) or (0,) * (2 * axes))
+def _explicit_pads(node: NodeView, axes: int, pads: Shape | None = None) -> tuple[Shape, Shape]:
+    pads = pads or tuple(node.attribute("pads", None) or (0,) * (2 * axes))
     return pads[:axes], pads[axes:]
 
 

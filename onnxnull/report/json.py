@@ -12,7 +12,7 @@ from typing import Any
 
 from onnxnull.kernel.rank import Notion, Rank, RankProfile
 from onnxnull.report.batch import Batch
-from onnxnull.results import Bounds, FrontierReport, ModelReport, OperatorReport, WeightReport
+from onnxnull.results import Bounds, FrontierReport, LookupTable, ModelReport, OperatorReport, WeightReport
 
 SCHEMA = "onnxnull.analysis/1"
 
@@ -61,6 +61,7 @@ def model(report: ModelReport) -> dict[str, Any]:
             },
         },
         "weights": [_weight(weight) for weight in report.weights],
+        "tables": [_table(table) for table in report.tables],
         "frontier": [_frontier(frontier) for frontier in report.frontier],
         "unsupported": [{"node": u.node, "op": u.op, "code": u.code.code, "reason": u.reason} for u in report.unsupported],
     }
@@ -91,6 +92,18 @@ def _weight(weight: WeightReport) -> dict[str, Any]:
         "duplicate_outputs": weight.duplicate_outputs,
         "in_paper": weight.in_paper,
         "nodes": [{"name": n.name, "op": n.op, "groups": n.groups, "operator": _operator(n.operator)} for n in weight.nodes],
+    }
+
+
+def _table(table: LookupTable) -> dict[str, Any]:
+    return {
+        "name": table.name,
+        "dtype": table.dtype,
+        "rows": table.rows,
+        "columns": table.columns,
+        "rank": None if table.ranks is None else _ranks(table.ranks),
+        "reason": table.reason,
+        "nodes": list(table.nodes),
     }
 
 

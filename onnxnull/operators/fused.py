@@ -1,0 +1,147 @@
+"""Products that onnxruntime fuses with what stands around them (com.microsoft, opset 1), and SparseToDenseMatMul.
+
+The weights are those of MatMul, Gemm, Conv and ConvTranspose; what is fused behind them (a bias, a residual, an activation)
+holds none. Source: the operators' schemas in onnxruntime; how transposes go together, `matmul_helper.h` there.
+
+FusedMatMul, TransposeMatMul, FusedMatMulActivation: alpha·A'·B', where transBatchA moves the first axis of A behind its batch
+axes (rank 3 or more), and transA then exchanges the last two (nothing for vectors); B likewise. SparseToDenseMatMul: the same
+without batches, A sparse. FusedGemm: Gemm, activated. GemmFastGelu: FastGelu(X·W + b).
+FusedConv: activation(Conv(X, W) + B + Z). ConvTransposeWithDynamicPads: ConvTranspose whose pads are input 2.
+NhwcFusedConv and NhwcConv read and write (N, *spatial, C). The filters of the first have Conv's layout, as its schema says;
+those of the second are (M, *k, C/g), as onnxruntime's own conversion writes them (`fusion_nhwc_conv.py`) and its CUDA kernel
+reads them, and not as its schema, a copy of Conv's, says.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+
+from onnxnull.errors import Code
+from onnxnull.graph.constants import EvaluationError
+from onnxnull.graph.view import NodeView
+from onnxnull.kernel.linear_map import LinearMap
+from onnxnull.kernel.primitives import Permute
+from onnxnull.operators.convolution import conv, conv_blocks, conv_map, conv_transpose, transposed_map
+from onnxnull.operators.fully_connected import contraction_use, gemm, matmul, matmul_contraction
+from onnxnull.operators.registry import LinearUse, Refusal, constant_at, holds_weights, is_constant, shape_at
+
+Shape = tuple[int, ...]
+_MICROSOFT = "com.microsoft"
+
+holds_weights("FusedGemm", domain=_MICROSOFT)(gemm)
+holds_weights("GemmFastGelu", domain=_MICROSOFT)(matmul)
+holds_weights("FusedConv", domain=_MICROSOFT)(conv)
+
+
+@holds_weights("FusedMatMul", "TransposeMatMul", "FusedMatMulActivation", "SparseToDenseMatMul", domain=_MICROSOFT)
+def fused_matmul(node: NodeView) -> Iterator[LinearUse]:
+    """A or B, whichever is constant."""
+    if is_constant(node, 0) and is_constant(node, 1):
+        return
+    for index in (0, 1):
+        weight = constant_at(node, index)
+        if weight is None:
+            continue
+        given = shape_at(node, 1 - index)
+        own = matmul_axes(node, index, len(weight.shape))
+        theirs = matmul_axes(node, 1 - index, 2 if given is None else len(given))
+        shape = tuple(weight.shape[axis] for axis in own)
+        other = None if given is None else tuple(given[axis] for axis in theirs)
+        if node.one_sample and any(size != 1 for size in shape[:-2]) and 1 in (other or ())[:-2]:
+            raise Refusal(Code.SHAPE, f"a constant of shape {weight.shape} times an activation whose batch size is open")
+        logical = matmul_contraction(shape, other, constant_on_the_right=index == 1)
+        labels = logical.activation
+        if len(labels) != len(theirs):  # an activation of unknown rank: its last two axes
+            theirs = matmul_axes(node, 1 - index, len(labels))
+        contraction = replace(logical, constant=_placed(logical.constant, own), activation=_placed(labels, theirs))
+        yield contraction_use(contraction, weight, activation=1 - index, scale=float(node.attribute("alpha", 1.0)))
+
+
+def matmul_axes(node: NodeView, index: int, rank: int) -> Shape:
+    """Axis i of what FusedMatMul multiplies is axis `matmul_axes[i]` of operand `index`, of this rank."""
+    letter = "AB"[index]
+    return transposed_axes(
+        rank, bool(node.attribute(f"trans{letter}", 0)), batch=bool(node.attribute(f"transBatch{letter}", 0))
+    )
+
+
+def transposed_axes(rank: int, transposed: bool, *, batch: bool) -> Shape:
+    """The permutation that `transA` and `transBatchA` ask for. Raises `Refusal` where the second is set for a matrix."""
+    axes = list(range(rank))
+    if batch:
+        if rank < 3:
+            raise Refusal(Code.INVALID_MODEL, f"FusedMatMul exchanges the batch axes of an operand of rank {rank}")
+        axes = [*axes[1:-1], 0, axes[-1]]
+    if transposed and rank > 1:
+        axes[-2:] = axes[:-3:-1]
+    return tuple(axes)
+
+
+def _placed(labels: Shape, axes: Shape) -> Shape:
+    """Labels of the permuted tensor's axes, as the tensor itself has them."""
+    placed = [0] * len(labels)
+    for label, axis in zip(labels, axes, strict=True):
+        placed[axis] = label
+    return tuple(placed)
+
+
+@holds_weights("NhwcFusedConv", domain=_MICROSOFT)
+def nhwc_fused_conv(node: NodeView) -> Iterator[LinearUse]:
+    """The filters, input 1, (M, C/g, *k)."""
+    for use in conv(node):
+        yield replace(use, linear_map=partial(_channels_last, node, use.constant.shape))
+
+
+@holds_weights("NhwcConv", domain=_MICROSOFT)
+def nhwc_conv(node: NodeView) -> Iterator[LinearUse]:
+    """The filters, input 1, (M, *k, C/g)."""
+    for use in conv(node):
+        outputs, *kernel, channels = use.constant.shape
+        yield replace(
+            use,
+            shape=(use.groups, channels * math.prod(kernel), outputs // use.groups),
+            arrange=partial(nhwc_blocks, use.groups),
+            linear_map=partial(_channels_last, node, (outputs, channels, *kernel)),
+        )
+
+
+def nhwc_blocks(groups: int, weight: np.ndarray) -> np.ndarray:
+    """Filters (M, *k, C/g) as blocks (g, C/g·∏k, M/g), rows in the order of Conv's."""
+    return conv_blocks(groups, np.moveaxis(weight, -1, 1))
+
+
+def _channels_last(node: NodeView, weight: Shape, blocks: np.ndarray, activation: Shape) -> LinearMap:
+    """The convolution between two transpositions."""
+    axes = len(activation)
+    inner = (activation[0], activation[-1], *activation[1:-1])
+    convolution = conv_map(node, weight, blocks, inner)
+    first = Permute(activation, (0, axes - 1, *range(1, axes - 1)))
+    return Permute(convolution.output_shape, (0, *range(2, axes), 1)) @ convolution @ first
+
+
+@holds_weights("ConvTransposeWithDynamicPads", domain=_MICROSOFT)
+def conv_transpose_with_pads(node: NodeView) -> Iterator[LinearUse]:
+    """The filters, input 1, where the pads, input 2, are constant."""
+    if node.input(2) is None:
+        yield from conv_transpose(node)
+        return
+    for use in conv_transpose(node):
+        pads = constant_at(node, 2)
+        if pads is None:
+            raise Refusal(Code.OPERATOR, "a transposed convolution whose pads the network computes")
+        try:
+            values = tuple(int(pad) for pad in np.asarray(pads.array()).ravel())
+        except EvaluationError as error:
+            raise Refusal(Code.CONSTANT, f"its pads were not evaluated: {error}") from None
+        if len(values) != 2 * (len(use.constant.shape) - 2):
+            raise Refusal(Code.INVALID_MODEL, f"{len(values)} pads of a convolution with filters {use.constant.shape}")
+        yield replace(use, linear_map=partial(_padded, node, use.constant.shape, values))
+
+
+def _padded(node: NodeView, weight: Shape, pads: Sequence[int], blocks: np.ndarray, activation: Shape) -> LinearMap:
+    return transposed_map(node, weight, blocks, activation, pads=tuple(pads))
