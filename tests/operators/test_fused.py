@@ -127,7 +127,7 @@ def test_operators_that_only_other_providers_run_hold_the_weight_of_what_they_fu
 @pytest.mark.parametrize("flips", [(0, 0), (1, 1)])
 def test_fused_gemm(flips: tuple[int, int], tmp_path: Path) -> None:
     x, w = random(np.random.default_rng(1), (4, 3) if flips[0] else (3, 4)), weight(5, 4) if flips[1] else weight(4, 5)
-    attributes = {"transA": flips[0], "transB": flips[1], "alpha": -0.5}
+    attributes: dict[str, Any] = {"transA": flips[0], "transB": flips[1], "alpha": -0.5}
     fused = node_model("FusedGemm", ["x", "w"], {"w": w}, {"x": x}, activation="LeakyRelu", activation_alpha=0.5, **attributes)
     computed = run(fused, {"x": x})[0]
     # LeakyRelu is undone by dividing what is negative
@@ -238,7 +238,7 @@ def test_learned_queries_and_keys(heads: int, shared: int, rank: int, constant: 
         array = weight(1, heads if name == "query" else shared, length, size, seed=number)
         arrays[name] = array if rank == 4 else array.swapaxes(1, 2).reshape(1, length, -1)
     fed = {name: array for name, array in arrays.items() if name != constant}
-    numbers = {"q_num_heads": heads, "kv_num_heads": shared} if rank == 3 else {}
+    numbers: dict[str, Any] = {"q_num_heads": heads, "kv_num_heads": shared} if rank == 3 else {}
     made = helper.make_node("Attention", list(arrays), ["y", "", "", "scores"], scale=1.0, **numbers)
     values = [value(name, array.shape) for name, array in fed.items()]
     outputs = [value("scores", None)]
@@ -339,7 +339,7 @@ def test_deformed_patches(group: int, tmp_path: Path) -> None:
 def test_causal_convolution(last: int, dilation: int, tmp_path: Path) -> None:
     x = weight(2, 7, 2, 3) if last else weight(2, 6, 7)
     constants = {"w": weight(6, 1, 3)}
-    attributes = {"channels_last": last, "dilation": dilation}
+    attributes: dict[str, Any] = {"channels_last": last, "dilation": dilation}
     proto = node_model("CausalConvWithState", ["x", "w"], constants, {"x": x}, outputs=2, **attributes)
     assert check(proto, x, tmp_path).shape == (6, 3, 1)
     shown = node_model("CausalConvWithState", ["x", "w"], constants, {"x": x}, outputs=2, types=(1, 1), **attributes)
@@ -430,7 +430,7 @@ def test_support_vector_machines(tmp_path: Path) -> None:
     assert check(classifier, x, tmp_path, run(classifier, {"x": x})[1]).shape == (1, 4, 3)
     regressor = node_model("SVMRegressor", ["x"], {}, {"x": x}, coefficients=rows[0].tolist(), n_supports=0, **common)
     assert check(regressor, x, tmp_path).shape == (1, 4, 1)
-    vectors = {"support_vectors": rows.ravel().tolist(), "n_supports": 3, "coefficients": [1.0, 2.0, 3.0]}
+    vectors: dict[str, Any] = {"support_vectors": rows.ravel().tolist(), "n_supports": 3, "coefficients": [1.0, 2.0, 3.0]}
     machine = node_model("SVMRegressor", ["x"], {}, {"x": x}, **vectors, **common)
     assert "support vectors" in only_refusal(uses(machine, tmp_path)).reason
 

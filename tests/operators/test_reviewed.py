@@ -34,7 +34,7 @@ LEFT_UNKNOWN = {
     *(("", name) for name in ("DisentangledAttention_TRT", "EfficientNMS_TRT")),
     *(("", name) for name in ("MultilevelCropAndResize_TRT", "PyramidROIAlign_TRT", "GivenTensorFill")),
 }
-"""Plugins of TensorRT, and a Caffe2 operator that makes constants which nobody evaluates: refused by name, as they should be."""
+"""Plugins of TensorRT, and a Caffe2 operator that makes constants which nobody evaluates: refused by name."""
 
 
 def test_every_installed_operator_is_handled_or_reviewed() -> None:
