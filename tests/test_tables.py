@@ -82,11 +82,12 @@ def test_what_is_a_row(proto: onnx.ModelProto, shape: tuple[int, int], rank: int
     "proto",
     [
         lookup(weight(9)),
+        lookup(weight(9, 1)),
         lookup(weight(9, 4) > 0),
         lookup(weight(3, 5), op="GatherND", shape=(7, 2)),
         lookup(weight(2, 3), op="GatherElements"),
     ],
-    ids=["one axis", "booleans", "scalars", "elements"],
+    ids=["one axis", "one column", "booleans", "scalars", "elements"],
 )
 def test_what_is_no_table(proto: onnx.ModelProto, tmp_path: Path) -> None:
     assert analysed(proto, tmp_path).tables == ()

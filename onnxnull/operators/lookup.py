@@ -5,7 +5,7 @@ to 13): along `axis`; the entries of that axis are the rows. GatherND (opset 11 
 k, picks from the first k axes (behind `batch_dims` of them). Of com.microsoft: EmbedLayerNormalization (words, positions,
 segments: inputs 2 to 4), QEmbedLayerNormalization (the same, quantized: inputs 2 to 4), GatherBlockQuantized (input 0, whose
 integers may be packed), TorchEmbedding (input 0), WordConvEmbedding (characters: input 3).
-Entries that are picked one by one (GatherElements, GatherND down to scalars) have no rows.
+Entries that are picked one by one (GatherElements, GatherND down to scalars, a table of one column: scales) have no rows.
 """
 
 from __future__ import annotations
@@ -117,9 +117,9 @@ def gather_nd(node: NodeView) -> Iterator[TableUse]:
     else:
         shape = operand.constant.shape
         first = int(node.attribute("batch_dims", 0)) + depth
-        if first < len(shape):
-            rows = math.prod(shape[:first])
-            yield TableUse(operand.name, operand.constant, (rows, math.prod(shape[first:])), partial(first_axes, first))
+        rows, columns = math.prod(shape[:first]), math.prod(shape[first:])
+        if columns != 1:
+            yield TableUse(operand.name, operand.constant, (rows, columns), partial(first_axes, first))
 
 
 def _rows(node: NodeView, index: int, axis: int, obstacle: str | None = None) -> Iterator[TableUse]:
@@ -134,6 +134,8 @@ def _rows(node: NodeView, index: int, axis: int, obstacle: str | None = None) ->
         return
     rows = shape[axis]
     columns = operand.constant.size // rows if rows else math.prod(shape[:axis] + shape[axis:][1:])
+    if columns == 1:
+        return
     arrange = None if obstacle else partial(axis_first, axis)
     yield TableUse(operand.name, operand.constant, (rows, columns), arrange, obstacle)
 
