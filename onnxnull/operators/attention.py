@@ -24,6 +24,7 @@ from onnxnull.graph.constants import Constant, EvaluationError
 from onnxnull.graph.view import NodeView
 from onnxnull.kernel.linear_map import LinearMap
 from onnxnull.kernel.primitives import BlockMatrix, Matrix, Permute, Reshape
+from onnxnull.operators.lowering import Emitter, NotLowerableError, Site, lowers
 from onnxnull.operators.registry import (
     LinearUse,
     Refusal,
@@ -209,3 +210,56 @@ def _heads_map(heads: int, own: int, blocks: np.ndarray, activation: Shape) -> L
         return layer @ Reshape(activation, together)
     apart = (batch, length, own, size)
     return layer @ Reshape((batch, own, length, size), together) @ Permute(apart, (0, 2, 1, 3)) @ Reshape(activation, apart)
+
+
+# To double: com.microsoft's Attention, without a past.
+
+
+@lowers("Attention", domain=_MICROSOFT)
+def lowered_attention(site: Site, emit: Emitter) -> str:
+    """softmax(scale·Q·Kᵀ + masks)·V per head; masked scores get mask_filter_value added, later ones (unidirectional) vanish."""
+    shape, heads = site.shape(1), int(site.attribute("num_heads", 0))
+    if site.input(4) is not None or (len(site.outputs) > 1 and site.outputs[1]) or site.attribute("do_rotary", 0):
+        raise NotLowerableError("Attention with a past, or with rotary embeddings")
+    if shape is None or shape[1] is None or heads < 1:
+        raise NotLowerableError("the shape of the projection is not known")
+    sizes = site.attribute("qkv_hidden_sizes", None) or [shape[1] // 3] * 3
+    product = emit.op("MatMul", *site.inputs[:2])
+    bias = site.input(2)
+    if bias is not None:
+        product = emit.add(product, bias)
+    starts = (0, sizes[0], sizes[0] + sizes[1])
+    parts = (emit.slice(product, 2, start, start + size) for start, size in zip(starts, sizes, strict=True))
+    orders = ((0, 2, 1, 3), (0, 2, 3, 1), (0, 2, 1, 3))
+    query, key, value = (
+        emit.transpose(emit.reshape(part, (0, 0, heads, -1)), order) for part, order in zip(parts, orders, strict=True)
+    )
+    scores = emit.mul(emit.op("MatMul", query, key), site.attribute("scale", 0.0) or (sizes[0] // heads) ** -0.5)
+    if site.input(3) is not None:
+        scores = emit.add(scores, _masked(site, emit))
+    addend = site.input(5)
+    if addend is not None:
+        scores = emit.add(scores, addend)
+    if site.attribute("unidirectional", 0):
+        scores = emit.op("Where", _later(emit, scores), emit.constant(float(np.finfo(np.float64).min)), scores)
+    mixed = emit.op("MatMul", emit.op("Softmax", scores, axis=-1), value)
+    return emit.reshape(emit.transpose(mixed, (0, 2, 1, 3)), (0, 0, sizes[2]))
+
+
+def _masked(site: Site, emit: Emitter) -> str:
+    """What a raw mask (N, keys) or (N, queries, keys), 1 for what counts, adds to the scores (N, heads, queries, keys)."""
+    rank = site.rank(3)
+    if rank not in (2, 3):
+        raise NotLowerableError(f"a mask of {rank} axes")
+    axes = emit.integers(1, 2) if rank == 2 else emit.integers(1)
+    mask = emit.op("Cast", emit.op("Unsqueeze", site.inputs[3], axes), to=11)
+    counts = emit.op("Greater", mask, emit.constant(0.0))
+    filtered = emit.constant(float(site.attribute("mask_filter_value", -10000.0)))
+    return emit.op("Where", counts, emit.constant(0.0), filtered)
+
+
+def _later(emit: Emitter, scores: str) -> str:
+    """Where the key comes after the query."""
+    zero, one = emit.constant(np.array(0)), emit.constant(np.array(1))
+    places = emit.op("Range", zero, emit.op("Squeeze", emit.shape(scores, 3, 4)), one)
+    return emit.op("Greater", emit.op("Unsqueeze", places, emit.integers(0)), emit.op("Unsqueeze", places, emit.integers(1)))

@@ -26,8 +26,18 @@ from onnxnull.graph.constants import EvaluationError
 from onnxnull.graph.view import NodeView
 from onnxnull.kernel.linear_map import LinearMap
 from onnxnull.kernel.primitives import Permute
-from onnxnull.operators.convolution import conv, conv_blocks, conv_map, conv_transpose, transposed_map
+from onnxnull.operators.activations import lowered_fast_gelu
+from onnxnull.operators.convolution import (
+    conv,
+    conv_blocks,
+    conv_map,
+    conv_transpose,
+    lowered_conv,
+    lowered_conv_transpose,
+    transposed_map,
+)
 from onnxnull.operators.fully_connected import contraction_use, gemm, matmul, matmul_contraction
+from onnxnull.operators.lowering import Emitter, NotLowerableError, Site, lowering_of, lowers
 from onnxnull.operators.registry import LinearUse, Refusal, constant_at, holds_weights, is_constant, shape_at
 
 Shape = tuple[int, ...]
@@ -145,3 +155,111 @@ def conv_transpose_with_pads(node: NodeView) -> Iterator[LinearUse]:
 
 def _padded(node: NodeView, weight: Shape, pads: Sequence[int], blocks: np.ndarray, activation: Shape) -> LinearMap:
     return transposed_map(node, weight, blocks, activation, pads=tuple(pads))
+
+
+# To double: the plain operators, then what is fused behind them.
+
+_PARAMETERS = {"LeakyRelu": ("alpha",), "HardSigmoid": ("alpha", "beta"), "Elu": ("alpha",), "ThresholdedRelu": ("alpha",)}
+
+
+@lowers("FusedMatMul", "TransposeMatMul", "FusedMatMulActivation", domain=_MICROSOFT)
+def lowered_fused_matmul(site: Site, emit: Emitter) -> str:
+    """Transpose, MatMul, alpha, activation."""
+    sides = []
+    for index, letter in enumerate("AB"):
+        flipped, batch = (bool(site.attribute(f"{name}{letter}", 0)) for name in ("trans", "transBatch"))
+        name = site.inputs[index]
+        sides.append(
+            emit.transpose(name, transposed_axes(site.rank(index), flipped, batch=batch)) if flipped or batch else name
+        )
+    product = emit.op("MatMul", *sides)
+    alpha = site.attribute("alpha", 1.0)
+    return _activated(site, emit, product if alpha == 1.0 else emit.mul(product, alpha))
+
+
+@lowers("FusedGemm", domain=_MICROSOFT)
+def lowered_fused_gemm(site: Site, emit: Emitter) -> str:
+    """Gemm and its activation."""
+    kept = {name: value for name, value in site.attributes.items() if name in ("alpha", "beta", "transA", "transB")}
+    return _activated(site, emit, emit.op("Gemm", *site.inputs[:3], **kept))
+
+
+@lowers("GemmFastGelu", domain=_MICROSOFT)
+def lowered_gemm_fast_gelu(site: Site, emit: Emitter) -> str:
+    """MatMul and FastGelu."""
+    product = emit.op("MatMul", *site.inputs[:2])
+    return _text(lowered_fast_gelu(replace(site, inputs=(product, *site.inputs[2:])), emit))
+
+
+@lowers("FusedConv", domain=_MICROSOFT)
+def lowered_fused_conv(site: Site, emit: Emitter) -> str:
+    """Conv, the residual Z, its activation."""
+    product = _text(lowered_conv(site, emit))
+    residual = site.input(3)
+    return _activated(site, emit, product if residual is None else emit.add(product, residual))
+
+
+@lowers("NhwcConv", "NhwcFusedConv", domain=_MICROSOFT)
+def lowered_nhwc_conv(site: Site, emit: Emitter) -> str:
+    """The same between two transpositions."""
+    weight, shape = site.inputs[1], site.shape(1)
+    axes = site.rank(1)
+    if site.op_type == "NhwcConv":
+        order = (0, axes - 1, *range(1, axes - 1))
+        weight = emit.transpose(weight, order)
+        shape = None if shape is None else tuple(shape[axis] for axis in order)
+    image = emit.transpose(site.inputs[0], (0, axes - 1, *range(1, axes - 1)))
+    plain = replace(
+        site,
+        inputs=(image, weight, site.input(2) or ""),
+        shapes=(None, shape, None),
+        constants=(None, emit.known(weight), site.constant(2)),
+    )
+    product = emit.transpose(_text(lowered_conv(plain, emit)), (0, *range(2, axes), 1))
+    residual = site.input(3)
+    return _activated(site, emit, product if residual is None else emit.add(product, residual))
+
+
+@lowers("ConvTransposeWithDynamicPads", domain=_MICROSOFT)
+def lowered_conv_transpose_with_pads(site: Site, emit: Emitter) -> str:
+    """ConvTranspose, where the pads are constant."""
+    attributes = dict(site.attributes)
+    if site.input(2) is not None:
+        pads = site.constant(2)
+        if pads is None:
+            raise NotLowerableError("pads that the network computes")
+        attributes["pads"] = [int(pad) for pad in pads.ravel()]
+    bias = (site.input(3) or "", site.constant(3))
+    plain = replace(
+        site,
+        attributes=attributes,
+        inputs=(*site.inputs[:2], bias[0]),
+        shapes=(*site.shapes[:2], None),
+        constants=(*site.constants[:2], bias[1]),
+    )
+    return _text(lowered_conv_transpose(plain, emit))
+
+
+def _activated(site: Site, emit: Emitter, x: str) -> str:
+    """`activation` of x, with activation_params (FusedConv) or activation_alpha, _beta, _gamma."""
+    name = site.attribute("activation", "")
+    given = site.attribute("activation_params", None) or [
+        site.attributes[key] for key in ("activation_alpha", "activation_beta", "activation_gamma") if key in site.attributes
+    ]
+    if not name:
+        return x
+    if name in ("Relu", "Sigmoid", "Tanh"):
+        return emit.op(name, x)
+    if name == "Clip" and len(given) == 2:
+        low, high = (emit.constant(float(bound)) for bound in given)
+        return emit.op("Min", emit.op("Max", x, low), high)
+    function = lowering_of(name) if name in _PARAMETERS else None
+    if function is None:
+        raise NotLowerableError(f"activation {name}")
+    attributes = dict(zip(_PARAMETERS[name], given, strict=False))
+    plain = replace(site, op_type=name, domain="", inputs=(x,), attributes=attributes, shapes=(None,), constants=(None,))
+    return _text(function(plain, emit))
+
+
+def _text(result: str | Sequence[str]) -> str:
+    return result if isinstance(result, str) else result[0]
