@@ -12,7 +12,7 @@ from onnxnull.kernel.batched import Batched
 from onnxnull.kernel.convolution import Convolution, TransposedConvolution
 from onnxnull.kernel.image_nullity import DENSE_LIMIT, image_nullities
 from onnxnull.kernel.linear_map import Array, Composition, LinearMap, Stack, size
-from onnxnull.kernel.primitives import BlockMatrix, Matrix, Permute, Reshape, stripped
+from onnxnull.kernel.primitives import BlockMatrix, Matrix, rearranges, stripped
 from onnxnull.kernel.project import orthonormal_blocks, same_kernel
 from onnxnull.kernel.rank import Notion, rank
 from onnxnull.kernel.selection import NOTHING, Selection
@@ -135,7 +135,7 @@ def normalised(linear_map: LinearMap) -> LinearMap:
     match linear_map:
         case Stack(parts=parts):
             return Stack(tuple(normalised(part) for part in parts))
-        case Composition(second=Permute() | Reshape() as second, first=first):
+        case Composition(second=second, first=first) if rearranges(second):
             return Composition(second, normalised(first))
         case Composition(second=second, first=first):
             return Composition(normalised(second), first)

@@ -217,10 +217,18 @@ def stripped(linear_map: LinearMap) -> tuple[LinearMap, LinearMap | None]:
     They only rearrange entries: core∘entering is the map up to the order of its outputs. `entering` is None where there are
     none.
     """
-    match linear_map:
-        case Composition(second=Permute() | Reshape(), first=first):
-            return stripped(first)
-        case Composition(second=second, first=Permute() | Reshape() as first):
-            core, entering = stripped(second)
-            return core, first if entering is None else entering @ first
-    return linear_map, None
+    if not isinstance(linear_map, Composition) or rearranges(linear_map):
+        return linear_map, None
+    if rearranges(linear_map.second):
+        return stripped(linear_map.first)
+    if not rearranges(linear_map.first):
+        return linear_map, None
+    core, entering = stripped(linear_map.second)
+    return core, linear_map.first if entering is None else entering @ linear_map.first
+
+
+def rearranges(linear_map: LinearMap) -> bool:
+    """Whether a map only reshapes and transposes."""
+    if isinstance(linear_map, Composition):
+        return rearranges(linear_map.second) and rearranges(linear_map.first)
+    return isinstance(linear_map, Permute | Reshape)

@@ -20,6 +20,7 @@ from onnxnull.graph.constants import Constant, Stored, known
 from onnxnull.graph.view import NodeView
 from onnxnull.kernel.linear_map import LinearMap
 from onnxnull.kernel.primitives import Matrix, Reshape
+from onnxnull.operators.lowering import Emitter, NotLowerableError, Site, lowers
 from onnxnull.operators.registry import LinearUse, Refusal, holds_weights, is_constant, shape_at
 
 _DOMAIN = "ai.onnx.ml"
@@ -95,3 +96,15 @@ def _scores_map(blocks: np.ndarray, activation: tuple[int, ...]) -> LinearMap:
     if len(activation) == 1:
         return Matrix(blocks[0], (1,)) @ Reshape(activation, (1, *activation))
     return Matrix(blocks[0], activation[:-1])
+
+
+@lowers("LinearRegressor", domain=_DOMAIN)
+def lowered_linear_regressor(site: Site, emit: Emitter) -> str:
+    """X·coefficientsᵀ + intercepts; to double."""
+    targets, post = int(site.attribute("targets", 1)), site.attribute("post_transform", "NONE")
+    coefficients = np.asarray(site.attribute("coefficients", ()), dtype=np.float64)
+    if post != "NONE" or coefficients.size % targets or site.rank(0) != 2:
+        raise NotLowerableError(f"a regressor of {targets} targets with the transform {post} on {site.rank(0)} axes")
+    product = emit.op("MatMul", site.inputs[0], emit.constant(coefficient_rows(targets, coefficients)[0]))
+    intercepts = site.attribute("intercepts", None)
+    return product if not intercepts else emit.add(product, np.asarray(intercepts, dtype=np.float64))

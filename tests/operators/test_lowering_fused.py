@@ -96,6 +96,47 @@ def test_attention_with_a_bias_of_its_scores() -> None:
     check(one_node("Attention", inputs, constants, domain=MICROSOFT, num_heads=2, scale=0.3), {"x": weight(2, 5, 8)})
 
 
+@pytest.mark.parametrize("biased", [False, True])
+def test_multi_head_attention(biased: bool) -> None:
+    inputs = ["x", "k", "v", *(["b"] if biased else [""]), "m"]
+    constants: dict[str, Any] = {"k": weight(2, 4, 8, seed=1), "v": weight(2, 4, 6, seed=2), "x": weight(2, 5, 8)}
+    constants |= {"b": weight(22)} if biased else {}
+    constants["m"] = np.array([[1, 1, 0, 1], [1, 0, 1, 1]], np.int32)
+    fed = constants.pop("v")
+    proto = one_node("MultiHeadAttention", inputs, constants, domain=MICROSOFT, num_heads=2, ranks={"v": 3})
+    if biased:  # the sizes must be known
+        proto.graph.input[0].type.tensor_type.shape.dim[2].dim_value = 6
+    check(proto, {"v": fed})
+
+
+@pytest.mark.parametrize("op", ["SkipLayerNormalization", "SkipSimplifiedLayerNormalization"])
+def test_normalization_of_a_sum(op: str) -> None:
+    constants = {"s": weight(2, 3, 8, seed=1), "g": weight(8), "b": weight(8, seed=2), "c": weight(8, seed=3)}
+    inputs = ["x", "s", "g", "b", "c"] if op == "SkipLayerNormalization" else ["x", "s", "g", "b"]
+    stored = {name: constants[name] for name in inputs[1:]}
+    proto = one_node(op, inputs, stored, domain=MICROSOFT, epsilon=1e-5)
+    check(proto, {"x": weight(2, 3, 8)}, lowered=bool(Runner(proto, Precision.FLOAT64).lowered))
+    shown = one_node(op, inputs, stored, outputs=4, domain=MICROSOFT, epsilon=1e-5)
+    shown.graph.node[0].output[1] = shown.graph.node[0].output[2] = ""
+    del shown.graph.output[1:3]
+    check(shown, {"x": weight(2, 3, 8)}, lowered=bool(Runner(shown, Precision.FLOAT64).lowered))
+
+
+def test_linear_regressor() -> None:
+    coefficients = [float(number) for number in weight(8)]
+    proto = one_node(
+        "LinearRegressor",
+        ["x"],
+        {},
+        domain="ai.onnx.ml",
+        targets=2,
+        coefficients=coefficients,
+        intercepts=[1.0, 2.0],
+        ranks={"x": 2},
+    )
+    check(proto, {"x": weight(3, 4)})
+
+
 def test_what_attention_cannot_be_lowered_says_which_case() -> None:
     constants: dict[str, Any] = {"w": weight(8, 24), "b": weight(24), "m": np.array([3, 4], np.int32)}
     proto = one_node("Attention", ["x", "w", "b", "m"], constants, domain=MICROSOFT, num_heads=2)
