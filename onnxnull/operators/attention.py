@@ -159,7 +159,10 @@ def _operands(node: NodeView, query_heads: int, heads: int) -> Iterator[LinearUs
 
 def _operand(node: NodeView, constant: Constant, index: int, activation: int | None, query_heads: int, heads: int) -> LinearUse:
     own = query_heads if index == _QUERY else heads
-    shape = split_shape(constant.shape, own)
+    try:
+        shape = split_shape(constant.shape, own)
+    except ValueError as error:
+        raise Refusal(Code.INVALID_MODEL, f"{node.op_type}: {error}") from None
     heads = heads or (shape[1] if index != _QUERY else _heads_of(node, _KEY, shape[1]))
     if 0 in shape or heads < 1 or shape[1] % heads:
         raise Refusal(Code.INVALID_MODEL, f"{node.op_type}: {shape[1]} heads of a query on {heads} of a key")
@@ -182,12 +185,12 @@ def _heads_of(node: NodeView, index: int, default: int) -> int:
 
 
 def split_shape(shape: Shape, heads: int) -> Shape:
-    """(N, heads, length, size) of a query, key or value. Raises `Refusal` for another rank, or heads that do not divide it."""
+    """(N, heads, length, size) of a query, key or value. ValueError for another rank, or heads that do not divide it."""
     if len(shape) == 4:
         return shape
     if len(shape) == 3 and heads > 0 and shape[2] % heads == 0:
         return (shape[0], heads, shape[1], shape[2] // heads)
-    raise Refusal(Code.INVALID_MODEL, f"a query, key or value of shape {shape} with {heads} heads")
+    raise ValueError(f"a query, key or value of shape {shape} with {heads} heads")
 
 
 def head_blocks(shape: Shape, heads: int, value: bool, constant: np.ndarray) -> np.ndarray:

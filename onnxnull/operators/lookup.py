@@ -142,9 +142,10 @@ def _rows(node: NodeView, index: int, axis: int, obstacle: str | None = None) ->
 
 def axis_first(axis: int, table: np.ndarray) -> np.ndarray:
     """The entries of one axis as rows."""
-    return np.moveaxis(table, axis, 0).reshape(table.shape[axis], -1)
+    first = np.moveaxis(table, axis, 0)
+    return first.reshape(len(first), math.prod(first.shape[1:]))
 
 
 def first_axes(count: int, table: np.ndarray) -> np.ndarray:
     """The first axes as rows, the others as columns."""
-    return table.reshape(math.prod(table.shape[:count]), -1)
+    return table.reshape(math.prod(table.shape[:count]), math.prod(table.shape[count:]))

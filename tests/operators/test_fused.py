@@ -15,8 +15,10 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
+from onnxnull.analysis import analyze
 from onnxnull.errors import Code
 from onnxnull.operators import LinearUse
+from onnxnull.results import ModelReport
 from tests.helpers import INT64, Found, model, only_refusal, only_use, run, uses, value, weight
 from tests.operators.test_against_onnxruntime import check_map, random
 
@@ -44,6 +46,11 @@ def node_model(
     values = [value(name, shape, kinds[name]) for name, shape in shapes.items()]
     results = [value(name, None, kind) for name, kind in zip(names, types, strict=False)]
     return model([made], constants, inputs=values, outputs=results, imports={domain: 1} if domain else {}, opset=opset)
+
+
+def analysed(proto: onnx.ModelProto, folder: Path) -> ModelReport:
+    onnx.save(proto, folder / "model.onnx")
+    return analyze(folder / "model.onnx")
 
 
 def use_of(found: Found) -> list[LinearUse]:
@@ -446,3 +453,39 @@ def test_the_same_coefficients_in_two_nodes_are_two_weights(tmp_path: Path) -> N
         imports={"ai.onnx.ml": 1},
     )
     assert len({use.signature for use in use_of(uses(proto, tmp_path))}) == 2
+
+
+def test_experts_that_hold_the_same_numbers_are_apart(tmp_path: Path) -> None:
+    constants = {"a": np.ones((2, 4, 4), np.float32), "c": np.ones((2, 4, 4), np.float32)}
+    proto = node_model("MoE", ["x", "r", "a", "", "c"], constants, {"x": (5, 4), "r": (5, 2)})
+    report = analysed(proto, tmp_path)
+    assert [weight.name for weight in report.weights] == [f"{name} [expert {i}]" for name in "ac" for i in (0, 1)]
+    assert report.paper.weights == 4
+
+
+MALFORMED: list[tuple[str, dict[str, Any], dict[str, Any], dict[str, Any]]] = [
+    ("FusedConv", {"w": weight(4, 3, 2, 2)}, {"x": (1, 3, 6)}, {}),
+    ("FusedConv", {"w": weight(4, 3, 2, 2)}, {"x": (1, 3, 6, 6)}, {"strides": [1]}),
+    ("FusedConv", {"w": weight(4, 3, 2, 2)}, {"x": (1, 3, 6, 6)}, {"pads": [1 << 40, 0, 0, 0]}),
+    ("NhwcConv", {"w": weight(4, 2, 2, 3)}, {"x": (1, 3, 6, 6)}, {}),
+    ("CausalConvWithState", {"w": weight(4, 1, 3)}, {"x": (1, 4)}, {}),
+    ("CausalConvWithState", {"w": weight(4, 1, 3)}, {"x": (1, 4, 6)}, {"dilation": 1 << 40}),
+    ("ConvTransposeWithDynamicPads", {"w": weight(4, 3, 2, 2), "p": np.zeros(4, np.int64)}, {"x": (1, 4, 6)}, {}),
+]
+
+
+@pytest.mark.parametrize(("op", "constants", "fed", "attributes"), MALFORMED)
+def test_what_does_not_fit_is_listed_in_a_line(op: str, constants: Any, fed: Any, attributes: Any, tmp_path: Path) -> None:
+    outputs = 2 if op == "CausalConvWithState" else 1
+    proto = node_model(op, ["x", *constants], constants, fed, outputs=outputs, **attributes)
+    (found,) = analysed(proto, tmp_path).unsupported
+    assert found.code is Code.INVALID_MODEL
+    assert found.reason.startswith(f"weight 'w' does not fit what it reads: '{op}_0' (com.microsoft.{op}): ")
+
+
+@pytest.mark.parametrize("alpha", [np.nan, np.inf])
+def test_a_factor_that_is_no_number(alpha: float, tmp_path: Path) -> None:
+    proto = node_model("FusedMatMul", ["x", "w"], {"w": weight(4, 5)}, {"x": (3, 4)}, alpha=alpha)
+    report = analysed(proto, tmp_path)
+    assert [found.code for found in report.unsupported] == [Code.NONFINITE]
+    assert report.frontier[0].reason == "a weight that reads it was not analysed"
