@@ -325,6 +325,13 @@ def test_experts(tmp_path: Path) -> None:
     for token, expert in enumerate(chosen):
         use = found[expert]
         np.testing.assert_allclose(use.linear_map(use.matrix(), x.shape).apply(x)[token], computed[token], rtol=1e-4, atol=1e-5)
+    mixed = weight(experts, hidden, inner, seed=2)
+    both = node_model(
+        "MoE", ["x", "r", "a", "", "c"], {"a": fc1, "c": mixed}, {"x": x, "r": router}, activation_type="identity"
+    )
+    matrices = [use.matrix()[0] for use in use_of(uses(both, tmp_path))]
+    expected = [x[token] @ matrices[expert] @ matrices[experts + expert] for token, expert in enumerate(chosen)]
+    np.testing.assert_allclose(run(both, {"x": x, "r": router})[0], expected, rtol=1e-4, atol=1e-4)
     assert moved(proto, x, np.eye(hidden)[0] - np.eye(hidden)[-1], r=router) < 1e-5
     assert moved(proto, x, np.eye(hidden)[1], r=router) > 1e-2
 
