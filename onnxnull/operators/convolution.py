@@ -45,7 +45,7 @@ def conv(node: NodeView) -> Iterator[LinearUse]:
         activation=0,
         shape=(groups, channels * math.prod(weight.shape[2:]), outputs // groups),
         arrange=partial(conv_blocks, groups),
-        linear_map=partial(conv_map, node, weight.shape),
+        linear_map=partial(_conv_map, node, weight.shape),
         paper=True,
         groups=groups,
         on_images=True,
@@ -66,7 +66,7 @@ def conv_transpose(node: NodeView) -> Iterator[LinearUse]:
         activation=0,
         shape=(groups, channels // groups, outputs * math.prod(weight.shape[2:])),
         arrange=partial(transposed_blocks, groups),
-        linear_map=partial(transposed_map, node, weight.shape),
+        linear_map=partial(_conv_transpose_map, node, weight.shape),
         paper=False,
         groups=groups,
         on_images=True,
@@ -98,7 +98,7 @@ def transposed_convolution_on(
 
     With `output_shape`, or with auto_pad SAME_* where the output is stride·input, the total padding of an axis is
     stride·(input − 1) + output_padding + extent − output; its larger half goes to the end for SAME_UPPER and otherwise
-    to the beginning (operator specification of ConvTranspose).
+    to the beginning (operator specification of ConvTranspose). `pads`, begins and ends, stand for the node's attribute.
     """
     spatial = image[1:]
     strides, dilations = _per_axis(node, "strides", spatial), _per_axis(node, "dilations", spatial)
@@ -128,20 +128,12 @@ def transposed_convolution_on(
     )
 
 
-def conv_map(node: NodeView, weight: Shape, blocks: np.ndarray, activation: Shape) -> LinearMap:
-    """A Conv node with filters of shape `weight` on an activation (N, C, *spatial)."""
+def _conv_map(node: NodeView, weight: Shape, blocks: np.ndarray, activation: Shape) -> LinearMap:
     return Batched(convolution_on(node, weight[2:], blocks, activation[1:]), activation[0])
 
 
-def transposed_map(
-    node: NodeView, weight: Shape, blocks: np.ndarray, activation: Shape, *, pads: Shape | None = None
-) -> LinearMap:
-    """A ConvTranspose node with filters of shape `weight` on an activation (N, C, *spatial).
-
-    Args:
-        pads: begins, then ends; by default the node's attribute.
-    """
-    return Batched(transposed_convolution_on(node, weight[2:], blocks, activation[1:], pads=pads), activation[0])
+def _conv_transpose_map(node: NodeView, weight: Shape, blocks: np.ndarray, activation: Shape) -> LinearMap:
+    return Batched(transposed_convolution_on(node, weight[2:], blocks, activation[1:]), activation[0])
 
 
 def _filters(node: NodeView) -> tuple[Constant | None, int]:

@@ -40,7 +40,7 @@ def gemm(node: NodeView) -> Iterator[LinearUse]:
             if len(weight.shape) != 2:
                 raise Refusal(Code.INVALID_MODEL, f"Gemm needs matrices, got a constant of shape {weight.shape}")
             contraction = Contraction(own, other, (_ROW, _COLUMN))
-            yield contraction_use(contraction, weight, activation=1 - index, scale=float(node.attribute("alpha", 1.0)))
+            yield _use(contraction, weight, activation=1 - index, scale=float(node.attribute("alpha", 1.0)))
 
 
 @holds_weights("MatMul")
@@ -56,7 +56,7 @@ def matmul(node: NodeView) -> Iterator[LinearUse]:
                 # it may be the batch of one that we assumed: with another batch, the blocks would not share their input
                 raise Refusal(Code.SHAPE, f"a constant of shape {weight.shape} times an activation whose batch size is open")
             contraction = matmul_contraction(weight.shape, other, constant_on_the_right=index == 1)
-            yield contraction_use(contraction, weight, activation=1 - index)
+            yield _use(contraction, weight, activation=1 - index)
 
 
 @holds_weights("Einsum")
@@ -82,7 +82,7 @@ def einsum(node: NodeView) -> Iterator[LinearUse]:
     contraction = Contraction(terms[index], terms[1 - index], output, tuple(s for s in summed if s is not None))
     if not (contraction.contracted or contraction.free or contraction.alone):
         return  # entry by entry, as Mul does: a scale
-    yield contraction_use(contraction, weight, activation=1 - index)
+    yield _use(contraction, weight, activation=1 - index)
 
 
 def matmul_contraction(weight: tuple[int, ...], activation: Shape | None, *, constant_on_the_right: bool) -> Contraction:
@@ -162,8 +162,7 @@ def parse_equation(equation: str, shapes: Sequence[Shape | None]) -> tuple[list[
     return [labels(term, count) for term, count in zip(terms, dots, strict=True)], labels(right, depth)
 
 
-def contraction_use(contraction: Contraction, weight: Constant, *, activation: int, scale: float = 1.0) -> LinearUse:
-    """A constant that is contracted with the node's input `activation`."""
+def _use(contraction: Contraction, weight: Constant, *, activation: int, scale: float = 1.0) -> LinearUse:
     return LinearUse(
         constant=weight,
         activation=activation,

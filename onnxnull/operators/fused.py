@@ -9,7 +9,7 @@ without batches, A sparse. FusedGemm: Gemm, activated. GemmFastGelu: FastGelu(XÂ
 FusedConv: activation(Conv(X, W) + B + Z). ConvTransposeWithDynamicPads: ConvTranspose whose pads are input 2.
 NhwcFusedConv and NhwcConv read and write (N, *spatial, C). The filters of the first have Conv's layout, as its schema says;
 those of the second are (M, *k, C/g), as onnxruntime's own conversion writes them (`fusion_nhwc_conv.py`) and its CUDA kernel
-reads them, and not as its schema, a copy of Conv's, says.
+takes them (`conv.cc`: only the filters of the internal NHWC domain are packed), not as its schema, a copy of Conv's, says.
 """
 
 from __future__ import annotations
@@ -24,19 +24,21 @@ import numpy as np
 from onnxnull.errors import Code
 from onnxnull.graph.constants import EvaluationError
 from onnxnull.graph.view import NodeView
+from onnxnull.kernel.batched import Batched
 from onnxnull.kernel.linear_map import LinearMap
 from onnxnull.kernel.primitives import Permute
 from onnxnull.operators.activations import lowered_fast_gelu
+from onnxnull.operators.contraction import ContractionMap, contraction_blocks
 from onnxnull.operators.convolution import (
     conv,
     conv_blocks,
-    conv_map,
     conv_transpose,
+    convolution_on,
     lowered_conv,
     lowered_conv_transpose,
-    transposed_map,
+    transposed_convolution_on,
 )
-from onnxnull.operators.fully_connected import contraction_use, gemm, matmul, matmul_contraction
+from onnxnull.operators.fully_connected import gemm, matmul, matmul_contraction
 from onnxnull.operators.lowering import Emitter, NotLowerableError, Site, lowering_of, lowers
 from onnxnull.operators.registry import LinearUse, Refusal, constant_at, holds_weights, is_constant, shape_at
 
@@ -69,7 +71,15 @@ def fused_matmul(node: NodeView) -> Iterator[LinearUse]:
         if len(labels) != len(theirs):  # an activation of unknown rank: its last two axes
             theirs = matmul_axes(node, 1 - index, len(labels))
         contraction = replace(logical, constant=_placed(logical.constant, own), activation=_placed(labels, theirs))
-        yield contraction_use(contraction, weight, activation=1 - index, scale=float(node.attribute("alpha", 1.0)))
+        yield LinearUse(
+            constant=weight,
+            activation=1 - index,
+            shape=contraction.shape(weight.shape),
+            arrange=partial(contraction_blocks, contraction),
+            linear_map=partial(ContractionMap, contraction, weight.shape),
+            paper=True,
+            scale=float(node.attribute("alpha", 1.0)),
+        )
 
 
 def matmul_axes(node: NodeView, index: int, rank: int) -> Shape:
@@ -104,7 +114,7 @@ def _placed(labels: Shape, axes: Shape) -> Shape:
 def nhwc_fused_conv(node: NodeView) -> Iterator[LinearUse]:
     """The filters, input 1, (M, C/g, *k)."""
     for use in conv(node):
-        yield replace(use, linear_map=partial(_channels_last, node, use.constant.shape))
+        yield replace(use, linear_map=partial(_channels_last, node, use.constant.shape[2:]))
 
 
 @holds_weights("NhwcConv", domain=_MICROSOFT)
@@ -116,7 +126,7 @@ def nhwc_conv(node: NodeView) -> Iterator[LinearUse]:
             use,
             shape=(use.groups, channels * math.prod(kernel), outputs // use.groups),
             arrange=partial(nhwc_blocks, use.groups),
-            linear_map=partial(_channels_last, node, (outputs, channels, *kernel)),
+            linear_map=partial(_channels_last, node, tuple(kernel)),
         )
 
 
@@ -125,11 +135,11 @@ def nhwc_blocks(groups: int, weight: np.ndarray) -> np.ndarray:
     return conv_blocks(groups, np.moveaxis(weight, -1, 1))
 
 
-def _channels_last(node: NodeView, weight: Shape, blocks: np.ndarray, activation: Shape) -> LinearMap:
+def _channels_last(node: NodeView, kernel: Shape, blocks: np.ndarray, activation: Shape) -> LinearMap:
     """The convolution between two transpositions."""
     axes = len(activation)
-    inner = (activation[0], activation[-1], *activation[1:-1])
-    convolution = conv_map(node, weight, blocks, inner)
+    image = (activation[-1], *activation[1:-1])
+    convolution = Batched(convolution_on(node, kernel, blocks, image), activation[0])
     first = Permute(activation, (0, axes - 1, *range(1, axes - 1)))
     return Permute(convolution.output_shape, (0, *range(2, axes), 1)) @ convolution @ first
 
@@ -150,11 +160,11 @@ def conv_transpose_with_pads(node: NodeView) -> Iterator[LinearUse]:
             raise Refusal(Code.CONSTANT, f"its pads were not evaluated: {error}") from None
         if len(values) != 2 * (len(use.constant.shape) - 2):
             raise Refusal(Code.INVALID_MODEL, f"{len(values)} pads of a convolution with filters {use.constant.shape}")
-        yield replace(use, linear_map=partial(_padded, node, use.constant.shape, values))
+        yield replace(use, linear_map=partial(_padded, node, use.constant.shape[2:], values))
 
 
-def _padded(node: NodeView, weight: Shape, pads: Sequence[int], blocks: np.ndarray, activation: Shape) -> LinearMap:
-    return transposed_map(node, weight, blocks, activation, pads=tuple(pads))
+def _padded(node: NodeView, kernel: Shape, pads: Shape, blocks: np.ndarray, activation: Shape) -> LinearMap:
+    return Batched(transposed_convolution_on(node, kernel, blocks, activation[1:], pads=pads), activation[0])
 
 
 # To double: the plain operators, then what is fused behind them.
