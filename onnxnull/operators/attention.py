@@ -163,7 +163,7 @@ def _operand(node: NodeView, constant: Constant, index: int, activation: int | N
         shape = split_shape(constant.shape, own)
     except ValueError as error:
         raise Refusal(Code.INVALID_MODEL, f"{node.op_type}: {error}") from None
-    heads = heads or (shape[1] if index != _QUERY else _heads_of(node, _KEY, shape[1]))
+    heads = heads or (shape[1] if index != _QUERY else _heads_of_key(node))
     if 0 in shape or heads < 1 or shape[1] % heads:
         raise Refusal(Code.INVALID_MODEL, f"{node.op_type}: {shape[1]} heads of a query on {heads} of a key")
     batch, own, length, size = shape
@@ -179,9 +179,12 @@ def _operand(node: NodeView, constant: Constant, index: int, activation: int | N
     )
 
 
-def _heads_of(node: NodeView, index: int, default: int) -> int:
-    shape = shape_at(node, index)
-    return default if shape is None or len(shape) != 4 or shape[1] is None else shape[1]
+def _heads_of_key(node: NodeView) -> int:
+    shape = shape_at(node, _KEY)
+    heads = None if shape is None or len(shape) != 4 else shape[1]
+    if heads is None:
+        raise Refusal(Code.SHAPE, f"a constant query of {node.op_type}: how many heads the key has is not known")
+    return heads
 
 
 def split_shape(shape: Shape, heads: int) -> Shape:

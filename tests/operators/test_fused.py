@@ -41,7 +41,7 @@ def node_model(
     """A model of one node; `fed` are its inputs (arrays or shapes), outputs are y, y1, ..."""
     names = ["y", *(f"y{i}" for i in range(1, outputs))]
     made = helper.make_node(op, list(inputs), names, domain=domain, **attributes)
-    shapes = {name: np.shape(array) if isinstance(array, np.ndarray) else array for name, array in fed.items()}
+    shapes = {name: array.shape if isinstance(array, np.ndarray) else array for name, array in fed.items()}
     kinds = {n: helper.np_dtype_to_tensor_dtype(a.dtype) if isinstance(a, np.ndarray) else 1 for n, a in fed.items()}
     values = [value(name, shape, kinds[name]) for name, shape in shapes.items()]
     results = [value(name, None, kind) for name, kind in zip(names, types, strict=False)]
@@ -302,6 +302,8 @@ def test_other_constants_of_attention(tmp_path: Path) -> None:
     assert [use.part for use in use_of(uses(both, tmp_path))] == ["key", "value"]
     constant = node_model("Attention", ["q", "k", "x"], {"q": q, "k": k}, {"x": v}, domain="", opset=23)
     assert "constant weights of V" in only_refusal(uses(constant, tmp_path)).reason
+    unknown = node_model("Attention", ["q", "x", "v"], {"q": q}, {"x": None, "v": v}, domain="", opset=23)
+    assert only_refusal(uses(unknown, tmp_path)).code is Code.SHAPE
     uneven = node_model("Attention", ["q", "x", "v"], {"q": weight(1, 3, 5, 3)}, {"x": k, "v": v}, domain="", opset=23)
     assert only_refusal(uses(uneven, tmp_path)).code is Code.INVALID_MODEL
 
