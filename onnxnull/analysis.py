@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from onnxnull.errors import Code, OnnxnullError
+from onnxnull.errors import Code, OnnxnullError, one_line
 from onnxnull.graph.limits import Limits
 from onnxnull.graph.model import dtype_name, open_model
 from onnxnull.kernel.rank import ExactPolicy, Notion, RankProfile, rank, rank_profile
@@ -80,6 +80,7 @@ def analyze(
     from onnxnull import frontier as frontiers
     from onnxnull.graph.flow import Flow
     from onnxnull.inputs import load_folder
+    from onnxnull.tables import report_tables
     from onnxnull.weights import find_weights
 
     deadline = None if time_limit is None else time.monotonic() + time_limit
@@ -120,6 +121,7 @@ def analyze(
         weights=tuple(weights),
         frontier=reports,
         unsupported=tuple(unsupported),
+        tables=report_tables(flow, deadline),
     )
 
 
@@ -145,6 +147,8 @@ def _analyze_weight(
         return refuse(Code.CONSTANT, f"was not evaluated: {error}")
     if not _is_real(blocks):
         return refuse(Code.OPERATOR, f"has type {blocks.dtype}")
+    if not np.isfinite(use.scale):
+        return refuse(Code.NONFINITE, f"is multiplied by alpha = {use.scale}; {Code.NONFINITE.remedy}")
     if not np.isfinite(blocks).all():
         return refuse(Code.NONFINITE, f"holds {np.count_nonzero(~np.isfinite(blocks))} NaN or Inf; {Code.NONFINITE.remedy}")
     quantization = None
@@ -155,10 +159,17 @@ def _analyze_weight(
             quantization = _quantization(use, ranks, exact, deadline)
         stacked = None
         if len(blocks) > 1:
-            side_by_side = blocks.transpose(1, 0, 2).reshape(1, blocks.shape[1], -1)
+            g, q, p = blocks.shape
+            side_by_side = blocks.transpose(1, 0, 2).reshape(1, q, g * p)
             stacked = _scaled(rank_profile(side_by_side, exact=ExactPolicy.NEVER, deadline=deadline), use.scale)
+        nodes = tuple(
+            WeightNode(n.name, op_name(n), u.groups, _operator(n, u, ranks, work.get(n.name, _INNER_WORK)))
+            for n, u in weight.uses
+        )
     except TimeoutError:
         return refuse(Code.TIME, "was not finished within the time limit")
+    except _DoesNotFitError as error:
+        return refuse(Code.INVALID_MODEL, f"does not fit what it reads: {error}")
     except EvaluationError as error:
         return refuse(Code.CONSTANT, f"was not evaluated: {error}")
     return WeightReport(
@@ -170,10 +181,7 @@ def _analyze_weight(
         dead_outputs=dead_outputs(blocks),
         unread_inputs=unread_inputs(blocks),
         duplicate_outputs=duplicate_outputs(blocks),
-        nodes=tuple(
-            WeightNode(n.name, op_name(n), u.groups, _operator(n, u, ranks, work.get(n.name, _INNER_WORK)))
-            for n, u in weight.uses
-        ),
+        nodes=nodes,
         in_paper=any(u.paper for _, u in weight.uses) and not weight.again,
         quantization=quantization,
     )
@@ -229,17 +237,26 @@ def _value(ranks: RankProfile, notion: Notion) -> int | None:
     return None if found is None else found.value
 
 
+class _DoesNotFitError(Exception):
+    """A node's attributes, its weight and its input do not go together: the model breaks the rules of the operator."""
+
+
 def _operator(node: NodeView, use: LinearUse, ranks: RankProfile, work: float) -> OperatorReport | None:
-    """Bounds on the input nullity of a convolution, where the shape of one sample is known."""
+    """Bounds on the input nullity of a convolution, where the shape of one sample is known. Raises `_DoesNotFitError`."""
     from onnxnull.kernel.batched import Batched
     from onnxnull.kernel.convolution import Convolution, TransposedConvolution
     from onnxnull.kernel.image_nullity import image_nullities
+    from onnxnull.kernel.primitives import stripped
     from onnxnull.operators.registry import shape_at
+    from onnxnull.weights import op_name
 
     shape = shape_at(node, use.activation) if use.on_images and use.activation is not None else None
     if shape is None or None in shape[1:]:
         return None
-    linear_map = use.linear_map(use.matrix(), (1, *(d for d in shape[1:] if d is not None)))
+    try:
+        linear_map, _ = stripped(use.linear_map(use.matrix(), (1, *(d for d in shape[1:] if d is not None))))
+    except (ValueError, LookupError, ArithmeticError) as error:
+        raise _DoesNotFitError(f"{node.name!r} ({op_name(node)}): {one_line(error)}") from None
     sample = linear_map.sample if isinstance(linear_map, Batched) else None
     if not isinstance(sample, Convolution | TransposedConvolution):
         return None

@@ -145,6 +145,27 @@ class WeightReport:
 
 
 @dataclass(frozen=True, slots=True)
+class LookupTable:
+    """A constant whose rows nodes pick by index, as Gather does of an embedding; no weight, since nothing multiplies it.
+
+    Attributes:
+        name: of the stored constant.
+        dtype: as the nodes read it; None where it could not be evaluated.
+        nodes: every node that looks rows up in it, in the order of the graph.
+        rows, columns: of the table as a matrix, one row to an index; None where they are not known.
+        ranks: of that matrix: how many dimensions the rows span; None where it was not computed, for `reason`.
+    """
+
+    name: str
+    dtype: str | None
+    nodes: tuple[str, ...]
+    rows: int | None
+    columns: int | None
+    ranks: RankProfile | None
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Unsupported:
     """A weight, or what may hold one, that was not analysed: the report is incomplete."""
 
@@ -234,6 +255,7 @@ class ModelReport:
     weights: tuple[WeightReport, ...]
     frontier: tuple[FrontierReport, ...]
     unsupported: tuple[Unsupported, ...]
+    tables: tuple[LookupTable, ...] = ()
 
     @property
     def complete(self) -> bool:

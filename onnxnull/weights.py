@@ -75,6 +75,8 @@ def find_weights(flow: Flow) -> tuple[list[Weight], list[Unsupported]]:
 def _same_matrix(first: LinearUse, second: LinearUse, *, transposed: bool) -> bool:
     """Whether two uses of one stored constant, arranged in different ways, give one matrix (or its transpose)."""
     g, q, p = second.shape
+    if first.part != second.part:  # the experts of a mixture, two directions: apart in the node, whatever they hold
+        return False
     if first.shape != ((g, p, q) if transposed else (g, q, p)) or first.scale != second.scale:
         return False
     try:

@@ -15,7 +15,7 @@ from onnxnull.kernel.batched import Batched
 from onnxnull.kernel.convolution import Convolution, TransposedConvolution
 from onnxnull.kernel.im2col import ConvGeometry, Im2col
 from onnxnull.kernel.linear_map import Array, LinearMap, Shape
-from onnxnull.kernel.primitives import BlockMatrix, Identity, Matrix, Permute, Reshape
+from onnxnull.kernel.primitives import BlockMatrix, Identity, Matrix, Permute, Reshape, stripped
 from onnxnull.operators.contraction import ContractionMap, rearranged
 
 
@@ -67,6 +67,10 @@ def unfold(linear_map: LinearMap) -> LinearMap | None:
 
     `linear_map` is a layer on its own activation, as `LinearUse.linear_map` makes it. None for anything else.
     """
+    core, entering = stripped(linear_map)
+    if core is not linear_map:
+        patches = unfold(core)
+        return patches if patches is None or entering is None else patches @ entering
     match linear_map:
         case Batched(sample=sample, count=count):
             patches = unfold(sample)
@@ -91,6 +95,7 @@ def unfold(linear_map: LinearMap) -> LinearMap | None:
 
 def blocks_of(linear_map: LinearMap) -> Array:
     """The matrix of a layer that `unfold` knows, (g, q, p), float64. ValueError for anything else."""
+    linear_map, _ = stripped(linear_map)
     match linear_map:
         case Batched(sample=sample):
             return blocks_of(sample)
@@ -110,6 +115,7 @@ def independent(linear_map: LinearMap) -> bool:
 
     False for what `unfold` does not know.
     """
+    linear_map, _ = stripped(linear_map)
     match linear_map:
         case Batched(sample=sample):
             return independent(sample)
@@ -120,6 +126,7 @@ def independent(linear_map: LinearMap) -> bool:
 
 def separate(linear_map: LinearMap) -> bool:
     """Whether `independent`, and no output reads two patches: then the layer's kernel is that of the patches, one by one."""
+    linear_map, _ = stripped(linear_map)
     match linear_map:
         case Batched(sample=sample):
             return separate(sample)

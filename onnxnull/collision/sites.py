@@ -32,7 +32,10 @@ from onnxnull.operators import LinearUse
 from onnxnull.operators.contraction import Contraction, ContractionMap
 from onnxnull.weights import Weight, find_weights, op_name
 
-PRODUCTS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "Einsum"})
+PRODUCTS = frozenset(
+    {"Conv", "ConvTranspose", "Gemm", "MatMul", "Einsum"}
+    | {f"com.microsoft.{name}" for name in ("ConvTransposeWithDynamicPads", "FusedMatMul", "TransposeMatMul")}
+)
 """Operators whose first output is the product itself, plus a bias."""
 _CONDITION = 8.0
 """How much a projection through conjugate gradients may enlarge rounding; a heuristic: 1.4 was seen on small padded images."""

@@ -18,6 +18,7 @@ from onnxnull.runtime.providers import Provider
 from onnxnull.runtime.recast import floats_of
 from onnxnull.runtime.session import Runner
 from onnxnull.runtime.switch import Switchboard, with_switches
+from onnxnull.weights import op_name
 
 if TYPE_CHECKING:
     import onnx
@@ -167,7 +168,7 @@ def _tensors(view: NodeView | None, activation: int | None) -> tuple[str, ...]:
     """Names of what the layer reads and of its product; nothing where the node keeps the product to itself."""
     operand = None if view is None or activation is None else view.inputs[activation]
     output = None if view is None else view.outputs[0]
-    if view is None or view.op_type not in PRODUCTS or operand is None or output is None:
+    if view is None or op_name(view) not in PRODUCTS or operand is None or output is None:
         return ()
     return (operand.name, output.name)
 

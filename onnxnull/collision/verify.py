@@ -27,7 +27,7 @@ _LESS = 10.0
 """A collision moves every output by so many times less than the control, or it is none: rounding was amplified. Outputs that
 move by `_OWN_ROUNDING` unit roundoffs of their largest entry at most need not: the control may move little."""
 _OWN_ROUNDING = 1024.0
-_BY_CUDNN = frozenset({"Conv", "ConvTranspose"})
+_BY_CUDNN = frozenset({"Conv", "ConvTranspose", "ConvTransposeWithDynamicPads"})
 
 
 def verify(subject: Subject, readers: Sequence[Reader], kind: Kind, original: Array, colliding: Array, control: Array) -> Run:

@@ -12,7 +12,7 @@ from onnxnull.kernel.batched import Batched
 from onnxnull.kernel.convolution import Convolution, TransposedConvolution
 from onnxnull.kernel.image_nullity import DENSE_LIMIT, image_nullities
 from onnxnull.kernel.linear_map import Array, Composition, LinearMap, Stack, size
-from onnxnull.kernel.primitives import Matrix
+from onnxnull.kernel.primitives import BlockMatrix, Matrix, rearranges, stripped
 from onnxnull.kernel.project import orthonormal_blocks, same_kernel
 from onnxnull.kernel.rank import Notion, rank
 from onnxnull.kernel.selection import NOTHING, Selection
@@ -99,6 +99,7 @@ def merge(maps: list[LinearMap]) -> list[LinearMap]:
 
 
 def _core_nullity(core: LinearMap, notion: Notion) -> Interval:
+    core, _ = stripped(core)
     match core:
         case Batched(sample=sample, count=count):
             part = _core_nullity(sample, notion)
@@ -109,6 +110,8 @@ def _core_nullity(core: LinearMap, notion: Notion) -> Interval:
             return Interval(bounds.lower, bounds.upper, bounds.proved)
         case Matrix(weight=weight, leading=leading):
             return _independent(weight[None], math.prod(leading), notion)
+        case BlockMatrix(blocks=blocks, leading=leading):
+            return _independent(blocks, math.prod(leading), notion)
         case ContractionMap(contraction=contraction, blocks=blocks):
             labels = contraction.activation
             if len(set(labels)) == len(labels):
@@ -132,6 +135,8 @@ def normalised(linear_map: LinearMap) -> LinearMap:
     match linear_map:
         case Stack(parts=parts):
             return Stack(tuple(normalised(part) for part in parts))
+        case Composition(second=second, first=first) if rearranges(second):
+            return Composition(second, normalised(first))
         case Composition(second=second, first=first):
             return Composition(normalised(second), first)
         case Batched(sample=sample, count=count):

@@ -60,7 +60,7 @@ class Layer:
             if isinstance(linear_map, ContractionMap):
                 _check_sizes(linear_map)
             return linear_map @ self.path
-        except ValueError as error:
+        except (ValueError, LookupError, ArithmeticError) as error:
             raise UnknownShapeError(f"the weight of {self.node!r} does not fit what it reads: {one_line(error)}") from None
 
 

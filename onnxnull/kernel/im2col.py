@@ -16,6 +16,8 @@ from onnxnull.kernel.linear_map import Array, LinearMap, Ranges, Shape
 
 # Patches are laid out for as many samples at once as fit into this many entries (128 MiB of float64).
 _PATCH_ENTRIES = 16 << 20
+_LARGEST = 1 << 30
+"""Most positions of an image with its padding: a bound on memory, against pads and dilations that no real network has."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,9 @@ class ConvGeometry:
             raise ValueError(f"the input's size cannot be negative: {self.spatial}")
         if self.channels % self.groups:
             raise ValueError(f"{self.channels} channels do not divide into {self.groups} groups")
+        steps = zip(self.output_spatial, self.strides, self.extent, strict=True)
+        if math.prod(max(0, count - 1) * stride + extent for count, stride, extent in steps) > _LARGEST:
+            raise ValueError(f"a padded image of more than {_LARGEST} positions, of extent {self.extent} and {self.spatial}")
 
     @classmethod
     def of(

@@ -223,7 +223,7 @@ def count_read(convolution: Convolution) -> tuple[int, int]:
     """(inputs that some output reads with a nonzero weight, outputs that read some input so)."""
     geometry = convolution.geometry
     groups, _, columns = convolution.blocks.shape
-    taps = (convolution.blocks != 0).reshape(groups, -1, *geometry.kernel, columns)
+    taps = (convolution.blocks != 0).reshape(groups, geometry.channels // groups, *geometry.kernel, columns)
     inputs: dict[bytes, int] = {}
     outputs: dict[bytes, int] = {}
     read_inputs = read_outputs = 0

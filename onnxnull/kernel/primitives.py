@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from onnxnull.kernel.linear_map import Array, LinearMap, Shape, size
+from onnxnull.kernel.linear_map import Array, Composition, LinearMap, Shape, size
 
 
 @dataclass(frozen=True, eq=False)
@@ -209,3 +209,26 @@ class Embed(LinearMap):
 
     def _adjoint(self, y: Array) -> Array:
         return y[self._slices]
+
+
+def stripped(linear_map: LinearMap) -> tuple[LinearMap, LinearMap | None]:
+    """(core, entering): the map without the reshapes and transpositions around it, and those that come before it.
+
+    They only rearrange entries: core∘entering is the map up to the order of its outputs. `entering` is None where there are
+    none.
+    """
+    if not isinstance(linear_map, Composition) or rearranges(linear_map):
+        return linear_map, None
+    if rearranges(linear_map.second):
+        return stripped(linear_map.first)
+    if not rearranges(linear_map.first):
+        return linear_map, None
+    core, entering = stripped(linear_map.second)
+    return core, linear_map.first if entering is None else entering @ linear_map.first
+
+
+def rearranges(linear_map: LinearMap) -> bool:
+    """Whether a map only reshapes and transposes."""
+    if isinstance(linear_map, Composition):
+        return rearranges(linear_map.second) and rearranges(linear_map.first)
+    return isinstance(linear_map, Permute | Reshape)

@@ -2,10 +2,14 @@
 
 from onnxnull.operators import (
     activations,
+    attention,
     convolution,
     elementwise,
     few_bits,
     fully_connected,
+    fused,
+    machine_learning,
+    mixtures,
     movement,
     normalization,
     not_yet,
@@ -14,6 +18,7 @@ from onnxnull.operators import (
     recurrent,
     resampling,
     resize,
+    special_convolutions,
 )
 from onnxnull.operators.registry import LinearUse, Refusal, handled_operators, linear_uses
 
@@ -22,6 +27,11 @@ __all__ = ["LinearUse", "Refusal", "handled_operators", "linear_uses"]
 # Importing a family registers it.
 _FAMILIES = (
     activations,
+    special_convolutions,
+    mixtures,
+    machine_learning,
+    fused,
+    attention,
     convolution,
     elementwise,
     few_bits,

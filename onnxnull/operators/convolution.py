@@ -97,12 +97,14 @@ def convolution_on(node: NodeView, kernel: Shape, blocks: np.ndarray, image: Sha
     return Convolution(ConvGeometry(spatial, kernel, strides, dilations, begins, ends, image[0], len(blocks)), blocks)
 
 
-def transposed_convolution_on(node: NodeView, kernel: Shape, blocks: np.ndarray, image: Shape) -> TransposedConvolution:
+def transposed_convolution_on(
+    node: NodeView, kernel: Shape, blocks: np.ndarray, image: Shape, *, pads: Shape | None = None
+) -> TransposedConvolution:
     """A ConvTranspose node on one sample of shape `image` = (C, *spatial).
 
     With `output_shape`, or with auto_pad SAME_* where the output is stride·input, the total padding of an axis is
     stride·(input − 1) + output_padding + extent − output; its larger half goes to the end for SAME_UPPER and otherwise
-    to the beginning (operator specification of ConvTranspose).
+    to the beginning (operator specification of ConvTranspose). `pads`, begins and ends, stand for the node's attribute.
     """
     spatial = image[1:]
     strides, dilations = _per_axis(node, "strides", spatial), _per_axis(node, "dilations", spatial)
@@ -112,7 +114,7 @@ def transposed_convolution_on(node: NodeView, kernel: Shape, blocks: np.ndarray,
     if target is None and auto_pad in ("SAME_UPPER", "SAME_LOWER"):
         target = [stride * size for stride, size in zip(strides, spatial, strict=True)]
     if target is None:
-        begins, ends = _explicit_pads(node, len(spatial)) if auto_pad == "NOTSET" else ((0,) * len(spatial),) * 2
+        begins, ends = _explicit_pads(node, len(spatial), pads) if auto_pad == "NOTSET" else ((0,) * len(spatial),) * 2
     else:
         axes = zip(target[-len(spatial) :], spatial, strides, kernel, dilations, extra, strict=True)
         totals = [s * (n - 1) + e + (k - 1) * d + 1 - t for t, n, s, k, d, e in axes]
@@ -158,8 +160,8 @@ def _per_axis(node: NodeView, name: str, spatial: Shape) -> Shape:
     return tuple(node.attribute(name, None) or (1,) * len(spatial))
 
 
-def _explicit_pads(node: NodeView, axes: int) -> tuple[Shape, Shape]:
-    pads = tuple(node.attribute("pads", None) or (0,) * (2 * axes))
+def _explicit_pads(node: NodeView, axes: int, pads: Shape | None = None) -> tuple[Shape, Shape]:
+    pads = pads or tuple(node.attribute("pads", None) or (0,) * (2 * axes))
     return pads[:axes], pads[axes:]
 
 

@@ -6,7 +6,7 @@ and bias are given per group before opset 21, per channel since. LRN: Y = X / (b
 
 from __future__ import annotations
 
-from onnxnull.operators.lowering import Emitter, Site, lowers
+from onnxnull.operators.lowering import Emitter, NotLowerableError, Site, lowers
 
 
 @lowers("InstanceNormalization")
@@ -58,6 +58,26 @@ def lowered_layer_normalization(site: Site, emit: Emitter) -> str:
         normal = emit.div(x, emit.op("Sqrt", emit.add(power, epsilon)))
     scaled = emit.mul(normal, scale)
     return scaled if bias is None else emit.add(scaled, bias)
+
+
+@lowers("SkipLayerNormalization", "SkipSimplifiedLayerNormalization", domain="com.microsoft")
+def lowered_skip_layer_normalization(site: Site, emit: Emitter) -> list[str]:
+    """LayerNormalization (or RMSNormalization) of input + skip + bias, over the last axis; output 3 is that sum."""
+    simplified = site.op_type == "SkipSimplifiedLayerNormalization"
+    if any(site.outputs[1:3]):
+        raise NotLowerableError(f"{site.op_type} with the mean or the deviation as outputs")
+    total = emit.add(site.inputs[0], site.inputs[1])
+    bias = site.input(3 if simplified else 4)
+    if bias is not None:
+        total = emit.add(total, bias)
+    epsilon = site.attribute("epsilon", 1e-12)
+    if simplified:
+        normal = emit.div(total, emit.op("Sqrt", emit.add(emit.mean(emit.mul(total, total), [-1]), epsilon)))
+    else:
+        normal = _normalized(emit, total, [-1], epsilon)
+    scaled = emit.mul(normal, site.inputs[2])
+    beta = None if simplified else site.input(3)
+    return [scaled if beta is None else emit.add(scaled, beta), "", "", total]
 
 
 @lowers("LRN")

@@ -8,10 +8,11 @@ from onnxnull.errors import Code
 from onnxnull.graph.view import NodeView
 from onnxnull.operators.registry import LinearUse, Refusal, holds_weights, refuse_constant_operands
 
-_ATTENTION = "weights fused into an attention operator are not analysed yet"
-_FUSED = "this fused operator is not analysed yet"
-_CONVOLUTION = "this kind of convolution is not analysed yet"
-_LEARNED_QUERIES = "a constant query, key or value is a linear weight that is not analysed yet"
+_ATTENTION = "quantized weights fused into an attention operator are not analysed yet"
+_LEARNED_QUERIES = (
+    "a constant query, key or value of this kind of attention is not analysed: what it meets is no single product"
+)
+_STREAMS = "streams mixed by constants: a linear weight that is not analysed yet"
 _RESAMPLING = "resampling at constant positions is linear, and is not analysed yet"
 _MICROSOFT = "com.microsoft"
 
@@ -34,7 +35,6 @@ def _refuse(
     holds_weights(*op_types, domain=domain)(uses)
 
 
-_refuse("DeformConv", "CausalConvWithState", reason=_CONVOLUTION)
 _refuse("GridSample", "RoiAlign", "MaxRoiPool", reason=_RESAMPLING, least_ranks=(2,))
 _refuse(
     *("MatMulBlockQuantizedFp4Weight", "MatMulFpQ4", "QMoE", "QOrderedMatMul"),
@@ -42,44 +42,26 @@ _refuse(
     domain=_MICROSOFT,
 )
 _refuse(
-    *("Attention", "AttnLSTM", "DecoderAttention", "DecoderMaskedSelfAttention", "LongformerAttention"),
-    *("PackedAttention", "QOrderedAttention", "QOrderedLongformerAttention", "GatedRelativePositionBias"),
+    *("QOrderedAttention", "QOrderedLongformerAttention"),
     reason=_ATTENTION,
     domain=_MICROSOFT,
 )
-_refuse("Attention", "LinearAttention", reason=_LEARNED_QUERIES, operands=slice(3))
-_refuse("FlexAttention", reason=_LEARNED_QUERIES, domain="ai.onnx.preview", operands=slice(3))
+_refuse("LinearAttention", reason=_LEARNED_QUERIES, operands=slice(3))
 _refuse(
-    *("DecoderMaskedMultiHeadAttention", "DynamicSparseAttention", "GroupQueryAttention", "LinearAttention"),
-    *("MultiHeadAttention", "PackedMultiHeadAttention", "PagedAttention", "SparseAttention", "SparsePagedAttention"),
+    *("DecoderMaskedMultiHeadAttention", "DynamicSparseAttention", "EngramGate", "GatedDeltaNet", "GroupQueryAttention"),
+    "LinearAttention",
+    *("PackedMultiHeadAttention", "PagedAttention", "SparseAttention", "SparsePagedAttention"),
     reason=_LEARNED_QUERIES,
     domain=_MICROSOFT,
     operands=slice(3),
 )
-_refuse(
-    *("FusedConv", "FusedGemm", "FusedMatMul", "FusedMatMulActivation", "GemmFastGelu", "MoE", "NhwcConv", "NhwcFusedConv"),
-    *("SparseToDenseMatMul", "TransposeMatMul"),
-    reason=_FUSED,
-    domain=_MICROSOFT,
-)
-_refuse(
-    *("CausalConvWithState", "ConvTransposeWithDynamicPads", "VarlenCausalConvWithState", "WordConvEmbedding"),
-    reason=_CONVOLUTION,
-    domain=_MICROSOFT,
-)
 _refuse("GridSample", "CropAndResize", reason=_RESAMPLING, domain=_MICROSOFT, least_ranks=(2,))
-# They may hold weights, and their specifications have not been read closely enough to say which.
-_refuse(
-    *("BeamSearch", "CDist", "EngramGate", "GatedDeltaNet", "GreedySearch", "HyperConnectionPostMix", "HyperConnectionPreMix"),
-    *("Sampling", "Snpe", "WhisperBeamSearch", "ComplexMul", "ComplexMulConj", "DynamicTimeWarping", "EPContext"),
-    reason="the operator may hold linear weights and has not been reviewed",
-    domain=_MICROSOFT,
-)
+_refuse("HyperConnectionPreMix", reason=_STREAMS, domain=_MICROSOFT, operands=slice(1, 2))
+_refuse("HyperConnectionPostMix", reason=_STREAMS, domain=_MICROSOFT, operands=slice(2, 4))
 
 
-@holds_weights("LinearClassifier", "LinearRegressor", "SVMClassifier", "SVMRegressor", domain="ai.onnx.ml")
-def machine_learning(node: NodeView) -> Iterator[LinearUse]:
-    """The coefficients of ai.onnx.ml's linear and support vector models, attributes of the node."""
-    if node.node.attributes.get("coefficients") is not None:
-        raise Refusal(Code.OPERATOR, "coefficients of ai.onnx.ml operators are not analysed yet (attribute 'coefficients')")
-    yield from ()
+@holds_weights("EPContext", "Snpe", domain=_MICROSOFT)
+def compiled(node: NodeView) -> Iterator[LinearUse]:
+    """A network that was compiled for an accelerator: whatever weights it has cannot be read."""
+    raise Refusal(Code.OPERATOR, "a network compiled for an accelerator: the weights inside cannot be read")
+    yield

@@ -57,6 +57,40 @@ def recurrent(node: NodeView) -> Iterator[LinearUse]:
                 )
 
 
+@holds_weights("AttnLSTM", domain="com.microsoft")
+def attention_lstm(node: NodeView) -> Iterator[LinearUse]:
+    """An LSTM that attends to a memory (opset 1): W and R as LSTM's, and the attention's QW, MW and AW (inputs 8, 9, 13).
+
+    W multiplies the input beside the attention's state, QW the hidden state, MW the memory (whose rows come out too, weighted),
+    AW hidden state and context. They are (directions, inputs, outputs), and all act on what the node keeps to itself.
+    """
+    directions = 2 if node.attribute("direction", "forward") == "bidirectional" else 1
+    names = ("forward", "reverse") if directions == 2 else ("",)
+    for index in (_INPUT, _HIDDEN, 8, 9, 13):
+        weight = constant_at(node, index)
+        if weight is None:
+            continue
+        if len(weight.shape) != 3 or weight.shape[0] != directions:
+            raise Refusal(Code.INVALID_MODEL, f"AttnLSTM in {directions} directions with a weight of shape {weight.shape}")
+        _, rows, columns = weight.shape
+        gates = index in (_INPUT, _HIDDEN)
+        for number, name in enumerate(names):
+            yield LinearUse(
+                constant=weight,
+                activation=None,
+                shape=(1, columns, rows) if gates else (1, rows, columns),
+                arrange=partial(gate_blocks, number, 0, rows) if gates else partial(_direction_block, number),
+                linear_map=_rows_map,
+                paper=False,
+                part=name,
+            )
+
+
+def _direction_block(direction: int, weight: np.ndarray) -> np.ndarray:
+    """One direction of (directions, inputs, outputs)."""
+    return weight[direction : direction + 1]
+
+
 def gate_blocks(direction: int, start: int, stop: int, weight: np.ndarray) -> np.ndarray:
     """Rows `start` to `stop` of one direction of W or R (directions, gates·hidden, inputs) as a block (1, inputs, rows)."""
     return weight[direction : direction + 1, start:stop].swapaxes(1, 2)

@@ -155,6 +155,12 @@ def is_constant(node: NodeView, index: int) -> bool:
     return operand is not None and operand.constant is not None
 
 
+def shows_only_first_output(node: NodeView) -> bool:
+    """Whether nobody reads the node's other outputs, which may show what the first hides of its inputs."""
+    others = [output for output in node.outputs[1:] if output is not None]
+    return not any(output.value.is_graph_output() or list(output.value.uses()) for output in others)
+
+
 def refuse_constant_operands(
     node: NodeView, reason: str, *, least_rank: int = 2, operands: slice = slice(None)
 ) -> Iterator[Refusal]:

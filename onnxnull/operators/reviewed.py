@@ -38,7 +38,10 @@ _CONTROL_AND_CONTAINERS = """
     StringNormalizer StringSplit
 """  # the bodies are walked
 _QUANTIZERS = "DequantizeLinear DynamicQuantizeLinear QuantizeLinear"
-_LEGACY = "Affine Crop ImageScaler ParametricSoftplus Scale ScaledTanh SimplifiedLayerNormalization"  # onnxruntime only
+_LEGACY = """
+    Affine Crop DynamicSlice GRUUnit ImageScaler MemcpyFromHost MemcpyToHost ParametricSoftplus Scale ScaledTanh
+    SimplifiedLayerNormalization
+"""  # onnxruntime only
 _LOSSES = "NegativeLogLikelihoodLoss SoftmaxCrossEntropyLoss"
 
 _MACHINE_LEARNING = """
@@ -60,6 +63,10 @@ _MICROSOFT = """
     Unique VarlenNGramHashMapping
 """
 
+_MICROSOFT_SEARCHES = "BeamSearch GreedySearch Sampling WhisperBeamSearch"  # masks of the vocabulary; the bodies are walked
+_MICROSOFT_DISTANCES = "CDist DynamicTimeWarping"  # from constant points: every change of the input is seen
+_MICROSOFT_DIAGONALS = "ComplexMul ComplexMulConj"  # complex numbers, entry by entry
+
 _BY_DOMAIN = {
     "": (
         _ELEMENTWISE,
@@ -75,7 +82,7 @@ _BY_DOMAIN = {
     ),
     "ai.onnx.ml": (_MACHINE_LEARNING,),
     "ai.onnx.preview.training": (_TRAINING,),
-    "com.microsoft": (_MICROSOFT,),
+    "com.microsoft": (_MICROSOFT, _MICROSOFT_SEARCHES, _MICROSOFT_DISTANCES, _MICROSOFT_DIAGONALS),
 }
 
 NO_LINEAR_WEIGHT = frozenset(

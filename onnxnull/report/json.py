@@ -12,7 +12,15 @@ from typing import Any
 
 from onnxnull.kernel.rank import Notion, Rank, RankProfile
 from onnxnull.report.batch import Batch
-from onnxnull.results import Bounds, FrontierReport, ModelReport, OperatorReport, Quantization, WeightReport
+from onnxnull.results import (
+    Bounds,
+    FrontierReport,
+    LookupTable,
+    ModelReport,
+    OperatorReport,
+    Quantization,
+    WeightReport,
+)
 
 SCHEMA = "onnxnull.analysis/1"
 
@@ -61,6 +69,7 @@ def model(report: ModelReport) -> dict[str, Any]:
             },
         },
         "weights": [weight_document(weight) for weight in report.weights],
+        "tables": [_table(table) for table in report.tables],
         "frontier": [_frontier(frontier) for frontier in report.frontier],
         "unsupported": [{"node": u.node, "op": u.op, "code": u.code.code, "reason": u.reason} for u in report.unsupported],
     }
@@ -111,6 +120,18 @@ def _quantization(quantization: Quantization | None) -> dict[str, Any] | None:
             "rank": _ranks(executed),
             "nullity": {notion.value: executed.nullity(notion) for notion in Notion},
         },
+    }
+
+
+def _table(table: LookupTable) -> dict[str, Any]:
+    return {
+        "name": table.name,
+        "dtype": table.dtype,
+        "rows": table.rows,
+        "columns": table.columns,
+        "rank": None if table.ranks is None else _ranks(table.ranks),
+        "reason": table.reason,
+        "nodes": list(table.nodes),
     }
 
 

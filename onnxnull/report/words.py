@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from onnxnull.kernel.rank import Certainty, Notion, RankProfile
 from onnxnull.report.batch import Failure
-from onnxnull.results import Bounds, FrontierReport, ModelReport, PaperSummary, Quantization, Unsupported, WeightReport
+from onnxnull.results import (
+    Bounds,
+    FrontierReport,
+    LookupTable,
+    ModelReport,
+    PaperSummary,
+    Quantization,
+    Unsupported,
+    WeightReport,
+)
 
 NOTIONS = tuple(Notion)
 NAME = 120
@@ -47,7 +56,7 @@ def summary(report: ModelReport) -> list[str]:
     """What was found, in sentences."""
     if not report.weights:
         none = "This model holds no linear weight." if report.complete else "None of its linear weights was analysed."
-        return [none]
+        return [none, *tables(report)]
     paper, full = report.paper, report.full
     lines = [
         f"{full.rank_deficient:,} of {count(full.weights, 'linear weight')} {_have(full.rank_deficient)} a kernel; their "
@@ -69,7 +78,21 @@ def summary(report: ModelReport) -> list[str]:
     ):
         if names:
             lines.append(f"{count(len(names), 'weight')} with {text}: {some([shown(name) for name in names])}.")
-    return lines + frontier(report)
+    return lines + frontier(report) + tables(report)
+
+
+def tables(report: ModelReport) -> list[str]:
+    """The look-up tables, in a sentence."""
+    if not report.tables:
+        return []
+    found = some([_table(table) for table in report.tables], "; ")
+    return [f"{count(len(report.tables), 'look-up table')}, not counted as weights: {found}."]
+
+
+def _table(table: LookupTable) -> str:
+    sizes = f" {table.rows:,}×{table.columns:,}" if table.rows is not None and table.columns is not None else ""
+    rank = f"row rank {rank_cell(table.ranks)}" if table.ranks is not None else f"no rank: {shown(table.reason or '', 300)}"
+    return f"{shown(table.name)}{sizes} ({rank})"
 
 
 def frontier(report: ModelReport) -> list[str]:

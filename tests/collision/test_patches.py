@@ -12,7 +12,7 @@ from onnxnull.kernel.batched import Batched
 from onnxnull.kernel.convolution import Convolution, conv_blocks, transposed
 from onnxnull.kernel.im2col import ConvGeometry
 from onnxnull.kernel.linear_map import LinearMap
-from onnxnull.kernel.primitives import BlockMatrix, Identity, Matrix, Scale
+from onnxnull.kernel.primitives import BlockMatrix, Identity, Matrix, Permute, Reshape, Scale
 from onnxnull.kernel.selection import identity
 from onnxnull.operators.contraction import Contraction, ContractionMap
 
@@ -41,6 +41,12 @@ def turned() -> LinearMap:
     return Batched(transposed((3, 4), (2, 2), _random(2, 3, 8), **ones), 2)
 
 
+def channels_last(stride: int = 3) -> LinearMap:
+    """(2, 6, 6, 2) → (2, ., ., 4)."""
+    inner = conv((6, 6), (2, 3), 2, 4, strides=stride)
+    return Permute(inner.output_shape, (0, 2, 3, 1)) @ inner @ Permute((2, 6, 6, 2), (0, 3, 1, 2))
+
+
 SIZES = {"a": 2, "b": 3, "c": 4, "d": 5}
 # layer, shape of its patches, whether they are independent
 LAYERS: dict[str, tuple[Callable[[], LinearMap], tuple[int, ...], bool]] = {
@@ -57,6 +63,13 @@ LAYERS: dict[str, tuple[Callable[[], LinearMap], tuple[int, ...], bool]] = {
     "diagonal": (lambda: contraction("cd", "bbc", "bd", SIZES), (1, 3, 4), True),
     "rows": (lambda: Matrix(_random(4, 5), (2, 3)), (1, 6, 4), True),
     "block matrix": (lambda: BlockMatrix(_random(2, 4, 3), (3,)), (2, 3, 4), True),
+    "channels last": (lambda: channels_last(), (2, 1, 4, 12), True),
+    "channels last, overlapping": (lambda: channels_last(1), (2, 1, 20, 12), False),
+    "heads": (
+        lambda: BlockMatrix(_random(2, 4, 3), (3,)) @ Permute((2, 3, 4), (1, 0, 2)) @ Reshape((6, 4), (2, 3, 4)),
+        (2, 3, 4),
+        True,
+    ),
     "identity": (lambda: Identity((2, 3)), (6, 1, 1), True),
 }
 
