@@ -14,7 +14,7 @@ from onnxnull.errors import Code, OnnxnullError
 from onnxnull.graph.limits import Limits
 from onnxnull.graph.model import dtype_name, open_model
 from onnxnull.kernel.rank import ExactPolicy, Notion, RankProfile, rank_profile
-from onnxnull.kernel.structure import dead_outputs, duplicate_outputs, unread_inputs
+from onnxnull.kernel.structure import dead_outputs, duplicate_outputs, nearly_dead_outputs, unread_inputs
 from onnxnull.results import (
     Bounds,
     FrontierReport,
@@ -144,7 +144,8 @@ def _analyze_weight(
     if not np.isfinite(blocks).all():
         return refuse(Code.NONFINITE, f"holds {np.count_nonzero(~np.isfinite(blocks))} NaN or Inf; {Code.NONFINITE.remedy}")
     try:
-        ranks = _scaled(rank_profile(blocks, exact=exact, deadline=deadline), use.scale)
+        unscaled = rank_profile(blocks, exact=exact, deadline=deadline)
+        ranks = _scaled(unscaled, use.scale)
         stacked = None
         if len(blocks) > 1:
             side_by_side = blocks.transpose(1, 0, 2).reshape(1, blocks.shape[1], -1)
@@ -165,6 +166,7 @@ def _analyze_weight(
             for n, u in weight.uses
         ),
         in_paper=any(u.paper for _, u in weight.uses) and not weight.again,
+        nearly_dead_outputs=nearly_dead_outputs(blocks, _cut_off(unscaled)),
     )
 
 
@@ -261,6 +263,11 @@ def _of_all_inputs(reports: Sequence[FrontierReport]) -> Bounds | None:
     if not reports or len(known) < len(reports) or len(set(nodes)) < len(nodes):
         return None
     return Bounds(sum(b.lower for b in known), sum(b.upper for b in known), all(b.proved for b in known))
+
+
+def _cut_off(ranks: RankProfile) -> float:
+    """Of singular values, in float32."""
+    return ranks.sigma_max * max(ranks.inputs, ranks.outputs) * Notion.FLOAT32.eps
 
 
 def _is_real(blocks: np.ndarray) -> bool:

@@ -82,6 +82,7 @@ class WeightReport:
             block, dead ones not counted.
         nodes: every node that applies this matrix, in the order of the graph.
         in_paper: whether the paper's metrics count it.
+        nearly_dead_outputs: columns that are not zero, of a norm at or below the float32 cut-off.
     """
 
     name: str
@@ -94,6 +95,7 @@ class WeightReport:
     duplicate_outputs: int
     nodes: tuple[WeightNode, ...]
     in_paper: bool
+    nearly_dead_outputs: int = 0
 
     @property
     def inputs(self) -> int:

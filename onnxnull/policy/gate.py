@@ -1,0 +1,150 @@
+"""`check(...)`: analyse models, look at them by the rules of a policy, and say what that comes to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from onnxnull.analysis import analyze
+from onnxnull.errors import OnnxnullError
+from onnxnull.kernel.rank import ExactPolicy
+from onnxnull.policy.baseline import Baseline
+from onnxnull.policy.config import Policy
+from onnxnull.policy.evidence import Evidence
+from onnxnull.policy.exceptions import Accepted
+from onnxnull.policy.results import CheckReport, Finding, ModelVerdict, PolicyUse, Severity
+from onnxnull.policy.rules import RULES
+from onnxnull.policy.targets import Target
+from onnxnull.policy.verified import Attempt, attempt
+from onnxnull.results import ModelReport
+
+if TYPE_CHECKING:
+    from onnxnull.graph.limits import Limits
+    from onnxnull.inputs import Preprocessing
+
+Active = Mapping[str, tuple[Severity, float | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """How models are analysed: as the arguments of `onnxnull.analyze`."""
+
+    input_shapes: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    exact: bool = False
+    data: tuple[Path, Preprocessing] | None = None
+    time_limit: float | None = None
+    limits: Limits | None = None
+
+
+def check(
+    targets: Sequence[Target],
+    policy: Policy,
+    *,
+    today: date,
+    baseline: Baseline | None = None,
+    analysis: Analysis | None = None,
+    jobs: int = 1,
+    progress: Callable[[str], None] = lambda _: None,
+) -> CheckReport:
+    """Check models by a policy.
+
+    Args:
+        today: the day on which exceptions are judged.
+        baseline: what models are compared with; None for no comparison.
+        jobs: models that are checked side by side.
+        progress: called with what comes next, from several threads where there are several jobs.
+
+    Returns:
+        The report; a model that cannot be opened is one of its `failures`, and no pass.
+    """
+    settings = analysis or Analysis()
+    active = policy.active(baseline=baseline is not None)
+    accepted = Accepted(policy.waivers, today)
+
+    def one(numbered: tuple[int, Target]) -> ModelVerdict | OnnxnullError:
+        number, target = numbered
+        label = f"{target.file} ({number} of {len(targets)})"
+
+        def show(step: str) -> None:
+            progress(f"{label}: {step}")
+
+        try:
+            report, tried = _look(target, policy, settings, show)
+        except OnnxnullError as error:
+            error.file = target.file
+            return error
+        was = None if baseline is None else baseline.model(target.file, alone=len(targets) == 1)
+        evidence = Evidence(report, policy.limits, was, tried.collision)
+        problems = () if tried.problem is None else (tried.problem,)
+        told = (tried.told,) if tried.told else ()
+        return ModelVerdict(report, judge(evidence, active, accepted, target.path), problems, told)
+
+    if jobs <= 1:
+        outcomes = [one(numbered) for numbered in enumerate(targets, start=1)]
+    else:
+        with ThreadPoolExecutor(jobs) as pool:
+            outcomes = list(pool.map(one, enumerate(targets, start=1)))
+    verdicts = tuple(outcome for outcome in outcomes if isinstance(outcome, ModelVerdict))
+    findings = [finding for verdict in verdicts for finding in verdict.findings]
+    paths = [t.path for t, outcome in zip(targets, outcomes, strict=True) if isinstance(outcome, ModelVerdict)]
+    about, told = accepted.of_the_policy(active, paths, findings)
+    return CheckReport(
+        PolicyUse(policy.source, policy.fail_on, active, None if baseline is None else baseline.file, policy.waivers),
+        verdicts,
+        tuple(outcome for outcome in outcomes if isinstance(outcome, OnnxnullError)),
+        tuple(about),
+        (*policy.told, *told, *_not_compared(baseline, verdicts)),
+    )
+
+
+def judge(evidence: Evidence, active: Active, accepted: Accepted, path: str) -> tuple[Finding, ...]:
+    """What the active rules find in one model, in the order of the table."""
+    file = evidence.report.model.file
+    return tuple(
+        finding
+        for rule, (severity, _) in active.items()
+        for finding in accepted.findings(rule, severity, path, file, RULES[rule].check(evidence))
+    )
+
+
+def _look(target: Target, policy: Policy, settings: Analysis, show: Callable[[str], None]) -> tuple[ModelReport, Attempt]:
+    """The analysis of a model, under the name that reports give it, and the collision where one is asked for."""
+    show("opening the model")
+    report = analyze(
+        target.path,
+        input_shapes=settings.input_shapes,
+        exact=ExactPolicy.ALWAYS if settings.exact else ExactPolicy.CHEAP,
+        data=settings.data,
+        time_limit=settings.time_limit,
+        limits=settings.limits,
+        progress=lambda done, total, name: show(f"weight {done} of {total}, {name}"),
+    )
+    report = replace(report, model=replace(report.model, file=target.file))
+    if policy.run is None:
+        return report, Attempt()
+    tried = attempt(
+        target.path,
+        policy.run,
+        data=settings.data,
+        input_shapes=settings.input_shapes,
+        limits=settings.limits,
+        progress=show,
+    )
+    if tried.problem is not None:
+        tried.problem.file = target.file
+    return report, tried
+
+
+def _not_compared(baseline: Baseline | None, verdicts: Sequence[ModelVerdict]) -> list[str]:
+    """Models of the baseline that were not checked."""
+    if baseline is None:
+        return []
+    met = [baseline.model(verdict.report.model.file, alone=len(verdicts) == 1) for verdict in verdicts]
+    missing = [model.file for model in baseline.models if model not in met]
+    if not missing:
+        return []
+    return [f"{len(missing):,} of {len(baseline.models):,} models of the baseline were not checked: {', '.join(missing[:5])}"]
