@@ -81,6 +81,11 @@ def load(path: Path) -> Baseline:
         raise OnnxnullError(Code.UNREADABLE, f"{name!r}: {error.strerror}") from None
     except (ValueError, RecursionError):
         raise OnnxnullError(Code.BASELINE, f"{name!r} is not JSON") from None
+    return parse(name, document)
+
+
+def parse(name: str, document: Any) -> Baseline:
+    """The baseline that parsed JSON holds; `name` is how errors call it. Raises as `load`."""
     reader = _Reader(name)
     if not isinstance(document, dict) or document.get("schema") != SCHEMA:
         raise reader.error(f"its schema is not {SCHEMA}")
