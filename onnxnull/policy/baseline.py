@@ -6,6 +6,7 @@ The file is input from outside: it is read field by field, and what does not fit
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -74,7 +75,7 @@ def load(path: Path) -> Baseline:
     """
     name = path.name if path.is_absolute() else str(path)
     try:
-        document = json.loads(path.read_bytes())
+        document = json.loads(path.read_bytes(), parse_float=_finite, parse_constant=_finite)
     except FileNotFoundError:
         raise OnnxnullError(Code.FILE_NOT_FOUND, f"no baseline at {name!r}", Code.BASELINE.remedy) from None
     except OSError as error:
@@ -143,6 +144,13 @@ def worse_input(old: Interval | None, new: FrontierReport) -> str | None:
         return f"the network ignored {_words(old)} dimensions of it; what it ignores now is not known: {new.reason}"
     now = _interval(new.input_nullity)
     return f"the network ignores more of it: {_words(old)} → {_words(now)} dimensions" if _wider(old, now) else None
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(text)
+    return number
 
 
 def _wider(old: Interval, new: Interval) -> bool:

@@ -11,7 +11,7 @@ import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Literal
 
 from onnxnull.errors import Code, OnnxnullError, one_line
@@ -254,6 +254,8 @@ class _Say:
         for key in ("weight", "input"):
             if key in entry and key not in rule.subjects:
                 raise self.error(f"{place}: this rule is not about one {key}", f"leave {key} out")
+        if "model" in entry and not PurePath(entry["model"]).parts:
+            raise self.error(f"{place}: model is {entry['model']!r}", "name a file, or a pattern for files")
         if "reason" not in entry:
             raise self.error(f"{place} has no reason", 'say why this is accepted: reason = "..."')
         return Waiver(

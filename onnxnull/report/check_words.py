@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 from onnxnull.policy.results import VERDICTS, CheckReport, Finding, ModelVerdict, Severity, Waiver
-from onnxnull.report.words import count, shown
+from onnxnull.report.words import NAME, count, shown
 
 MESSAGE = 300
 """Characters of a message that people are shown."""
 
 
-def title(finding: Finding) -> str:
+def title(finding: Finding, limit: int = NAME) -> str:
     """ "weight 'conv1.weight'"."""
-    return f"{finding.subject.kind} '{shown(finding.subject.name)}'"
+    return f"{finding.subject.kind} '{shown(finding.subject.name, limit)}'"
 
 
-def message(finding: Finding) -> str:
+def message(finding: Finding, limit: int = MESSAGE) -> str:
     """What was found; for an exception that has expired, that it has."""
-    text = shown(finding.message, MESSAGE)
+    text = shown(finding.message, limit)
     if finding.expired is not None:
         text += f" (the exception for it expired on {finding.expired.expires})"
     return text
 
 
-def accepted(waiver: Waiver) -> str:
+def accepted(waiver: Waiver, limit: int = MESSAGE) -> str:
     """Why a finding is accepted, and until when."""
     until = "" if waiver.expires is None else f" until {waiver.expires}"
-    return f"accepted{until}: {shown(waiver.reason, MESSAGE)}"
+    return f"accepted{until}: {shown(waiver.reason, limit)}"
 
 
 def counts(findings: tuple[Finding, ...]) -> str:
@@ -41,12 +41,12 @@ def counts(findings: tuple[Finding, ...]) -> str:
     return ", ".join(parts)
 
 
-def model_line(verdict: ModelVerdict, fail_on: Severity) -> str:
+def model_line(verdict: ModelVerdict, fail_on: Severity, limit: int = NAME) -> str:
     """One line for a model: its file, what it came to, what was found."""
     found = counts(verdict.findings)
     weights = count(len(verdict.report.weights), "weight")
     word = VERDICTS[verdict.exit_code(fail_on)]
-    return f"{shown(verdict.report.model.file)}: {word}, {weights}{f', {found}' if found else ''}"
+    return f"{shown(verdict.report.model.file, limit)}: {word}, {weights}{f', {found}' if found else ''}"
 
 
 def judged_by(report: CheckReport) -> str:
