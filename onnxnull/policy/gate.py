@@ -102,13 +102,14 @@ def check(
 
 
 def judge(evidence: Evidence, active: Active, accepted: Accepted, path: str) -> tuple[Finding, ...]:
-    """What the active rules find in one model, in the order of the table."""
+    """What the active rules find in one model, the worst first, then in the order of the table."""
     file = evidence.report.model.file
-    return tuple(
+    findings = [
         finding
         for rule, (severity, _) in active.items()
         for finding in accepted.findings(rule, severity, path, file, RULES[rule].check(evidence))
-    )
+    ]
+    return tuple(sorted(findings, key=lambda finding: -finding.severity.rank))
 
 
 def _look(target: Target, policy: Policy, settings: Analysis, show: Callable[[str], None]) -> tuple[ModelReport, Attempt]:

@@ -104,7 +104,7 @@ class ModelVerdict:
     """One model before the gate.
 
     Attributes:
-        findings: in the order of the rules' table, accepted ones included.
+        findings: the worst first, accepted ones included.
         problems: why a check that the policy asks for could not be made on this model: then it is incomplete.
         told: what came up on the way that is no finding.
     """

@@ -55,7 +55,7 @@ def test_empty(shape: tuple[int, int, int]) -> None:
 def test_nearly_dead_outputs(scale: float) -> None:
     """Norms 5, 1, 0, 1e-3 and 1e-9 of the scale; counted below a threshold and above 0, whatever squares would do."""
     stack = scale * np.array([[[3.0, 1.0, 0.0, 1e-3, 1e-9], [4.0, 0.0, 0.0, 0.0, 0.0]]])
-    assert [nearly_dead_outputs(stack, scale * threshold) for threshold in (1e-10, 1e-6, 2e-3, 1.0, 5.0)] == [0, 1, 2, 3, 4]
+    assert [nearly_dead_outputs(stack, scale * threshold) for threshold in (1e-10, 1e-6, 2e-3, 1.5, 5.5)] == [0, 1, 2, 3, 4]
 
 
 def test_nearly_dead_outputs_of_many_blocks() -> None:

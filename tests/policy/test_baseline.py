@@ -183,6 +183,10 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return found
 
 
+HOSTILE: list[Any] = [None, 3, -1, 2.5, "text", [], [[]], {}, [1, "2"], True, ...]
+"""`...`: taken out."""
+
+
 def accepted(document: Any) -> Baseline | None:
     """The baseline; None where it was refused as one. Any other error is the test's."""
     try:
@@ -199,7 +203,7 @@ def test_hostile_baselines_are_told_of_or_harmless() -> None:
     report = model()
     refused = 0
     for path in places(document):
-        for value in (None, 3, -1, 2.5, "text", [], [[]], {}, [1, "2"], True, ...):
+        for value in HOSTILE:
             other = copy.deepcopy(document)
             place: Any = other
             for key in path[:-1]:

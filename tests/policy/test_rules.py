@@ -20,7 +20,7 @@ from onnxnull.policy.results import Finding, Severity
 from onnxnull.policy.rules import RULES
 from onnxnull.report.json import dump
 from onnxnull.report.json import model as model_json
-from onnxnull.results import Bounds, KernelShare, ModelReport, OperatorReport, Unsupported, WeightNode
+from onnxnull.results import Bounds, KernelShare, ModelReport, OperatorReport, Unsupported, WeightNode, WeightReport
 from tests.report import batches
 
 from .gates import clean, gate, model, policy, reading
@@ -42,13 +42,13 @@ class Case:
     says: str = ""
 
 
-def on(*reports: ModelReport, **limits: float) -> tuple[Evidence, ...]:
-    return tuple(Evidence(report, {name.replace("_", "-"): limit for name, limit in limits.items()}) for report in reports)
+def on(violating: ModelReport, passing: ModelReport, **limits: float) -> tuple[Evidence, Evidence]:
+    known = {name.replace("_", "-"): limit for name, limit in limits.items()}
+    return Evidence(violating, known), Evidence(passing, known)
 
 
-def weights(*pair: Any, says: str) -> Case:
-    violating, passing = on(*(model(weight) for weight in pair))
-    return Case(violating, passing, says=says)
+def weights(violating: WeightReport, passing: WeightReport, says: str) -> Case:
+    return Case(*on(model(violating), model(passing)), says=says)
 
 
 def base(report: ModelReport) -> BaselineModel:
