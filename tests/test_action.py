@@ -25,7 +25,7 @@ def action(folder: Path, *, models: str, **inputs: str) -> tuple[int, dict[str, 
         "GITHUB_STEP_SUMMARY": str(summary),
     }
     env |= inputs
-    command = [ROOT / "scripts" / "action", sys.executable, "-m", "onnxnull"]
+    command: list[str | Path] = [ROOT / "scripts" / "action", sys.executable, "-m", "onnxnull"]
     run = subprocess.run(command, cwd=folder, env=env, capture_output=True, encoding="utf-8", check=False)
     outputs = dict(line.split("=", 1) for line in output.read_text().splitlines())
     return run.returncode, outputs, summary.read_text(encoding="utf-8") if summary.exists() else ""

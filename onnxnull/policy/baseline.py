@@ -128,11 +128,14 @@ def worse_weight(old: BaselineWeight, new: WeightReport) -> list[str]:
         before, after = old.counts[name], getattr(new, name)
         if after > before:
             found.append(f"{name.replace('_', ' ')} {before:,} → {after:,}")
-    operators = [None if node.operator is None else _interval(node.operator.float64) for node in new.nodes]
-    if len(operators) == len(old.operators):
-        for was, now in dict.fromkeys(zip(old.operators, operators, strict=True)):
-            if was is not None and now is not None and _wider(was, now):
-                found.append(f"input nullity {_words(was)} → {_words(now)}")
+    before_all, after_all = old.operators, tuple(node.operator and _interval(node.operator.float64) for node in new.nodes)
+    if len(before_all) != len(after_all):
+        before_all, after_all = (_all(before_all),), (_all(after_all),)
+    for was, now in dict.fromkeys(zip(before_all, after_all, strict=True)):
+        if was is not None and now is None:
+            found.append(f"input nullity {_words(was)} → not known")
+        elif was is not None and now is not None and _wider(was, now):
+            found.append(f"input nullity {_words(was)} → {_words(now)}")
     return found
 
 
@@ -155,6 +158,12 @@ def _finite(text: str) -> float:
 
 def _wider(old: Interval, new: Interval) -> bool:
     return new[0] > old[0] or new[1] > old[1]
+
+
+def _all(intervals: Sequence[Interval | None]) -> Interval | None:
+    """The largest ends, where a weight is used by more or fewer nodes than before."""
+    known = [interval for interval in intervals if interval is not None]
+    return (max(lower for lower, _ in known), max(upper for _, upper in known)) if known else None
 
 
 def _interval(bounds: Bounds) -> Interval:

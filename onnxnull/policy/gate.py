@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from onnxnull.analysis import analyze
 from onnxnull.errors import OnnxnullError
-from onnxnull.kernel.rank import ExactPolicy
-from onnxnull.policy.baseline import Baseline
+from onnxnull.kernel.rank import ExactPolicy, Notion
+from onnxnull.policy.baseline import Baseline, weights_by_key
 from onnxnull.policy.config import Policy
 from onnxnull.policy.evidence import Evidence
 from onnxnull.policy.exceptions import Accepted
@@ -97,7 +97,7 @@ def check(
         verdicts,
         tuple(outcome for outcome in outcomes if isinstance(outcome, OnnxnullError)),
         tuple(about),
-        (*policy.told, *told, *_not_compared(baseline, verdicts)),
+        (*policy.told, *told, *_not_compared(baseline, verdicts, alone=len(targets) == 1)),
     )
 
 
@@ -140,12 +140,23 @@ def _look(target: Target, policy: Policy, settings: Analysis, show: Callable[[st
     return report, tried
 
 
-def _not_compared(baseline: Baseline | None, verdicts: Sequence[ModelVerdict]) -> list[str]:
-    """Models of the baseline that were not checked."""
+def _not_compared(baseline: Baseline | None, verdicts: Sequence[ModelVerdict], alone: bool) -> list[str]:
+    """What of the baseline was not looked at: models that were not checked, ranks that were not computed."""
     if baseline is None:
         return []
-    met = [baseline.model(verdict.report.model.file, alone=len(verdicts) == 1) for verdict in verdicts]
-    missing = [model.file for model in baseline.models if model not in met]
-    if not missing:
-        return []
-    return [f"{len(missing):,} of {len(baseline.models):,} models of the baseline were not checked: {', '.join(missing[:5])}"]
+    told = []
+    met = [(verdict.report, baseline.model(verdict.report.model.file, alone=alone)) for verdict in verdicts]
+    missing = [model.file for model in baseline.models if all(model is not was for _, was in met)]
+    if missing:
+        names = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
+        told.append(f"{len(missing):,} of {len(baseline.models):,} models of the baseline were not checked: {names}")
+    ranks = [
+        key
+        for report, was in met
+        if was is not None
+        for key, weight in weights_by_key(report).items()
+        if key in was.weights and was.weights[key].ranks[Notion.EXACT] is not None and weight.ranks.exact is None
+    ]
+    if ranks:
+        told.append(f"exact ranks of the baseline that were not computed here, nor compared (see --exact): {len(ranks):,}")
+    return told

@@ -98,7 +98,7 @@ def total_nullity(evidence: Evidence) -> Iterator[Found]:
     """Σ nullity above the limit."""
     found, limit = evidence.report.paper.nullity, evidence.limits["total-nullity"]
     if found > limit:
-        message = f"Σ nullity is {found:,}, more than {limit:,g}"
+        message = f"Σ nullity is {found:,}, more than {limit:,.12g}"
         yield Found(Subject("model", evidence.report.model.file), message, {"nullity": found, "limit": limit})
 
 

@@ -21,6 +21,7 @@ from onnxnull.policy.config import Policy
 from onnxnull.policy.results import CheckReport
 from onnxnull.policy.targets import Target
 from onnxnull.report import json as analysis_json
+from tests.report import batches
 
 from .gates import clean, model, reading
 
@@ -134,6 +135,15 @@ def test_a_renamed_weight_is_a_mismatch_on_both_sides(before: Callable[[str], Ba
     onnx.save(proto, tmp_path / "digits_mlp.onnx")
     found = check(tmp_path / "digits_mlp.onnx", before("digits_mlp.onnx")).all_findings
     assert [(f.subject.name) for f in found if f.rule == "baseline-mismatch"] == ["renamed", "hidden2.weight"]
+
+
+def test_exact_ranks_that_were_not_computed_are_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    old = parsed(baseline.updated(None, [analysis_json.model(model())]))
+    for ranks, told in ((batches.profile(27, 8, 8, 8), True), (batches.profile(27, 8, 8, 8, 8), False)):
+        report = model(clean(ranks=ranks))
+        monkeypatch.setattr(gate, "analyze", lambda *_, report=report, **__: report)
+        found = gate.check([Target("net.onnx", "net.onnx")], Policy(), today=date.min, baseline=old)
+        assert any("nor compared (see --exact): 1" in text for text in found.told) is told
 
 
 def entries(*files: str) -> list[dict[str, Any]]:

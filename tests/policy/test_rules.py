@@ -125,6 +125,13 @@ CASES: dict[str, list[Case]] = {
             model(clean(ranks=batches.profile(27, 8, 8, 8))),  # not computed over ℚ: nothing to compare
             "input nullity 0 → 0..9",
         ),
+        against(base(model(clean(nodes=operator(0, 0)))), model(), model(), "input nullity 0 → not known"),
+        against(
+            base(model(clean(nodes=operator(1, 1) * 2))),
+            model(clean(nodes=operator(1, 2) * 3)),
+            model(),
+            "input nullity 1 → 1..2",
+        ),
         against(base(model()), model(front=reading(1, 2)), model(), "0 → 1..2 dimensions", subject=("input", "image")),
         against(
             base(model()),
