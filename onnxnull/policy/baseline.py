@@ -128,7 +128,8 @@ def worse_weight(old: BaselineWeight, new: WeightReport) -> list[str]:
         before, after = old.counts[name], getattr(new, name)
         if after > before:
             found.append(f"{name.replace('_', ' ')} {before:,} → {after:,}")
-    before_all, after_all = old.operators, tuple(node.operator and _interval(node.operator.float64) for node in new.nodes)
+    before_all = old.operators
+    after_all = tuple(None if node.operator is None else _interval(node.operator.float64) for node in new.nodes)
     if len(before_all) != len(after_all):
         before_all, after_all = (_all(before_all),), (_all(after_all),)
     for was, now in dict.fromkeys(zip(before_all, after_all, strict=True)):

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 from datetime import date
+from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from onnxnull.analysis import analyze
-from onnxnull.errors import OnnxnullError
+from onnxnull.errors import Code, OnnxnullError
 from onnxnull.kernel.rank import ExactPolicy, Notion
-from onnxnull.policy.baseline import Baseline, weights_by_key
+from onnxnull.policy.baseline import Baseline, BaselineModel, weights_by_key
 from onnxnull.policy.config import Policy
 from onnxnull.policy.evidence import Evidence
 from onnxnull.policy.exceptions import Accepted
@@ -55,39 +57,28 @@ def check(
     Args:
         today: the day on which exceptions are judged.
         baseline: what models are compared with; None for no comparison.
-        jobs: models that are checked side by side.
-        progress: called with what comes next, from several threads where there are several jobs.
+        jobs: models that are checked side by side, in processes of their own: a script that asks for several needs the usual
+            `if __name__ == "__main__":`.
+        progress: called with what comes next, or with what is done where there are several jobs.
 
     Returns:
         The report; a model that cannot be opened is one of its `failures`, and no pass.
     """
-    settings = analysis or Analysis()
     active = policy.active(baseline=baseline is not None)
     accepted = Accepted(policy.waivers, today)
-
-    def one(numbered: tuple[int, Target]) -> ModelVerdict | OnnxnullError:
-        number, target = numbered
-        label = f"{target.file} ({number} of {len(targets)})"
-
-        def show(step: str) -> None:
-            progress(f"{label}: {step}")
-
-        try:
-            report, tried = _look(target, policy, settings, show)
-        except OnnxnullError as error:
-            error.file = target.file
-            return error
-        was = None if baseline is None else baseline.model(target.file, alone=len(targets) == 1)
-        evidence = Evidence(report, policy.limits, was, tried.collision)
-        problems = () if tried.problem is None else (tried.problem,)
-        told = (tried.told,) if tried.told else ()
-        return ModelVerdict(report, judge(evidence, active, accepted, target.path), problems, told)
-
-    if jobs <= 1:
-        outcomes = [one(numbered) for numbered in enumerate(targets, start=1)]
-    else:
-        with ThreadPoolExecutor(jobs) as pool:
-            outcomes = list(pool.map(one, enumerate(targets, start=1)))
+    tasks = [
+        _Task(
+            target,
+            None if baseline is None else baseline.model(target.file, alone=len(targets) == 1),
+            f"{target.file} ({number} of {len(targets)})",
+            policy,
+            active,
+            accepted,
+            analysis or Analysis(),
+        )
+        for number, target in enumerate(targets, start=1)
+    ]
+    outcomes = _in_processes(tasks, jobs, progress) if min(jobs, len(tasks)) > 1 else [_one(task, progress) for task in tasks]
     verdicts = tuple(outcome for outcome in outcomes if isinstance(outcome, ModelVerdict))
     findings = [finding for verdict in verdicts for finding in verdict.findings]
     paths = [t.path for t, outcome in zip(targets, outcomes, strict=True) if isinstance(outcome, ModelVerdict)]
@@ -110,6 +101,49 @@ def judge(evidence: Evidence, active: Active, accepted: Accepted, path: str) -> 
         for finding in accepted.findings(rule, severity, path, file, RULES[rule].check(evidence))
     ]
     return tuple(sorted(findings, key=lambda finding: -finding.severity.rank))
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """What one model's check needs: all of it can go to another process."""
+
+    target: Target
+    was: BaselineModel | None
+    label: str
+    policy: Policy
+    active: Active
+    accepted: Accepted
+    analysis: Analysis
+
+
+def _one(task: _Task, progress: Callable[[str], None] = lambda _: None) -> ModelVerdict | OnnxnullError:
+    """One model before the gate; the error where it cannot be opened."""
+    target = task.target
+    try:
+        report, tried = _look(target, task.policy, task.analysis, lambda step: progress(f"{task.label}: {step}"))
+    except OnnxnullError as error:
+        error.file = target.file
+        return error
+    findings = judge(Evidence(report, task.policy.limits, task.was, tried.collision), task.active, task.accepted, target.path)
+    problems = () if tried.problem is None else (tried.problem,)
+    return ModelVerdict(report, findings, problems, (tried.told,) if tried.told else ())
+
+
+def _in_processes(tasks: Sequence[_Task], jobs: int, progress: Callable[[str], None]) -> list[ModelVerdict | OnnxnullError]:
+    """The outcomes in the order of the tasks, from processes of their own: threads would wait for the interpreter's lock.
+
+    The processes are spawned, since a fork of one that has loaded onnxruntime or BLAS may hang.
+    """
+    with ProcessPoolExecutor(min(jobs, len(tasks)), mp_context=get_context("spawn")) as pool:
+        futures = {pool.submit(_one, task): task for task in tasks}
+        try:
+            for done, future in enumerate(as_completed(futures), start=1):
+                future.result()
+                progress(f"{done} of {len(tasks)} models checked, last {futures[future].target.file}")
+        except BrokenProcessPool:
+            seen = "a process that checked a model was ended from outside, mostly for lack of memory"
+            raise OnnxnullError(Code.TOO_LARGE, seen, "use fewer --jobs") from None
+        return [future.result() for future in futures]
 
 
 def _look(target: Target, policy: Policy, settings: Analysis, show: Callable[[str], None]) -> tuple[ModelReport, Attempt]:
