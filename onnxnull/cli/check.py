@@ -132,6 +132,8 @@ def command(ctx: click.Context, /, models: tuple[str, ...], fmt: str, output: Pa
     inputs = (*models, *(target.path for target in found), *map(str, filter(None, (settings["policy_file"], policy.baseline))))
     for file in (output, *(file for _, file in settings["reports"])):
         options.check_output(file, inputs)
+    if settings["write_baseline"]:
+        options.check_output(policy.baseline, (*models, *(target.path for target in found)))
     report = _run(found, failures, policy, None if settings["write_baseline"] else old, settings)
     for error in (*report.failures, *(error for model in report.models for error in model.problems)):
         click.echo(error, err=True)

@@ -118,6 +118,7 @@ def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("good.onnx --max kernel-energy=0.5", 4, "needs --data"),
         ("good.onnx --precision float32", 4, "say how --run runs"),
         ("good.onnx --write-baseline", 4, "needs --baseline"),
+        ("good.onnx --baseline no/base.json --write-baseline", 2, "error[output]: 'no/base.json'"),
         ("good.onnx --date tomorrow", 4, "is not a day"),
         ("good.onnx --report pdf=x", 4, "'pdf' is none of"),
         ("good.onnx --report json=good.onnx", 4, "is the model itself"),
@@ -218,25 +219,22 @@ def test_several_reports_at_once(models: Path, console: Console) -> None:
 
 
 def test_bytes_repeat_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, console: Console) -> None:
-    """Two runs, one or two at a time, in two folders; and by an absolute path, which is shown by its end."""
+    """Two runs, one or two models at a time, in two folders; and by an absolute path, which is shown by its end."""
     for name in ("first", "second"):
         (tmp_path / name).mkdir()
         make(tmp_path / name)
-        (tmp_path / name / "base.json").write_text("{}")
+    seen, absolute = set(), set()
     for form in ("json", "sarif", "junit", "markdown", "text"):
-        seen = set()
         for name in ("first", "second"):
             monkeypatch.chdir(tmp_path / name)
-            for more in ([], [], ["--jobs", "2"] if (form, name) == ("json", "first") else []):
-                seen.add(console("check", ".", "both", *more, "--format", form)[:2])
-        (only,) = seen
-        assert only[0] == 2
-        absolute = set()
-        for name in ("first", "second"):
+            seen.add((form, *console("check", "strange.onnx", "broken.onnx", "both", "--format", form)[:2]))
             monkeypatch.chdir(tmp_path)
-            absolute.add(console("check", tmp_path / name / "both", "--format", form)[1])
-        (text,) = absolute
-        assert str(tmp_path) not in text
+            absolute.add((form, *console("check", tmp_path / name / "both", "--format", form)[:2]))
+    monkeypatch.chdir(tmp_path / "first")
+    seen.add(("json", *console("check", "strange.onnx", "broken.onnx", "both", "--jobs", "2", "--format", "json")[:2]))
+    assert sorted((form, code) for form, code, _ in seen) == [(f, 2) for f in ("json", "junit", "markdown", "sarif", "text")]
+    assert len(absolute) == 5
+    assert not any(str(tmp_path) in text for _, _, text in absolute)
 
 
 def test_a_collision_is_run_only_when_asked_for(models: Path, console: Console) -> None:
