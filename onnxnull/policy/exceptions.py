@@ -24,7 +24,7 @@ class Accepted:
         """What a rule found in the model at `path`, shown as `file`, each with the exception that accepts it."""
         findings, seen = [], Counter[Subject]()
         for each in found:
-            fitting = [w for w in self.waivers if w.rule == rule and _model_fits(w, path) and _subject_fits(w, each.subject)]
+            fitting = [waiver for waiver in self.waivers if _fits(waiver, path, rule, each.subject)]
             waiver = next((w for w in fitting if not w.expired(self.today)), None)
             expired = next(iter(fitting), None) if waiver is None else None
             mark = fingerprint(rule, file, each.subject, seen[each.subject])
@@ -35,35 +35,37 @@ class Accepted:
         return findings
 
     def of_the_policy(
-        self,
-        rules: Mapping[str, tuple[Severity, float | None]],
-        paths: Iterable[str],
-        findings: Sequence[Finding],
+        self, rules: Mapping[str, tuple[Severity, float | None]], checked: Sequence[tuple[str, Sequence[Finding]]]
     ) -> tuple[list[Finding], list[str]]:
         """Findings about the exceptions themselves, and what should be known of those that could not be judged.
 
-        An exception is unused where its rule was active, a model that it names was checked, and yet it accepted nothing.
+        Args:
+            checked: for each model that was checked its path and what was found in it.
         """
-        used = [w for finding in findings for w in (finding.waiver, finding.expired) if w is not None]
-        paths = list(paths)
         about, told = [], []
         for number, waiver in enumerate(self.waivers, start=1):
-            subject = Subject("exception", f"{number} ({waiver.rule})")
+            matched = [f for path, findings in checked for f in findings if _fits(waiver, path, f.rule, f.subject)]
             what = None
-            if waiver in used:
-                if waiver.expired(self.today):
-                    what = "expired-exception", f"it expired on {waiver.expires}: {waiver.reason}"
-            elif waiver.rule not in rules:
+            if matched and waiver.expired(self.today):
+                what = "expired-exception", f"it expired on {waiver.expires}: {waiver.reason}"
+                if all(finding.waiver is not None for finding in matched):
+                    what = "unused-exception", f"it expired on {waiver.expires}, and another one accepts what it did"
+            elif not matched and waiver.rule not in rules:
                 told.append(f"exception {number} was not looked at: its rule {waiver.rule!r} was not checked")
-            elif not any(_model_fits(waiver, path) for path in paths):
+            elif not matched and not any(_model_fits(waiver, path) for path, _ in checked):
                 told.append(f"exception {number} was not looked at: no model that was checked is {waiver.model!r}")
-            else:
+            elif not matched:
                 where = " of ".join(filter(None, (waiver.weight or waiver.input, waiver.model))) or "any model"
                 what = "unused-exception", f"nothing of {waiver.rule!r} was found in {where}: {waiver.reason}"
             if what is not None and what[0] in rules:
                 rule, message = what
+                subject = Subject("exception", f"{number} ({waiver.rule})")
                 about.append(Finding(rule, rules[rule][0], subject, message, {}, fingerprint(rule, "", subject)))
         return about, told
+
+
+def _fits(waiver: Waiver, path: str, rule: str, subject: Subject) -> bool:
+    return waiver.rule == rule and _model_fits(waiver, path) and _subject_fits(waiver, subject)
 
 
 def _model_fits(waiver: Waiver, path: str) -> bool:

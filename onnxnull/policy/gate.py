@@ -80,9 +80,12 @@ def check(
     ]
     outcomes = _in_processes(tasks, jobs, progress) if min(jobs, len(tasks)) > 1 else [_one(task, progress) for task in tasks]
     verdicts = tuple(outcome for outcome in outcomes if isinstance(outcome, ModelVerdict))
-    findings = [finding for verdict in verdicts for finding in verdict.findings]
-    paths = [t.path for t, outcome in zip(targets, outcomes, strict=True) if isinstance(outcome, ModelVerdict)]
-    about, told = accepted.of_the_policy(active, paths, findings)
+    checked = [
+        (target.path, outcome.findings)
+        for target, outcome in zip(targets, outcomes, strict=True)
+        if isinstance(outcome, ModelVerdict)
+    ]
+    about, told = accepted.of_the_policy(active, checked)
     return CheckReport(
         PolicyUse(policy.source, policy.fail_on, active, None if baseline is None else baseline.file, policy.waivers),
         verdicts,

@@ -47,6 +47,6 @@ def gate(evidence: Evidence, policy: Policy, *, baseline: bool = False, today: d
     active = policy.active(baseline=baseline)
     accepted = Accepted(policy.waivers, today)
     findings = judge(evidence, active, accepted, "models/net.onnx")
-    about, told = accepted.of_the_policy(active, ["models/net.onnx"], findings)
+    about, told = accepted.of_the_policy(active, [("models/net.onnx", findings)])
     use = PolicyUse(policy.source, policy.fail_on, active, "base.json" if baseline else None, policy.waivers)
     return CheckReport(use, (ModelVerdict(evidence.report, findings),), (), tuple(about), tuple(told))

@@ -415,3 +415,15 @@ def test_models_are_matched_from_the_right(pattern: str, fits: bool, tmp_path: P
     report = gate(Evidence(model(clean(dead_outputs=1))), policy(text, tmp_path))
     assert [each.waiver is not None for each in of("dead-outputs", report.all_findings)] == [fits]
     assert bool(report.told) is not fits  # that it was not looked at is told
+
+
+def test_an_exception_that_was_renewed_by_another_one(tmp_path: Path) -> None:
+    entry = "[[exceptions]]\nrule = 'dead-outputs'\nweight = 'w'\nreason = 'r'\nexpires = "
+    report = gate(Evidence(model(clean(dead_outputs=1))), policy(f"{entry}2026-11-01\n{entry}2026-12-01\n", tmp_path))
+    (found,) = of("dead-outputs", report.all_findings)
+    assert found.waiver is not None
+    assert [(each.rule, each.message) for each in report.findings] == [
+        ("unused-exception", "it expired on 2026-11-01, and another one accepts what it did")
+    ]
+    report = gate(Evidence(model(clean(dead_outputs=1))), policy(f"{entry}2026-12-01\n{entry}2026-12-02\n", tmp_path))
+    assert report.findings == ()

@@ -46,8 +46,7 @@ def gated(*reports: ModelReport, waivers: tuple[Waiver, ...] = (), failures: tup
         problem.file = each.model.file
         findings = gate.judge(Evidence(each, {"total-nullity": 5.0}), active, accepted, each.model.file)
         verdicts.append(ModelVerdict(each, findings, (problem,), (f"of {each.model.file}",)))
-    found = [finding for verdict in verdicts for finding in verdict.findings]
-    about, told = accepted.of_the_policy(active, [each.model.file for each in reports], found)
+    about, told = accepted.of_the_policy(active, [(each.report.model.file, each.findings) for each in verdicts])
     use = PolicyUse("onnxnull.toml", Severity.ERROR, active, None, waivers)
     return CheckReport(use, tuple(verdicts), failures, tuple(about), tuple(told))
 
