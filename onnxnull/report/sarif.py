@@ -97,13 +97,11 @@ def _result(finding: Finding, model: ModelVerdict | None, artifact: int) -> dict
 def _place(finding: Finding, model: ModelVerdict | None, artifact: int) -> dict[str, Any]:
     subject = finding.subject
     file = "" if model is None else model.report.model.file
-    names = [
-        (subject.kind, subject.name),
-        *(("node", node) for node in subject.nodes if (subject.kind, node) != ("node", subject.name)),
-    ]
+    pairs = [(subject.kind, subject.name), *(("node", node) for node in subject.nodes)]
+    names = dict.fromkeys((kind, printable(name)) for kind, name in pairs)  # they must be unique, and exporters repeat names
     place: dict[str, Any] = {
         "logicalLocations": [
-            {"name": printable(name), "fullyQualifiedName": printable(f"{file}::{name}" if file else name), "kind": kind}
+            {"name": name, "fullyQualifiedName": f"{printable(file)}::{name}" if file else name, "kind": kind}
             for kind, name in names
         ]
     }

@@ -167,6 +167,14 @@ def test_sarif_says_what_was_on_and_what_was_not() -> None:
     assert (invocation["executionSuccessful"], invocation["exitCode"]) == (False, 2)
 
 
+def test_nodes_of_one_name_are_one_location() -> None:
+    """SARIF wants unique items, exporters repeat names."""
+    told = weight("w")
+    run = valid(gated(report(replace(told, nodes=told.nodes * 2))))
+    places = [result["locations"][0]["logicalLocations"] for result in run["results"] if result["ruleId"] == "dead-outputs"]
+    assert [[(entry["kind"], entry["name"]) for entry in place] for place in places] == [[("weight", "w"), ("node", "/w/Conv")]]
+
+
 def test_colour_is_for_terminals() -> None:
     found = gated(report(weight("w")))
     assert "\x1b" not in check_text.render(found)
