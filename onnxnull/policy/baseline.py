@@ -15,6 +15,7 @@ from typing import Any
 
 from onnxnull.errors import Code, OnnxnullError
 from onnxnull.kernel.rank import Notion
+from onnxnull.policy.weights import reads_together
 from onnxnull.results import Bounds, FrontierReport, ModelReport, WeightReport
 
 SCHEMA = "onnxnull.analysis/1"
@@ -126,7 +127,7 @@ def worse_weight(old: BaselineWeight, new: WeightReport) -> list[str]:
         found.append(f"rank {before:,} → {after:,} ({', '.join(notions)})")
     for name in COUNTS:
         before, after = old.counts[name], getattr(new, name)
-        if after > before:
+        if after > before and (name != "unread_inputs" or reads_together(new)):
             found.append(f"{name.replace('_', ' ')} {before:,} → {after:,}")
     before_all = old.operators
     after_all = tuple(None if node.operator is None else _interval(node.operator.float64) for node in new.nodes)

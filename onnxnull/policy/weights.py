@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from onnxnull.errors import Code
 from onnxnull.kernel.rank import Certainty, Notion
@@ -62,7 +63,19 @@ duplicate = _counted("duplicate_outputs", "outputs", "duplicate outputs: {number
 nearly_dead = _counted(
     "nearly_dead_outputs", "outputs", "nearly dead outputs: {number} of {whole}, below the float32 cut-off and not 0"
 )
-unread = _counted("unread_inputs", "inputs", "unread inputs: {number} of {whole}, which no output reads")
+_unread = _counted("unread_inputs", "inputs", "unread inputs: {number} of {whole}, which no output reads")
+
+
+def unread(evidence: Evidence) -> Iterator[Found]:
+    """Rows of zeros, where a row is more than one entry."""
+    report = evidence.report
+    several = tuple(weight for weight in report.weights if reads_together(weight))
+    yield from _unread(replace(evidence, report=replace(report, weights=several)))
+
+
+def reads_together(weight: WeightReport) -> bool:
+    """Whether an input is read by several outputs: in a depthwise convolution an unread one is but a single entry that is 0."""
+    return weight.outputs > max(node.groups for node in weight.nodes)
 
 
 def rank_deficient(evidence: Evidence) -> Iterator[Found]:

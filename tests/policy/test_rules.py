@@ -70,6 +70,10 @@ def operator(lower: int, upper: int) -> tuple[WeightNode, ...]:
     return (WeightNode("/w/Conv", "Conv", 1, found),)
 
 
+def grouped(groups: int) -> tuple[WeightNode, ...]:
+    return (WeightNode("/w/Conv", "Conv", groups, None),)
+
+
 def shares(*numbers: float | None) -> ModelReport:
     return model(front=reading(96, 96, shares=tuple(KernelShare(f"{i}.png", share) for i, share in enumerate(numbers))))
 
@@ -118,7 +122,9 @@ CASES: dict[str, list[Case]] = {
         against(base(model()), model(clean(dead_outputs=1)), model(clean(nodes=operator(0, 9))), "dead outputs 0 → 1"),
         against(base(model()), model(clean(duplicate_outputs=2)), model(), "duplicate outputs 0 → 2"),
         against(base(model()), model(clean(nearly_dead_outputs=1)), model(), "nearly dead outputs 0 → 1"),
-        against(base(model()), model(clean(unread_inputs=3)), model(), "unread inputs 0 → 3"),
+        against(
+            base(model()), model(clean(unread_inputs=3)), model(clean(unread_inputs=3, nodes=grouped(8))), "unread inputs 0 → 3"
+        ),
         against(
             base(model(clean(nodes=operator(0, 0)))),
             model(clean(nodes=operator(0, 9))),
@@ -167,7 +173,10 @@ CASES: dict[str, list[Case]] = {
     "dead-outputs": [weights(DEPTHWISE, ZERO, says="dead outputs: 1 of 8")],
     "duplicate-outputs": [weights(clean(duplicate_outputs=2), clean(), says="duplicate outputs: 2 of 8")],
     "nearly-dead-outputs": [weights(clean(nearly_dead_outputs=1), clean(), says="nearly dead outputs: 1 of 8")],
-    "unread-inputs": [weights(clean(unread_inputs=4), ZERO, says="unread inputs: 4 of 27")],
+    "unread-inputs": [
+        weights(clean(unread_inputs=4), ZERO, says="unread inputs: 4 of 27"),
+        weights(clean(unread_inputs=4, nodes=grouped(4)), clean(unread_inputs=4, nodes=grouped(8)), says="unread inputs: 4"),
+    ],
     "rank-deficient": [
         weights(clean(ranks=batches.profile(27, 8, 7, 7, 8)), DEPTHWISE, says="rank 7 at the float64 cut-off, where 8 is"),
         weights(
