@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import click
 
 from onnxnull.policy.results import VERDICTS, CheckReport, Finding, Severity
@@ -16,8 +19,8 @@ _VERDICT_COLOURS = {"pass": "green", "fail": "red", "incomplete": "red", "nothin
 def render(report: CheckReport, *, colour: bool = False) -> str:
     """The report as text; with `colour`, for a terminal."""
 
-    def styled(text: str, **style: object) -> str:
-        return click.style(text, **style) if colour else text  # type: ignore[arg-type]
+    def styled(text: str, **style: Any) -> str:
+        return click.style(text, **style) if colour else text
 
     fail_on = report.policy.fail_on
     lines = [check_words.judged_by(report), ""]
@@ -49,8 +52,7 @@ def rules() -> str:
     return "".join(f"{name:<{widths[0]}}  {default:<{widths[1]}}  {title}\n" for name, default, title in rows)
 
 
-def _findings(findings: tuple[Finding, ...], styled: object) -> list[str]:
-    assert callable(styled)
+def _findings(findings: tuple[Finding, ...], styled: Callable[..., str]) -> list[str]:
     lines = []
     for finding in findings:
         where = check_words.title(finding)
