@@ -15,7 +15,7 @@ from onnxnull.errors import Code, OnnxnullError, one_line
 from onnxnull.graph.limits import Limits
 from onnxnull.graph.model import dtype_name, open_model
 from onnxnull.kernel.rank import ExactPolicy, Notion, RankProfile, rank, rank_profile
-from onnxnull.kernel.structure import dead_outputs, duplicate_outputs, unread_inputs
+from onnxnull.kernel.structure import dead_outputs, duplicate_outputs, nearly_dead_outputs, unread_inputs
 from onnxnull.results import (
     Bounds,
     FrontierReport,
@@ -153,7 +153,8 @@ def _analyze_weight(
         return refuse(Code.NONFINITE, f"holds {np.count_nonzero(~np.isfinite(blocks))} NaN or Inf; {Code.NONFINITE.remedy}")
     quantization = None
     try:
-        ranks = _scaled(rank_profile(blocks, exact=exact, deadline=deadline), use.scale)
+        unscaled = rank_profile(blocks, exact=exact, deadline=deadline)
+        ranks = _scaled(unscaled, use.scale)
         parts = quantized_parts(use.constant)
         if parts:
             quantization = _quantization(use, ranks, exact, deadline)
@@ -184,6 +185,7 @@ def _analyze_weight(
         nodes=nodes,
         in_paper=any(u.paper for _, u in weight.uses) and not weight.again,
         quantization=quantization,
+        nearly_dead_outputs=nearly_dead_outputs(blocks, _cut_off(unscaled)),
     )
 
 
@@ -339,6 +341,11 @@ def _of_all_inputs(reports: Sequence[FrontierReport]) -> Bounds | None:
     if not reports or len(known) < len(reports) or len(set(nodes)) < len(nodes):
         return None
     return Bounds(sum(b.lower for b in known), sum(b.upper for b in known), all(b.proved for b in known))
+
+
+def _cut_off(ranks: RankProfile) -> float:
+    """Of singular values, in float32."""
+    return ranks.sigma_max * max(ranks.inputs, ranks.outputs) * Notion.FLOAT32.eps
 
 
 def _is_real(blocks: np.ndarray) -> bool:

@@ -91,6 +91,8 @@ class Code(enum.Enum):
         "the folder holds no evidence that can be trusted",
         "make it again with `onnxnull collide ... -o DIR`",
     )
+    POLICY = ("policy", "the policy of the gate cannot be used", "see docs/check.md")
+    BASELINE = ("baseline", "the file holds no baseline", "make it with `onnxnull baseline MODEL... -o FILE`")
     OUTPUT = ("output", "the output file cannot be written", "check the folder and its permissions")
 
     def __init__(self, code: str, meaning: str, remedy: str) -> None:

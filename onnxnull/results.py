@@ -114,6 +114,7 @@ class WeightReport:
         nodes: every node that applies this matrix, in the order of the graph.
         in_paper: whether the paper's metrics count it.
         quantization: None where the weight is not quantized.
+        nearly_dead_outputs: columns that are not zero, of a norm at or below the float32 cut-off.
     """
 
     name: str
@@ -127,6 +128,7 @@ class WeightReport:
     nodes: tuple[WeightNode, ...]
     in_paper: bool
     quantization: Quantization | None = None
+    nearly_dead_outputs: int = 0
 
     @property
     def inputs(self) -> int:

@@ -16,6 +16,8 @@ _COMMANDS = {
     "analyze": "Kernels of every linear weight, and the paper's metrics.",
     "collide": "Two inputs, one output: build them, run them, keep the evidence.",
     "replay": "Verify an evidence bundle again, from the bundle and the model alone.",
+    "check": "The release gate: policy in, verdict out.",
+    "baseline": "What `check --baseline` compares with: the models as they are now.",
     "prove": "Proofs of all ranks, and their check without the solver.",
     "doctor": "What is installed, which providers work, what to do about the rest.",
 }

@@ -1,4 +1,4 @@
-"""Structure of a weight that can be read off its entries: dead outputs, unread inputs, duplicate outputs.
+"""Structure of a weight that can be read off its entries: dead and nearly dead outputs, unread inputs, duplicate outputs.
 
 A weight is a block-diagonal matrix given as blocks (g, q, p): rows are inputs, columns are outputs. Entries are compared
 as numbers, exactly: −0 equals 0, and no tolerance is involved. Nothing here copies more than a few megabytes at a time.
@@ -32,6 +32,20 @@ def duplicate_outputs(blocks: Blocks) -> int:
     """Count of columns that equal an earlier column of the same block and are not dead."""
     alive = int(np.count_nonzero(nonzero_columns(blocks)))
     return alive - sum(len(distinct_columns(block)) for block in blocks)
+
+
+def nearly_dead_outputs(blocks: Blocks, threshold: float) -> int:
+    """Count of columns that are not zero and whose Euclidean norm is at most `threshold`."""
+    largest = max((float(np.abs(piece.astype(np.float64)).max(initial=0.0)) for _, piece in pieces(blocks)), default=0.0)
+    if largest == 0.0:
+        return 0
+    # Scaled by a power of two no square overflows; what underflows to 0 lies below any threshold of interest.
+    exponent = int(np.frexp(largest)[1])
+    squares = np.zeros((blocks.shape[0], blocks.shape[2]))
+    for span, piece in pieces(blocks):
+        squares[span] += np.square(np.ldexp(piece.astype(np.float64), -exponent)).sum(axis=1)
+    small = np.sqrt(squares) <= np.ldexp(threshold, -exponent)
+    return int(np.count_nonzero(small & nonzero_columns(blocks)))
 
 
 def nonzero_columns(blocks: Blocks) -> npt.NDArray[np.bool_]:

@@ -34,6 +34,11 @@ def render(batch: Batch) -> str:
             {"file": f.file, "code": f.error.code.code, "seen": f.error.seen, "remedy": f.error.remedy} for f in batch.failures
         ],
     }
+    return dump(document)
+
+
+def dump(document: dict[str, Any]) -> str:
+    """Any of our documents as text, always the same for the same document."""
     return json.dumps(document, indent=1, allow_nan=False) + "\n"
 
 
@@ -97,6 +102,7 @@ def weight_document(weight: WeightReport) -> dict[str, Any]:
         "sigma_max": number(weight.ranks.sigma_max),
         "sigma_min": number(weight.ranks.sigma_min),
         "dead_outputs": weight.dead_outputs,
+        "nearly_dead_outputs": weight.nearly_dead_outputs,
         "unread_inputs": weight.unread_inputs,
         "duplicate_outputs": weight.duplicate_outputs,
         "in_paper": weight.in_paper,

@@ -16,9 +16,9 @@ def render(batch: Batch) -> str:
         for report in batch.reports:
             parts += _one(report)
     else:
-        parts += [_table(tables.table1(batch)), _escape(words.TABLE1_LEGEND)]
+        parts += [_table(tables.table1(batch)), escape(words.TABLE1_LEGEND)]
         if batch.failures or not all(report.complete for report in batch.reports):
-            parts.append(_escape(words.STAR))
+            parts.append(escape(words.STAR))
         for report in batch.reports:
             parts += _incomplete(report)
     if batch.failures:
@@ -27,7 +27,7 @@ def render(batch: Batch) -> str:
 
 
 def _one(report: ModelReport) -> list[str]:
-    parts = [f"### {_escape(words.headline(report))}", *(_escape(line) for line in words.summary(report))]
+    parts = [f"### {escape(words.headline(report))}", *(escape(line) for line in words.summary(report))]
     parts += _incomplete(report)
     if report.weights:
         parts += [_table(tables.weights(report)), _list(words.legend(report))]
@@ -38,19 +38,20 @@ def _incomplete(report: ModelReport) -> list[str]:
     sentence = words.incomplete(report)
     if sentence is None:
         return []
-    title = f"**{_escape(words.shown(report.model.file))}: {sentence}**"
+    title = f"**{escape(words.shown(report.model.file))}: {sentence}**"
     return [title, _list([words.unsupported(what) for what in report.unsupported])]
 
 
 def _list(lines: list[str]) -> str:
-    return "\n".join(f"- {_escape(line)}" for line in lines)
+    return "\n".join(f"- {escape(line)}" for line in lines)
 
 
 def _table(table: tables.Table) -> str:
     rule = ("--:" if numeric else ":--" for numeric in table.numeric)
-    rows = [table.header, tuple(rule), *(tuple(_escape(cell) for cell in row) for row in table.rows)]
+    rows = [table.header, tuple(rule), *(tuple(escape(cell) for cell in row) for row in table.rows)]
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
-def _escape(text: str) -> str:
+def escape(text: str) -> str:
+    """`text` with a backslash before everything that Markdown reads as more than text."""
     return text.translate(_SPECIAL)

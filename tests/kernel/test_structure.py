@@ -6,7 +6,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from onnxnull.kernel.structure import dead_outputs, distinct_columns, duplicate_outputs, unread_inputs
+from onnxnull.kernel.structure import dead_outputs, distinct_columns, duplicate_outputs, nearly_dead_outputs, unread_inputs
 
 
 @pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16, np.float32, np.float64, np.int8])
@@ -49,3 +49,18 @@ def test_empty(shape: tuple[int, int, int]) -> None:
     groups, rows, columns = shape
     counts = dead_outputs(stack), unread_inputs(stack), duplicate_outputs(stack)
     assert counts == (groups * columns, groups * rows, 0)
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e-200, 1.0, 1e200, 1e300])
+def test_nearly_dead_outputs(scale: float) -> None:
+    """Norms 5, 1, 0, 1e-3 and 1e-9 of the scale; counted below a threshold and above 0, whatever squares would do."""
+    stack = scale * np.array([[[3.0, 1.0, 0.0, 1e-3, 1e-9], [4.0, 0.0, 0.0, 0.0, 0.0]]])
+    assert [nearly_dead_outputs(stack, scale * threshold) for threshold in (1e-10, 1e-6, 2e-3, 1.5, 5.5)] == [0, 1, 2, 3, 4]
+
+
+def test_nearly_dead_outputs_of_many_blocks() -> None:
+    stack = np.ones((2, 3000, 1000), dtype=np.float16)
+    stack[0, :, 7] = 1e-3
+    stack[1, :, 8] = 0
+    assert nearly_dead_outputs(stack, 1.0) == 1
+    assert nearly_dead_outputs(np.zeros((0, 3, 3)), 1.0) == 0

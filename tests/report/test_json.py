@@ -38,7 +38,7 @@ def test_keys() -> None:
     (entry,) = model["weights"]
     assert list(entry) == [
         *("name", "op", "dtype", "inputs", "outputs", "rank", "nullity", "stacked", "sigma_max", "sigma_min"),
-        *("dead_outputs", "unread_inputs", "duplicate_outputs", "in_paper", "quantization", "nodes"),
+        *("dead_outputs", "nearly_dead_outputs", "unread_inputs", "duplicate_outputs", "in_paper", "quantization", "nodes"),
     ]
     assert list(entry["rank"]) == list(entry["nullity"]) == ["float32", "float64", "exact"]
     assert list(entry["rank"]["float32"]) == ["value", "certainty"]

@@ -1,0 +1,29 @@
+"""What the rules look at: a model's report, the limit of the rule, the baseline and, where asked for, a collision."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from onnxnull.results import ModelReport
+
+if TYPE_CHECKING:
+    from onnxnull.collision.results import Collision
+    from onnxnull.policy.baseline import BaselineModel
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Evidence:
+    """One model.
+
+    Attributes:
+        limits: rule → the largest number that it allows.
+        baseline: the model as it was; None where the baseline does not know it, or there is none.
+        collision: two inputs that were built and run; None where none was asked for or found.
+    """
+
+    report: ModelReport
+    limits: Mapping[str, float] = field(default_factory=dict)
+    baseline: BaselineModel | None = None
+    collision: Collision | None = None

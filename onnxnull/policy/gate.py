@@ -1,0 +1,199 @@
+"""`check(...)`: analyse models, look at them by the rules of a policy, and say what that comes to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field, replace
+from datetime import date
+from multiprocessing import get_context
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from onnxnull.analysis import analyze
+from onnxnull.errors import Code, OnnxnullError
+from onnxnull.kernel.rank import ExactPolicy, Notion
+from onnxnull.policy.baseline import Baseline, BaselineModel, weights_by_key
+from onnxnull.policy.config import Policy
+from onnxnull.policy.evidence import Evidence
+from onnxnull.policy.exceptions import Accepted
+from onnxnull.policy.results import CheckReport, Finding, ModelVerdict, PolicyUse, Severity
+from onnxnull.policy.rules import RULES
+from onnxnull.policy.targets import Target
+from onnxnull.policy.verified import Attempt, attempt
+from onnxnull.results import ModelReport
+
+if TYPE_CHECKING:
+    from onnxnull.graph.limits import Limits
+    from onnxnull.inputs import Preprocessing
+
+Active = Mapping[str, tuple[Severity, float | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """How models are analysed: as the arguments of `onnxnull.analyze`."""
+
+    input_shapes: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    exact: bool = False
+    data: tuple[Path, Preprocessing] | None = None
+    time_limit: float | None = None
+    limits: Limits | None = None
+
+
+def check(
+    targets: Sequence[Target],
+    policy: Policy,
+    *,
+    today: date,
+    baseline: Baseline | None = None,
+    analysis: Analysis | None = None,
+    jobs: int = 1,
+    progress: Callable[[str], None] = lambda _: None,
+) -> CheckReport:
+    """Check models by a policy.
+
+    Args:
+        today: the day on which exceptions are judged.
+        baseline: what models are compared with; None for no comparison.
+        jobs: models that are checked side by side, in processes of their own: a script that asks for several needs the usual
+            `if __name__ == "__main__":`.
+        progress: called with what comes next, or with what is done where there are several jobs.
+
+    Returns:
+        The report; a model that cannot be opened is one of its `failures`, and no pass.
+    """
+    active = policy.active(baseline=baseline is not None)
+    accepted = Accepted(policy.waivers, today)
+    tasks = [
+        _Task(
+            target,
+            None if baseline is None else baseline.model(target.file, alone=len(targets) == 1),
+            f"{target.file} ({number} of {len(targets)})",
+            policy,
+            active,
+            accepted,
+            analysis or Analysis(),
+        )
+        for number, target in enumerate(targets, start=1)
+    ]
+    outcomes = _in_processes(tasks, jobs, progress) if min(jobs, len(tasks)) > 1 else [_one(task, progress) for task in tasks]
+    verdicts = tuple(outcome for outcome in outcomes if isinstance(outcome, ModelVerdict))
+    checked = [
+        (target.path, outcome.findings)
+        for target, outcome in zip(targets, outcomes, strict=True)
+        if isinstance(outcome, ModelVerdict)
+    ]
+    about, told = accepted.of_the_policy(active, checked)
+    return CheckReport(
+        PolicyUse(policy.source, policy.fail_on, active, None if baseline is None else baseline.file, policy.waivers),
+        verdicts,
+        tuple(outcome for outcome in outcomes if isinstance(outcome, OnnxnullError)),
+        tuple(about),
+        (*policy.told, *told, *_not_compared(baseline, verdicts, alone=len(targets) == 1)),
+    )
+
+
+def judge(evidence: Evidence, active: Active, accepted: Accepted, path: str) -> tuple[Finding, ...]:
+    """What the active rules find in one model, the worst first, then in the order of the table."""
+    file = evidence.report.model.file
+    findings = [
+        finding
+        for rule, (severity, _) in active.items()
+        for finding in accepted.findings(rule, severity, path, file, RULES[rule].check(evidence))
+    ]
+    return tuple(sorted(findings, key=lambda finding: -finding.severity.rank))
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """What one model's check needs: all of it can go to another process."""
+
+    target: Target
+    was: BaselineModel | None
+    label: str
+    policy: Policy
+    active: Active
+    accepted: Accepted
+    analysis: Analysis
+
+
+def _one(task: _Task, progress: Callable[[str], None] = lambda _: None) -> ModelVerdict | OnnxnullError:
+    """One model before the gate; the error where it cannot be opened."""
+    target = task.target
+    try:
+        report, tried = _look(target, task.policy, task.analysis, lambda step: progress(f"{task.label}: {step}"))
+    except OnnxnullError as error:
+        error.file = target.file
+        return error
+    findings = judge(Evidence(report, task.policy.limits, task.was, tried.collision), task.active, task.accepted, target.path)
+    problems = () if tried.problem is None else (tried.problem,)
+    return ModelVerdict(report, findings, problems, (tried.told,) if tried.told else ())
+
+
+def _in_processes(tasks: Sequence[_Task], jobs: int, progress: Callable[[str], None]) -> list[ModelVerdict | OnnxnullError]:
+    """The outcomes in the order of the tasks, from processes of their own: threads would wait for the interpreter's lock.
+
+    The processes are spawned, since a fork of one that has loaded onnxruntime or BLAS may hang.
+    """
+    with ProcessPoolExecutor(min(jobs, len(tasks)), mp_context=get_context("spawn")) as pool:
+        futures = {pool.submit(_one, task): task for task in tasks}
+        try:
+            for done, future in enumerate(as_completed(futures), start=1):
+                future.result()
+                progress(f"{done} of {len(tasks)} models checked, last {futures[future].target.file}")
+        except BrokenProcessPool:
+            seen = "a process that checked a model was ended from outside, mostly for lack of memory"
+            raise OnnxnullError(Code.TOO_LARGE, seen, "use fewer --jobs") from None
+        return [future.result() for future in futures]
+
+
+def _look(target: Target, policy: Policy, settings: Analysis, show: Callable[[str], None]) -> tuple[ModelReport, Attempt]:
+    """The analysis of a model, under the name that reports give it, and the collision where one is asked for."""
+    show("opening the model")
+    report = analyze(
+        target.path,
+        input_shapes=settings.input_shapes,
+        exact=ExactPolicy.ALWAYS if settings.exact else ExactPolicy.CHEAP,
+        data=settings.data,
+        time_limit=settings.time_limit,
+        limits=settings.limits,
+        progress=lambda done, total, name: show(f"weight {done} of {total}, {name}"),
+    )
+    report = replace(report, model=replace(report.model, file=target.file))
+    if policy.run is None:
+        return report, Attempt()
+    tried = attempt(
+        target.path,
+        policy.run,
+        data=settings.data,
+        input_shapes=settings.input_shapes,
+        limits=settings.limits,
+        progress=show,
+    )
+    if tried.problem is not None:
+        tried.problem.file = target.file
+    return report, tried
+
+
+def _not_compared(baseline: Baseline | None, verdicts: Sequence[ModelVerdict], alone: bool) -> list[str]:
+    """What of the baseline was not looked at: models that were not checked, ranks that were not computed."""
+    if baseline is None:
+        return []
+    told = []
+    met = [(verdict.report, baseline.model(verdict.report.model.file, alone=alone)) for verdict in verdicts]
+    missing = [model.file for model in baseline.models if all(model is not was for _, was in met)]
+    if missing:
+        names = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
+        told.append(f"{len(missing):,} of {len(baseline.models):,} models of the baseline were not checked: {names}")
+    ranks = [
+        key
+        for report, was in met
+        if was is not None
+        for key, weight in weights_by_key(report).items()
+        if key in was.weights and was.weights[key].ranks[Notion.EXACT] is not None and weight.ranks.exact is None
+    ]
+    if ranks:
+        told.append(f"exact ranks of the baseline that were not computed here, nor compared (see --exact): {len(ranks):,}")
+    return told
