@@ -51,6 +51,7 @@ def analyze(
     input_shapes: Mapping[str, Sequence[int]] | None = None,
     exact: ExactPolicy = ExactPolicy.CHEAP,
     data: tuple[Path, Preprocessing] | None = None,
+    spectra: bool = False,
     jobs: int = 1,
     time_limit: float | None = None,
     limits: Limits | None = None,
@@ -63,6 +64,8 @@ def analyze(
         input_shapes: graph input → dimensions, for inputs whose shape the file leaves open.
         exact: for which weights to compute the rank over ℚ.
         data: a folder of real inputs and how to read images: what share of their energy can the network not see?
+        spectra: whether to compute all singular values of every weight, for pictures (`ranks.sigma`); None for the weights for
+            which there was no time left.
         jobs: how many weights to analyse at a time; each holds its matrix in memory.
         time_limit: in seconds; what was not finished then is listed in `unsupported`.
         limits: what the file may ask of this machine.
@@ -92,7 +95,7 @@ def analyze(
     work = {layer.node: _FRONT_WORK for front in fronts for layer in front.layers}
 
     def one(weight: Weight) -> WeightReport | Unsupported:
-        return _analyze_weight(weight, exact, work, deadline)
+        return _analyze_weight(weight, exact, spectra, work, deadline)
 
     weights: list[WeightReport] = []
     upcoming = [weight.name for weight in found] + ["the input frontier"]
@@ -121,7 +124,7 @@ def analyze(
 
 
 def _analyze_weight(
-    weight: Weight, exact: ExactPolicy, work: Mapping[str, float], deadline: float | None
+    weight: Weight, exact: ExactPolicy, spectra: bool, work: Mapping[str, float], deadline: float | None
 ) -> WeightReport | Unsupported:
     import numpy as np
 
@@ -144,7 +147,7 @@ def _analyze_weight(
     if not np.isfinite(blocks).all():
         return refuse(Code.NONFINITE, f"holds {np.count_nonzero(~np.isfinite(blocks))} NaN or Inf; {Code.NONFINITE.remedy}")
     try:
-        ranks = _scaled(rank_profile(blocks, exact=exact, deadline=deadline), use.scale)
+        ranks = _scaled(rank_profile(blocks, exact=exact, spectrum=spectra, deadline=deadline), use.scale)
         stacked = None
         if len(blocks) > 1:
             side_by_side = blocks.transpose(1, 0, 2).reshape(1, blocks.shape[1], -1)
@@ -272,7 +275,9 @@ def _scaled(ranks: RankProfile, scale: float) -> RankProfile:
     """Ranks do not feel a factor; singular values do."""
     if abs(scale) in (0.0, 1.0):
         return ranks
-    return replace(ranks, sigma_max=ranks.sigma_max * abs(scale), sigma_min=ranks.sigma_min * abs(scale))
+    factor = abs(scale)
+    sigma = None if ranks.sigma is None else tuple(factor * value for value in ranks.sigma)
+    return replace(ranks, sigma_max=ranks.sigma_max * factor, sigma_min=ranks.sigma_min * factor, sigma=sigma)
 
 
 def _nullity(ranks: RankProfile, notion: Notion) -> int:
