@@ -97,7 +97,7 @@ class Browser:
         found = json.loads(message)
         event, said = found.get("method"), found.get("params", {})
         if event == "Network.requestWillBeSent":
-            self.requests.append(said["request"]["url"])
+            self.requests.append(said["request"]["url"][:80])
         elif event == "Log.entryAdded":
             self.messages.append(said["entry"]["text"])
         elif event == "Runtime.exceptionThrown":

@@ -108,7 +108,9 @@ def trace(series: Sequence[tuple[str, Sequence[tuple[int, float]]]], names: Sequ
         points = [((place + 0.5) / len(names) * _WIDTH, y(value)) for place, value in line if value < math.inf]
         lines.append(_polyline(points, kind))
     step = max(1, (high - low) // 6)
-    ticks = [(y(10.0**n), _power(n)) for n in range(low, high + 1, step)] + [(height - _FLOOR / 2, "0")]
+    ticks = [(y(10.0**n), _power(n)) for n in range(high, low - 1, -step)]
+    if any(value <= 0 for _, line in series for _, value in line):
+        ticks = [tick for tick in ticks if tick[0] < height - 2 * _FLOOR] + [(height - _FLOOR / 2, "0")]
     spoken = f"How far the two runs are apart in each of {len(names)} tensors, from {names[0]} to {names[-1]}."
     return _plot(height, ticks, join(lines), _numbers(len(names)), spoken)
 
