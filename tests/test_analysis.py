@@ -16,7 +16,10 @@ from onnx import TensorProto, helper
 from onnxnull import ModelReport, OnnxnullError, analyze
 from onnxnull.errors import Code
 from onnxnull.kernel.rank import ExactPolicy, Notion
+from onnxnull.report import Batch
+from onnxnull.report import json as report_json
 
+from .schemas import conforms
 from .shared import FOLDER, matmul, random, save, shared_file, shared_model
 
 Numbers = tuple[int, int, int, int, int | None]
@@ -113,6 +116,7 @@ class TestRealModels:
         assert sorted(u.node for u in report.unsupported) == sorted(expected)
         assert all(u.code is Code.OPERATOR and "quantized" in u.reason for u in report.unsupported)
         assert report.complete == (not expected)
+        conforms(report_json.render(Batch((report,))))
 
 
 def network(path: Path, layers: Iterable[tuple[int, ...]]) -> Path:

@@ -17,6 +17,7 @@ _COMMANDS = {
     "collide": "Two inputs, one output: build them, run them, keep the evidence.",
     "replay": "Verify an evidence bundle again, from the bundle and the model alone.",
     "prove": "Proofs of all ranks, and their check without the solver.",
+    "schema": "JSON Schemas of everything that is written as JSON.",
     "doctor": "What is installed, which providers work, what to do about the rest.",
 }
 """Command → its one line in `--help`; the module is imported when the command runs."""
