@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +20,14 @@ _FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"),
     *("--disable-component-update", "--disable-sync", "--disable-extensions", "--hide-scrollbars", "--remote-debugging-pipe"),
 )
+_START = """
+import fcntl, os, sys
+ends = [fcntl.fcntl(int(end), fcntl.F_DUPFD, 10) for end in sys.argv[1:3]]
+for end, descriptor in zip(ends, (3, 4)):
+    os.dup2(end, descriptor)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
+"""Chromium reads from descriptor 3 and writes to 4."""
 PHONE, DESKTOP = (360, 740), (1280, 900)
 
 
@@ -41,9 +50,8 @@ class Browser:
         self._profile = tempfile.TemporaryDirectory(prefix="chromium-", ignore_cleanup_errors=True)
         to_read, self._write = os.pipe()
         self._read, to_write = os.pipe()
-        # the browser reads from descriptor 3 and writes to 4
-        shell = f'exec "$0" "$@" 3<&{to_read} 4>&{to_write}'
-        command = ["/bin/sh", "-c", shell, program, *_FLAGS, f"--user-data-dir={self._profile.name}", "about:blank"]
+        options = [*_FLAGS, f"--user-data-dir={self._profile.name}", "about:blank"]
+        command = [sys.executable, "-c", _START, str(to_read), str(to_write), program, *options]
         self._process = subprocess.Popen(
             command,
             pass_fds=(to_read, to_write),

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 
 from onnxnull.report import meaning, tables, words
-from onnxnull.report.batch import Batch
+from onnxnull.report.batch import Batch, Failure
 from onnxnull.report.html import charts
-from onnxnull.report.html.markup import Markup, join, page, tag
+from onnxnull.report.html.markup import MOST_BYTES, Markup, join, page, tag
 from onnxnull.report.layers import Layer, layers_of
 from onnxnull.results import ModelReport
 
-MOST_ROWS = 2000
-"""Weights in the tables of one page, and as many in its charts: it stays under 2 MB."""
+_ROWS = (2000, 1000, 500, 250, 120, 60, 30)
+"""Weights (and as many that were not analysed) that a page lists and draws: the first number with which it is small enough."""
+_MODELS = 1000
+"""Models of the overview."""
+_FRAME = 50_000
+"""Bytes for the page around its sections."""
 MOST_SPECTRA = 48
 """Spectra drawn one by one on a page."""
 _NEAREST, _FAR = 6, 100.0
@@ -20,50 +25,81 @@ _NEAREST, _FAR = 6, 100.0
 
 
 def render(batch: Batch) -> str:
-    """The page of the batch."""
-    several = len(batch.reports) + len(batch.failures) > 1
-    body = [tag("h1", "What these models cannot see" if several else "What this model cannot see")]
-    if several:
-        body.append(_overview(batch))
-    body += [
-        tag("section", tag("h2", words.shown(f.file)), _verdict(meaning.Level.STOP, words.failure(f)), class_="model")
-        for f in batch.failures
-    ]
-    rows, spectra = _share(MOST_ROWS, [len(r.weights) for r in batch.reports]), MOST_SPECTRA // max(1, len(batch.reports))
-    for number, (report, most) in enumerate(zip(batch.reports, rows, strict=True), start=1):
-        body.append(_model(report, number, most, max(2, spectra)))
+    """The page of the batch, no larger than `MOST_BYTES`; what it leaves out it says."""
+    models = len(batch.reports) + len(batch.failures)
+    room = MOST_BYTES - _FRAME - len(_overview(batch, len(batch.reports)).encode())
+    shares, kept = None, list[Markup]()
+    for rows in _ROWS:
+        wanted = (
+            _share(rows, [len(r.weights) for r in batch.reports]),
+            _share(rows, [len(r.unsupported) for r in batch.reports]),
+        )
+        if wanted != shares:
+            shares, kept = wanted, _sections(batch, *wanted, room)
+        if len(kept) == models:
+            break
+    body = [tag("h1", "What these models cannot see" if models > 1 else "What this model cannot see")]
+    if models > 1:
+        body.append(_overview(batch, len(kept) - len(batch.failures)))
     names = words.some([words.shown(report.model.file) for report in batch.reports] or ["onnxnull"], most=2)
-    return page(f"What {names} cannot see", *body)
+    return page(f"What {names} cannot see", *body, *kept)
+
+
+def _sections(batch: Batch, rows: Sequence[int], gaps: Sequence[int], room: int) -> list[Markup]:
+    """A section for every failure and every model, until there is no room."""
+    spectra = max(2, MOST_SPECTRA // max(1, len(batch.reports)))
+    kept = []
+    models = zip(range(1, len(rows) + 1), batch.reports, rows, gaps, strict=True)
+    for section in chain(
+        (_failed(failure) for failure in batch.failures),
+        (_model(report, number, most, most_gaps, spectra) for number, report, most, most_gaps in models),
+    ):
+        room -= len(section.encode())
+        if room < 0:
+            break
+        kept.append(section)
+    return kept
 
 
 def _share(most: int, wanted: Sequence[int]) -> list[int]:
-    """How much of `most` each gets: small wishes are met, the large ones share what is left."""
+    """How much of `most` each gets, but at least 3: small wishes are met, the large ones share what is left."""
     given = [0] * len(wanted)
     left, order = most, sorted(range(len(wanted)), key=lambda index: wanted[index])
     for place, index in enumerate(order):
-        given[index] = min(wanted[index], left // (len(order) - place))
-        left -= given[index]
+        given[index] = min(wanted[index], max(3, left // (len(order) - place)))
+        left = max(0, left - given[index])
     return given
 
 
-def _overview(batch: Batch) -> Markup:
-    """Table 1, and the way to every model."""
+def _failed(failure: Failure) -> Markup:
+    told = _verdict(meaning.Level.STOP, words.failure(failure))
+    return tag("section", tag("h2", words.shown(failure.file)), told, class_="model")
+
+
+def _overview(batch: Batch, sections: int) -> Markup:
+    """Table 1, and the way to the models that have a section."""
     items = []
-    for number, report in enumerate(batch.reports, start=1):
+    for number, report in enumerate(batch.reports[:_MODELS], start=1):
         level, sentence = meaning.verdict(report)
-        link = tag("a", words.shown(report.model.file), href=f"#m{number}")
+        file = words.shown(report.model.file)
+        link = tag("a", file, href=f"#m{number}") if number <= sections else file
         items.append(tag("li", link, f" · {level.value.lower()}: {sentence}"))
+    table = tables.table1(batch)
+    table = tables.Table(table.header, table.numeric, table.rows[:_MODELS])
     note = [tag("p", words.STAR, class_="faint")] if batch.failures or not all(r.complete for r in batch.reports) else []
+    left = len(batch.reports) - max(0, sections)
+    if left:
+        note.append(tag("p", f"There was no room here for the sections of {words.count(left, 'model')}.", class_="faint"))
     return tag(
         "section",
         tag("ul", *items, class_="list"),
-        _table(tables.table1(batch), "Table 1 of the paper", [None] * (len(batch.reports) + len(batch.failures))),
+        _table(table, "Table 1 of the paper", [None] * len(table.rows)),
         tag("p", words.TABLE1_LEGEND, class_="faint"),
         *note,
     )
 
 
-def _model(report: ModelReport, number: int, rows: int, spectra: int) -> Markup:
+def _model(report: ModelReport, number: int, rows: int, gaps: int, spectra: int) -> Markup:
     identity = f"m{number}"
     file = words.shown(report.model.file)
     facts = words.headline(report).removeprefix(file).removeprefix(" · ")
@@ -71,8 +107,10 @@ def _model(report: ModelReport, number: int, rows: int, spectra: int) -> Markup:
     parts.append(_verdict(*meaning.verdict(report)))
     parts += map(_finding, meaning.findings(report))
     if not report.complete:
-        gaps = (tag("li", words.unsupported(what)) for what in report.unsupported[:MOST_ROWS])
-        parts += [tag("h3", "Not analysed"), tag("ul", *gaps, class_="list")]
+        listed = [tag("li", words.unsupported(what)) for what in report.unsupported[:gaps]]
+        if gaps < len(report.unsupported):
+            listed.append(tag("li", f"and {len(report.unsupported) - gaps:,} more; --format csv lists all"))
+        parts += [tag("h3", "Not analysed"), tag("ul", *listed, class_="list")]
     if report.weights:
         layers = layers_of(report)
         parts += [*_charts(layers[:rows]), *_spectra(layers, spectra), *_weights(report, rows, identity)]
