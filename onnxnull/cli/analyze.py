@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from onnxnull.cli import options
-from onnxnull.errors import Code, OnnxnullError
+from onnxnull.errors import Code, OnnxnullError, one_line
 
 if TYPE_CHECKING:
     from onnxnull.report import Batch
@@ -81,10 +81,8 @@ def command(
     ordered = dataclasses.replace(batch, reports=tuple(_sorted(report, sort) for report in batch.reports))
     options.emit(_render(ordered, fmt, to_terminal=output is None and options.is_terminal(sys.stdout)), output)
     for report in ordered.reports:
-        if plot is not None and report.weights:
-            from onnxnull.report.plot import render
-
-            options.emit_bytes(render(report, plot.suffix.lower().removeprefix(".")), plot)
+        if plot is not None:
+            _draw(report, plot)
         if report.complete and not report.weights:
             error = OnnxnullError(Code.NOTHING_LINEAR, Code.NOTHING_LINEAR.meaning)
             error.file = report.model.file
@@ -138,6 +136,15 @@ def _analyze(models: tuple[str, ...], settings: dict[str, Any], *, spectra: bool
                 error.file = error.file or path
                 failures.append(Failure((Path(path).name or path) if Path(path).is_absolute() else path, error))
     return Batch(tuple(reports), tuple(failures))
+
+
+def _draw(report: ModelReport, plot: Path) -> None:
+    if not report.weights:
+        click.echo(f"{one_line(report.model.file)}: no weight was analysed, so {str(plot)!r} is not drawn", err=True)
+        return
+    from onnxnull.report.plot import render
+
+    options.emit_bytes(render(report, plot.suffix.lower().removeprefix(".")), plot)
 
 
 def _sorted(report: ModelReport, sort: str) -> ModelReport:

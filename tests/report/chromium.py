@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import select
 import shutil
 import subprocess
 import sys
@@ -28,6 +29,7 @@ for end, descriptor in zip(ends, (3, 4)):
 os.execv(sys.argv[3], sys.argv[3:])
 """
 """Chromium reads from descriptor 3 and writes to 4."""
+_PATIENCE = 120
 PHONE, DESKTOP = (360, 740), (1280, 900)
 
 
@@ -66,6 +68,13 @@ class Browser:
         self.messages: list[str] = []
         self._events: list[str] = []
         self._session: str | None = None
+        try:
+            self._attach()
+        except BaseException:
+            self._end()
+            raise
+
+    def _attach(self) -> None:
         target = next(t for t in self.call("Target.getTargets")["targetInfos"] if t["type"] == "page")
         self._session = self.call("Target.attachToTarget", targetId=target["targetId"], flatten=True)["sessionId"]
         for domain in ("Page", "Network", "Runtime", "Log"):
@@ -75,8 +84,15 @@ class Browser:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        self._end()
+
+    def _end(self) -> None:
         self._process.terminate()
-        self._process.wait(20)
+        try:
+            self._process.wait(20)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
         os.close(self._write)
         os.close(self._read)
         self._profile.cleanup()
@@ -97,7 +113,10 @@ class Browser:
 
     def _next(self) -> Any:
         while b"\0" not in self._buffer:
-            piece = os.read(self._read, 1 << 20)
+            ready, _, _ = select.select([self._read], [], [], _PATIENCE)
+            piece = os.read(self._read, 1 << 20) if ready else b""
+            if not piece and not ready:
+                raise RuntimeError(f"the browser has said nothing for {_PATIENCE} s")
             if not piece:
                 raise RuntimeError("the browser has ended")
             self._buffer += piece

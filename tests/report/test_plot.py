@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from onnx import helper
 from PIL import Image
 
 from onnxnull import analyze
@@ -15,7 +16,7 @@ from onnxnull.kernel.rank import Notion, RankProfile, rank_profile
 from onnxnull.report import csv, plot
 from onnxnull.report.layers import MOST_VALUES, layers_of, places
 from tests.cli.console import ROOT, onnxnull
-from tests.shared import matmul, random, shared_model
+from tests.shared import matmul, random, save, shared_model
 
 from .batches import HOSTILE, batch, profile, report, weight
 from .test_html import with_spectrum
@@ -152,7 +153,12 @@ def test_what_cannot_be_drawn_is_said_before_the_work(arguments: tuple[str, ...]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["m.onnx"]
 
 
-def test_a_model_without_weights_has_no_picture() -> None:
+def test_a_model_without_weights_has_no_picture(tmp_path: Path) -> None:
+    save(tmp_path / "m.onnx", [helper.make_node("Relu", ["x"], ["y"])], {})
+    done = onnxnull("analyze", "m.onnx", "--plot", "p.png", cwd=tmp_path)
+    assert done.returncode == 3
+    assert "m.onnx: no weight was analysed, so 'p.png' is not drawn" in done.stderr
+    assert not (tmp_path / "p.png").exists()
     with pytest.raises(ValueError, match="no weight"):
         plot.figure(report())
     with pytest.raises(ValueError, match="png or svg"):
