@@ -46,8 +46,10 @@ def findings(report: ModelReport) -> list[Finding]:
     layers = layers_of(report)
     found = [
         *_incomplete(report),
-        *(finding for front in report.frontier for finding in _input(front, report)),
-        *_lost(report, layers),
+        *(finding for front in report.frontier if not _is_unknown(front) for finding in _input(front, report)),
+        *_unknown_inputs(report),
+        *_lost(layers),
+        *_idle(report),
         *_near(layers),
         *_ambiguous(report),
         *_by_shape(layers),
@@ -91,21 +93,35 @@ def _incomplete(report: ModelReport) -> Iterator[Finding]:
     )
 
 
-def _input(front: FrontierReport, report: ModelReport) -> Iterator[Finding]:
-    (sentence, *data) = words.frontier_of(front, report)
-    name, bounds = f"input '{shown(front.input)}'", front.input_nullity
-    model = shlex.quote(shown(report.model.file))
-    if front.guaranteed and not front.nodes:
-        yield Finding(Level.NOTE, f"Nothing reads {name}", "Whatever it holds, the outputs are the same.")
-    elif not front.guaranteed or bounds is None or front.inputs is None:
+def _is_unknown(front: FrontierReport) -> bool:
+    """Whether nothing is known of collisions of this input."""
+    read = bool(front.nodes) or not front.guaranteed
+    return read and (not front.guaranteed or front.input_nullity is None or front.inputs is None)
+
+
+def _unknown_inputs(report: ModelReport) -> Iterator[Finding]:
+    unknown = [front for front in report.frontier if _is_unknown(front)]
+    if unknown:
+        which = f"input '{shown(unknown[0].input)}'" if len(unknown) == 1 else count(len(unknown), "input")
+        sentences = [words.frontier_of(front, report)[0] for front in unknown]
         yield Finding(
             Level.OPEN,
-            f"Whether two values of {name} collide is not known",
-            f"{sentence} Single layers can still collide further inside.",
+            f"Whether two values of {which} collide is not known",
+            f"{some(sentences, ' ')} Single layers can still collide further inside.",
             ("Look at single layers.",),
-            (f"onnxnull collide {model} --random 0 --layer all",),
+            (f"onnxnull collide {_typed(report)} --random 0 --layer all",),
         )
-    elif bounds.upper == 0:
+
+
+def _input(front: FrontierReport, report: ModelReport) -> Iterator[Finding]:
+    (sentence, *data) = words.frontier_of(front, report)
+    name, bounds, model = f"input '{shown(front.input)}'", front.input_nullity, _typed(report)
+    if not front.nodes:
+        yield Finding(Level.NOTE, f"Nothing reads {name}", "Whatever it holds, the outputs are the same.")
+        return
+    assert bounds is not None, "it is known"
+    assert front.inputs is not None, "it is known"
+    if bounds.upper == 0:
         yield Finding(
             Level.GOOD,
             f"No two values of {name} collide in the first layers",
@@ -138,31 +154,39 @@ def _input(front: FrontierReport, report: ModelReport) -> Iterator[Finding]:
         )
 
 
-def _lost(report: ModelReport, layers: Sequence[Layer]) -> Iterator[Finding]:
+def _lost(layers: Sequence[Layer]) -> Iterator[Finding]:
     worse = sorted((layer for layer in layers if layer.lost), key=lambda layer: -layer.lost)
-    if not worse:
-        return
+    if worse:
+        named = some([f"{layer.name} ({layer.lost:,} of {min(layer.inputs, layer.outputs):,})" for layer in worse])
+        yield Finding(
+            Level.ATTENTION,
+            f"{count(len(worse), 'weight')} of lower rank than the shape allows",
+            f"Parts of these weights repeat or cancel each other, so they see less than they could. Dimensions lost: {named}.",
+            ("If this comes as a surprise, look at the training, the pruning or the export of these weights.",),
+        )
+
+
+def _idle(report: ModelReport) -> Iterator[Finding]:
+    idle = [weight for weight in report.weights if weight.dead_outputs or weight.duplicate_outputs or weight.unread_inputs]
     dead, duplicate, unread = (
-        sum(getattr(weight, what) for weight in report.weights)
-        for what in ("dead_outputs", "duplicate_outputs", "unread_inputs")
+        sum(getattr(weight, what) for weight in idle) for what in ("dead_outputs", "duplicate_outputs", "unread_inputs")
     )
-    named = some([f"{layer.name} ({layer.lost:,} of {min(layer.inputs, layer.outputs):,})" for layer in worse])
     do = []
     if dead:
-        do.append(f"{count(dead, 'output')} are 0 for every input: remove them, or look for what killed them in training.")
+        do.append(f"Dead outputs ({dead:,}) are 0 for every input: remove them, or look for what killed them in training.")
     if duplicate:
         do.append(
-            f"{count(duplicate, 'output')} equal an earlier one: merge them, the model gets smaller and computes the same."
+            f"Duplicate outputs ({duplicate:,}) equal an earlier one: merge them, for a smaller model of the same outputs."
         )
     if unread:
-        do.append(f"{count(unread, 'input')} are read by no output: what computes them can be removed.")
-    do.append("If this comes as a surprise, look at the training, the pruning or the export of these weights.")
-    yield Finding(
-        Level.ATTENTION,
-        f"{count(len(worse), 'weight')} of lower rank than the shape allows",
-        f"Parts of these weights repeat or cancel each other, so they see less than they could. Dimensions lost: {named}.",
-        tuple(do),
-    )
+        do.append(f"Unread inputs ({unread:,}) reach no output: what computes them can be removed.")
+    if do:
+        yield Finding(
+            Level.ATTENTION,
+            f"{count(len(idle), 'weight')} with parts that do nothing",
+            f"The notes of the table say how many in each: {some([shown(weight.name) for weight in idle])}.",
+            tuple(do),
+        )
 
 
 def _near(layers: Sequence[Layer]) -> Iterator[Finding]:
@@ -193,7 +217,7 @@ def _ambiguous(report: ModelReport) -> Iterator[Finding]:
             f"The rank of {count(len(open_ones), 'weight')} is too close to call",
             f"A singular value lies so near to a cut-off that rounding decides on which side: {some(open_ones)}.",
             ("Compute the rank over the rationals, which has no cut-off.",),
-            (f"onnxnull analyze {shlex.quote(shown(report.model.file))} --exact",),
+            (f"onnxnull analyze {_typed(report)} --exact",),
         )
 
 
@@ -209,3 +233,8 @@ def _by_shape(layers: Sequence[Layer]) -> Iterator[Finding]:
         )
     elif layers and not any(layer.lost for layer in layers):
         yield Finding(Level.GOOD, "No weight has a kernel", "Every linear weight passes on all that it reads.")
+
+
+def _typed(report: ModelReport) -> str:
+    """The model as an argument of a command line."""
+    return shlex.quote(shown(report.model.file))

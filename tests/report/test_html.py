@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from onnxnull import analyze
-from onnxnull.kernel.rank import Certainty
+from onnxnull.kernel.rank import Certainty, RankProfile
 from onnxnull.report import html, meaning
 from onnxnull.report.html import analysis, markup
 from onnxnull.report.meaning import Level
-from onnxnull.results import Bounds, ModelReport
+from onnxnull.results import Bounds, ModelReport, WeightReport
 from tests.cli.console import ROOT, onnxnull
 from tests.shared import matmul, random
 
@@ -200,6 +200,11 @@ def test_weights_without_spectra_are_told() -> None:
     assert "None of 1 weight: no time was left" in Page(html.render(batch(mixed))).text
 
 
+def spotless(name: str, ranks: RankProfile) -> WeightReport:
+    """A weight without dead, duplicate or unread parts."""
+    return replace(weight(name, ranks), dead_outputs=0, duplicate_outputs=0, unread_inputs=0)
+
+
 class TestMeaning:
     """The sentences claim what the numbers prove, and no more."""
 
@@ -228,13 +233,35 @@ class TestMeaning:
         assert "Do not take what follows for whole" in meaning.verdict(told)[1]
 
     def test_lost_rank_is_told_apart_from_narrow_shapes(self) -> None:
-        full = replace(weight("full", profile(27, 8, 8, 8)), dead_outputs=0)
+        full = spotless("full", profile(27, 8, 8, 8))
         assert self.titles(report(full)) == {"1 of 1 weight narrow what they read": Level.NOTE}
-        lost = self.titles(report(full, weight("lost", profile(27, 8, 6, 7))))
-        assert lost["1 weight of lower rank than the shape allows"] is Level.ATTENTION
-        assert lost["1 weight with directions that all but vanish"] is Level.ATTENTION
-        square = self.titles(report(weight("square", profile(8, 8, 8, 8))))
+        lost = self.titles(report(full, spotless("lost", profile(27, 8, 6, 7))))
+        assert lost == {
+            "1 weight of lower rank than the shape allows": Level.ATTENTION,
+            "1 weight with directions that all but vanish": Level.ATTENTION,
+            "2 of 2 weights narrow what they read": Level.NOTE,
+        }
+        square = self.titles(report(spotless("square", profile(8, 8, 8, 8))))
         assert square == {"No weight has a kernel": Level.GOOD}
+
+    def test_parts_that_do_nothing_are_told_where_the_rank_does_not_show_them(self) -> None:
+        wide = replace(spotless("wide", profile(8, 27, 8, 8)), dead_outputs=2, duplicate_outputs=1)
+        (found,) = [f for f in meaning.findings(report(wide)) if f.level is Level.ATTENTION]
+        assert found.title == "1 weight with parts that do nothing"
+        assert [line.split(" (")[0] for line in found.do] == ["Dead outputs", "Duplicate outputs"]
+
+    def test_inputs_of_which_nothing_is_known_share_a_finding(self) -> None:
+        many = tuple(frontier(f"x{number}", reason=f"of {number}") for number in range(6))
+        told = replace(report(spotless("w", profile(27, 8, 8, 8))), frontier=many)
+        (found,) = [f for f in meaning.findings(told) if f.level is Level.OPEN]
+        assert found.title == "Whether two values of 6 inputs collide is not known"
+        assert "since of 0." in found.says
+        assert "and 2 more" in found.says
+
+    def test_an_input_that_nothing_reads_is_told(self) -> None:
+        unread = replace(frontier("x", nullity=Bounds(192, 192, proved=True)), nodes=(), weights=())
+        told = replace(report(spotless("w", profile(8, 8, 8, 8))), frontier=(unread,))
+        assert self.titles(told)["Nothing reads input 'x'"] is Level.NOTE
 
     def test_what_is_too_close_to_call_is_open(self) -> None:
         ranks = replace(profile(8, 8, 8, 8), float32=rank(8, Certainty.AMBIGUOUS))

@@ -217,6 +217,6 @@ def _table(table: tables.Table, caption: str, kernels: Sequence[str | None], *co
             for index, cell in enumerate(row)
         )
         body.append(tag("tr", *cells, data_kernel=kernel))
-    drawn = tag("table", tag("caption", caption), tag("thead", tag("tr", *head)), tag("tbody", join(body, "\n")))
+    drawn = tag("table", tag("caption", tag("span", caption)), tag("thead", tag("tr", *head)), tag("tbody", join(body, "\n")))
     scroll = tag("div", drawn, class_="scroll", tabindex=0, role="region", aria_label=caption)
     return tag("div", *controls, scroll, data_table="")

@@ -279,7 +279,9 @@ def _table(table: Table, caption: str) -> Markup:
     kinds = ["number" if numeric else None for numeric in table.numeric]
     head = (tag("th", title, scope="col", class_=kind) for title, kind in zip(table.header, kinds, strict=True))
     body = (tag("tr", *(tag("td", cell, class_=kind) for cell, kind in zip(row, kinds, strict=True))) for row in table.rows)
-    drawn = tag("table", tag("caption", caption), tag("thead", tag("tr", *head)), tag("tbody", *body), class_="words")
+    drawn = tag(
+        "table", tag("caption", tag("span", caption)), tag("thead", tag("tr", *head)), tag("tbody", *body), class_="words"
+    )
     return tag("div", drawn, class_="scroll", tabindex=0, role="region", aria_label=caption)
 
 
