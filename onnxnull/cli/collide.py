@@ -135,7 +135,8 @@ def _collide(
         return ExitCode.worst(codes), collision_json.render(model_facts(search, preprocessing), entries)
     if fmt == "html":
         shown = str(output) if output is not None and sections else None
-        return ExitCode.worst(codes), page.render(model_facts(search, preprocessing), sections, shown)
+        missing = [str(error) for error in (*search.missed, *without)]
+        return ExitCode.worst(codes), page.render(model_facts(search, preprocessing), sections, shown, missing)
     if output is not None and texts:
         texts.append(f"evidence: {output}; verify it again with: onnxnull replay {output}\n")
     return ExitCode.worst(codes), "".join(texts)

@@ -237,4 +237,4 @@ def _by_shape(layers: Sequence[Layer]) -> Iterator[Finding]:
 
 def _typed(report: ModelReport) -> str:
     """The model as an argument of a command line."""
-    return shlex.quote(shown(report.model.file))
+    return shlex.quote(words.printable(report.model.file))

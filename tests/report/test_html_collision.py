@@ -136,6 +136,14 @@ def test_a_layer_is_not_the_network(tmp_path: Path) -> None:
     assert "not that an input of the network is affected" in page.text
 
 
+def test_why_there_is_no_pair_is_on_the_page(found: tuple[Any, Collision]) -> None:
+    facts, _ = found
+    page = Page(collision_page.render(facts, [], missing=["m.onnx: error[injective]: <proved>"] * 400))
+    assert "Pairs that hold on this machine: 0 of 0." in page.text
+    assert "m.onnx: error[injective]: <proved>" in page.text
+    assert "and 100 more" in page.text
+
+
 def test_what_the_model_refutes_is_told(tmp_path: Path) -> None:
     bundled(tmp_path / "one", patch_model(tmp_path / "m.onnx"))
     (each,) = replay(tmp_path / "one")

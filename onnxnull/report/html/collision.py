@@ -57,11 +57,12 @@ def section_of(each: Replayed, pictures: Mapping[str, Shown]) -> Section:
     return Section(_replayed(each, pictures), line, each.confirmed)
 
 
-def render(facts: Facts, sections: Sequence[Section], bundle: str | None = None) -> str:
+def render(facts: Facts, sections: Sequence[Section], bundle: str | None = None, missing: Sequence[str] = ()) -> str:
     """The page of what a search found.
 
     Args:
         bundle: where the evidence was written, as typed.
+        missing: in a line each, why there is no pair where one was looked for.
     """
     file = words.shown(facts.file)
     holding = sum(each.holds for each in sections)
@@ -73,6 +74,12 @@ def render(facts: Facts, sections: Sequence[Section], bundle: str | None = None)
         said = "The evidence can be verified again, here or elsewhere, from its arrays and the model:"
         head += [tag("p", said), tag("pre", tag("code", f"onnxnull replay {words.shown(bundle)}"))]
     head.append(tag("p", f"SHA-256 of the model: {facts.sha256}", class_="faint"))
+    if missing:
+        lines = [words.shown(line, 400) for line in missing[:_MOST_LINES]]
+        if len(missing) > len(lines):
+            lines.append(f"and {len(missing) - len(lines):,} more")
+        listed = tag("ul", *(tag("li", line) for line in lines), class_="list")
+        head.append(tag("section", tag("h2", "Where no pair was built"), listed, class_="model"))
     return page(f"Collisions in {file}", *head, *_fitting(sections))
 
 
