@@ -8,7 +8,8 @@ from itertools import chain
 from onnxnull.report import meaning, tables, words
 from onnxnull.report.batch import Batch, Failure
 from onnxnull.report.html import charts
-from onnxnull.report.html.markup import MOST_BYTES, Markup, join, page, tag
+from onnxnull.report.html.markup import MOST_BYTES, Markup, page, tag
+from onnxnull.report.html.parts import sortable, verdict
 from onnxnull.report.layers import Layer, layers_of
 from onnxnull.results import ModelReport
 
@@ -72,7 +73,7 @@ def _share(most: int, wanted: Sequence[int]) -> list[int]:
 
 
 def _failed(failure: Failure) -> Markup:
-    told = _verdict(meaning.Level.STOP, words.failure(failure))
+    told = verdict(meaning.Level.STOP, words.failure(failure))
     return tag("section", tag("h2", words.shown(failure.file)), told, class_="model")
 
 
@@ -93,7 +94,7 @@ def _overview(batch: Batch, sections: int) -> Markup:
     return tag(
         "section",
         tag("ul", *items, class_="list"),
-        _table(table, "Table 1 of the paper", [None] * len(table.rows)),
+        sortable(table, "Table 1 of the paper"),
         tag("p", words.TABLE1_LEGEND, class_="faint"),
         *note,
     )
@@ -104,7 +105,7 @@ def _model(report: ModelReport, number: int, rows: int, gaps: int, spectra: int)
     file = words.shown(report.model.file)
     facts = words.headline(report).removeprefix(file).removeprefix(" · ")
     parts: list[Markup] = [tag("h2", file, id=f"{identity}-title"), tag("p", facts, class_="faint")]
-    parts.append(_verdict(*meaning.verdict(report)))
+    parts.append(verdict(*meaning.verdict(report)))
     parts += map(_finding, meaning.findings(report))
     if not report.complete:
         listed = [tag("li", words.unsupported(what)) for what in report.unsupported[:gaps]]
@@ -117,10 +118,6 @@ def _model(report: ModelReport, number: int, rows: int, gaps: int, spectra: int)
         parts += [tag("h3", "In the words of the paper"), *(tag("p", line) for line in words.summary(report))]
     parts.append(tag("p", f"SHA-256 of the file: {report.model.sha256}", class_="faint"))
     return tag("section", *parts, class_="model", id=identity, aria_labelledby=f"{identity}-title")
-
-
-def _verdict(level: meaning.Level, sentence: str) -> Markup:
-    return tag("p", tag("span", level.value, class_="level"), sentence, class_=f"verdict {level.name.lower()}")
 
 
 def _finding(found: meaning.Finding) -> Markup:
@@ -183,7 +180,7 @@ def _spectrum_caption(layer: Layer) -> Markup:
 
 def _weights(report: ModelReport, rows: int, identity: str) -> list[Markup]:
     table = tables.weights(report)
-    kernels = ["" if layer.nullity else None for layer in layers_of(report)]
+    kernels = [layer.nullity > 0 for layer in layers_of(report)]
     controls = tag(
         "div",
         tag("label", "Filter ", tag("input", type="search", id=f"{identity}-filter", autocomplete="off")),
@@ -202,21 +199,4 @@ def _weights(report: ModelReport, rows: int, identity: str) -> list[Markup]:
     legend = tag("ul", *(tag("li", line) for line in words.legend(report)), class_="list faint")
     numbered = tables.numbered(table)
     shown = tables.Table(numbered.header, numbered.numeric, numbered.rows[:rows])
-    return [tag("h3", "Every weight"), _table(shown, caption, kernels[:rows], controls), *left, legend]
-
-
-def _table(table: tables.Table, caption: str, kernels: Sequence[str | None], *controls: Markup) -> Markup:
-    """A table that scrolls by itself where the screen is narrow; the first column with names heads its row."""
-    kinds = ["number" if numeric else None for numeric in table.numeric]
-    names = table.numeric.index(False)
-    head = (tag("th", title, scope="col", class_=kind) for title, kind in zip(table.header, kinds, strict=True))
-    body = []
-    for row, kernel in zip(table.rows, kernels, strict=True):
-        cells = (
-            tag("th", cell, scope="row") if index == names else tag("td", cell, class_=kinds[index])
-            for index, cell in enumerate(row)
-        )
-        body.append(tag("tr", *cells, data_kernel=kernel))
-    drawn = tag("table", tag("caption", tag("span", caption)), tag("thead", tag("tr", *head)), tag("tbody", join(body, "\n")))
-    scroll = tag("div", drawn, class_="scroll", tabindex=0, role="region", aria_label=caption)
-    return tag("div", *controls, scroll, data_table="")
+    return [tag("h3", "Every weight"), sortable(shown, caption, kernels[:rows], controls), *left, legend]

@@ -10,6 +10,7 @@ from onnxnull.collision.results import Change, Collision, Kind, Run, Space, Verd
 from onnxnull.report import collision_text, words
 from onnxnull.report.html import charts
 from onnxnull.report.html.markup import MOST_BYTES, Markup, page, picture, tag
+from onnxnull.report.html.parts import table, verdict
 from onnxnull.report.meaning import Level
 from onnxnull.report.tables import Table
 
@@ -134,7 +135,7 @@ def _replayed(each: Replayed, pictures: Mapping[str, Shown]) -> Markup:
     )
     if rows:
         header = ("precision", "provider", "recorded", "measured here")
-        parts.append(_table(Table(header, (False,) * 4, rows), "Verdicts, recorded and measured here"))
+        parts.append(table(Table(header, (False,) * 4, rows), "Verdicts, recorded and measured here"))
     if each.collision is not None:
         parts += _body(each.collision, pictures, None)
     return tag("section", *parts, class_="model")
@@ -147,8 +148,8 @@ def _title(collision: Collision) -> str:
 
 
 def _body(collision: Collision, pictures: Mapping[str, Shown], labels: Sequence[str] | None) -> list[Markup]:
-    level, told = _verdict(collision)
-    parts = [tag("p", tag("span", level.value, class_="level"), told, class_=f"verdict {level.name.lower()}")]
+    level, told = _verdict_of(collision)
+    parts = [verdict(level, told)]
     parts += _pictures(pictures)
     parts += [tag("h3", "What it means"), *(tag("p", line) for line in _meaning(collision))]
     parts += [tag("h3", "What was built"), *(tag("p", line) for line in collision_text.facts(collision)[1:])]
@@ -160,7 +161,7 @@ def _body(collision: Collision, pictures: Mapping[str, Shown], labels: Sequence[
     return parts + _trace(collision.runs)
 
 
-def _verdict(collision: Collision) -> tuple[Level, str]:
+def _verdict_of(collision: Collision) -> tuple[Level, str]:
     who = "The network" if collision.space is Space.INPUT else "This layer"
     if not collision.holds:
         return Level.STOP, "A claim does not hold here: do not rely on this pair."
@@ -243,10 +244,10 @@ def _measured(runs: Sequence[Run]) -> list[Markup]:
     caption = "Outputs: how far they moved from those of the original"
     if len(outputs) > _MOST_OUTPUTS:
         caption += f"; the first {_MOST_OUTPUTS} of {len(outputs):,}, --format json lists all"
-    parts.append(_table(Table(header, numeric, tuple(outputs[:_MOST_OUTPUTS])), caption))
+    parts.append(table(Table(header, numeric, tuple(outputs[:_MOST_OUTPUTS])), caption))
     columns = ("run", "layer", "kernel claim", "runtime claim")
     caption = "Layers that read it: the difference that reaches them, and what they computed of it"
-    parts.append(_table(Table(columns, (False,) * 4, tuple(layers[:_MOST_OUTPUTS])), caption))
+    parts.append(table(Table(columns, (False,) * 4, tuple(layers[:_MOST_OUTPUTS])), caption))
     return parts
 
 
@@ -261,7 +262,7 @@ def _best(runs: Sequence[Run], labels: Sequence[str] | None) -> list[Markup]:
     if not rows:
         return []
     caption = f"Best classes and their scores, {_name(runs[-1])}"
-    return [_table(Table(("output", "input", "best classes"), (False,) * 3, tuple(rows[:_MOST_OUTPUTS])), caption)]
+    return [table(Table(("output", "input", "best classes"), (False,) * 3, tuple(rows[:_MOST_OUTPUTS])), caption)]
 
 
 def _trace(runs: Sequence[Run]) -> list[Markup]:
@@ -280,16 +281,6 @@ def _trace(runs: Sequence[Run]) -> list[Markup]:
     shown = [words.shown(name) for name in names]
     drawn = tag("figure", charts.key(*key), charts.trace(series, shown), tag("figcaption", told))
     return [tag("h3", "How the difference grows"), drawn]
-
-
-def _table(table: Table, caption: str) -> Markup:
-    kinds = ["number" if numeric else None for numeric in table.numeric]
-    head = (tag("th", title, scope="col", class_=kind) for title, kind in zip(table.header, kinds, strict=True))
-    body = (tag("tr", *(tag("td", cell, class_=kind) for cell, kind in zip(row, kinds, strict=True))) for row in table.rows)
-    drawn = tag(
-        "table", tag("caption", tag("span", caption)), tag("thead", tag("tr", *head)), tag("tbody", *body), class_="words"
-    )
-    return tag("div", drawn, class_="scroll", tabindex=0, role="region", aria_label=caption)
 
 
 def _kept(change: Change) -> str:
