@@ -25,7 +25,7 @@ from tests.schemas import conforms, validator
 from .batches import HOSTILE, batch, failure, hostile, profile, report, unsupported, weight
 
 SHIPPED = sorted(path.name for path in (ROOT / "models").glob("*.onnx"))
-OPTIONAL = {("proofs", "exact")}
+OPTIONAL = {("proofs", "exact"), ("analysis", "quantization")}
 """(schema, field): the only fields that may be absent."""
 
 
