@@ -119,6 +119,7 @@ def test_verdicts(verdict: Verdict, told: str, found: tuple[Any, Collision]) -> 
     assert told in page.text
     assert f"hold on this machine: {int(verdict is not Verdict.BROKEN)} of 1." in page.text
     assert ("no later layer can tell them apart" in page.text) == (verdict is not Verdict.BROKEN)
+    assert ("Broken A claim" in page.text) == (verdict is Verdict.BROKEN) != ("Collision The network" in page.text)
 
 
 def test_a_near_kernel_is_never_sold_as_a_collision(tmp_path: Path) -> None:
@@ -142,6 +143,13 @@ def test_why_there_is_no_pair_is_on_the_page(found: tuple[Any, Collision]) -> No
     assert "Pairs that hold on this machine: 0 of 0." in page.text
     assert "m.onnx: error[injective]: <proved>" in page.text
     assert "and 100 more" in page.text
+
+
+def test_long_tables_are_cut_and_say_so(found: tuple[Any, Collision]) -> None:
+    facts, collision = found
+    runs = tuple(replace(run, outputs=run.outputs * 60, control=run.control * 60) for run in collision.runs)
+    page = rendered(facts, replace(collision, runs=runs))
+    assert f"; the first 100 of {60 * len(runs)}, --format json lists all" in page.text
 
 
 def test_what_the_model_refutes_is_told(tmp_path: Path) -> None:

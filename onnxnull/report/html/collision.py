@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from onnxnull.collision.results import Change, Collision, Kind, Run, Space, Verdict
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 _ROOM = MOST_BYTES - 150_000
 """Bytes for sections in full; collisions beyond get a line each."""
-_MOST_LINES, _MOST_OUTPUTS = 300, 100
+_MOST_LINES, _MOST_ROWS = 300, 100
 _TITLES = {
     "original": "original",
     "perturbation": "what was added",
@@ -73,7 +74,7 @@ def render(facts: Facts, sections: Sequence[Section], bundle: str | None = None,
     ]
     if bundle is not None:
         said = "The evidence can be verified again, here or elsewhere, from its arrays and the model:"
-        head += [tag("p", said), tag("pre", tag("code", f"onnxnull replay {words.shown(bundle)}"))]
+        head += [tag("p", said), tag("pre", tag("code", f"onnxnull replay {shlex.quote(words.printable(bundle))}"))]
     head.append(tag("p", f"SHA-256 of the model: {facts.sha256}", class_="faint"))
     if missing:
         lines = [words.shown(line, 400) for line in missing[:_MOST_LINES]]
@@ -92,7 +93,7 @@ def render_replay(bundle: str, sections: Sequence[Section]) -> str:
     """
     name = words.shown(bundle)
     confirmed = sum(each.holds for each in sections)
-    level, title = ("good", "Confirmed") if confirmed == len(sections) else ("stop", "Not confirmed")
+    level, title = (Level.GOOD, "Confirmed") if confirmed == len(sections) else (Level.STOP, "Not confirmed")
     told = f"{confirmed:,} of {words.count(len(sections), 'collision')} confirmed here."
     meaning = (
         "All hashes were checked before anything ran; then both inputs were run again, and nothing of what is recorded was "
@@ -100,7 +101,7 @@ def render_replay(bundle: str, sections: Sequence[Section]) -> str:
     )
     head = [
         tag("h1", f"Evidence, verified again: {name}"),
-        tag("p", tag("span", title, class_="level"), told, class_=f"verdict {level}"),
+        verdict(level, told, title),
         tag("p", meaning),
     ]
     return page(f"Evidence {name}", *head, *_fitting(sections))
@@ -148,8 +149,7 @@ def _title(collision: Collision) -> str:
 
 
 def _body(collision: Collision, pictures: Mapping[str, Shown], labels: Sequence[str] | None) -> list[Markup]:
-    level, told = _verdict_of(collision)
-    parts = [verdict(level, told)]
+    parts = [_verdict(collision)]
     parts += _pictures(pictures)
     parts += [tag("h3", "What it means"), *(tag("p", line) for line in _meaning(collision))]
     parts += [tag("h3", "What was built"), *(tag("p", line) for line in collision_text.facts(collision)[1:])]
@@ -161,17 +161,19 @@ def _body(collision: Collision, pictures: Mapping[str, Shown], labels: Sequence[
     return parts + _trace(collision.runs)
 
 
-def _verdict_of(collision: Collision) -> tuple[Level, str]:
+def _verdict(collision: Collision) -> Markup:
     who = "The network" if collision.space is Space.INPUT else "This layer"
     if not collision.holds:
-        return Level.STOP, "A claim does not hold here: do not rely on this pair."
+        return verdict(Level.STOP, "A claim does not hold here: do not rely on this pair.", "Broken")
     if collision.kind is Kind.NEAR_KERNEL:
-        return Level.NOTE, f"{who} all but ignores this change. That is no collision."
+        return verdict(Level.NOTE, f"{who} all but ignores this change. That is no collision.", "No collision")
     if all(run.verdict is Verdict.BITWISE for run in collision.runs):
-        return Level.ATTENTION, f"{who} cannot tell these two apart: every output is the same to the last bit."
-    if all(run.verdict in (Verdict.BITWISE, Verdict.ROUNDING) for run in collision.runs):
-        return Level.ATTENTION, f"{who} cannot tell these two apart, but for rounding."
-    return Level.ATTENTION, f"{who} cannot tell these two apart; how far rounding moves it is not bounded here."
+        how = ": every output is the same to the last bit."
+    elif all(run.verdict in (Verdict.BITWISE, Verdict.ROUNDING) for run in collision.runs):
+        how = ", but for rounding."
+    else:
+        how = "; how far rounding moves it is not bounded here."
+    return verdict(Level.ATTENTION, f"{who} cannot tell these two apart{how}", "Collision")
 
 
 def _meaning(collision: Collision) -> list[str]:
@@ -241,13 +243,10 @@ def _measured(runs: Sequence[Run]) -> list[Markup]:
     parts = [tag("p", f"{_name(run)}: {run.verdict.label}, {collision_text.meaning(run)}.") for run in runs]
     header = ("run", "output", "max |Δ|", "relative", "control", "kept", "control kept")
     numeric = (False, False, True, True, True, False, False)
-    caption = "Outputs: how far they moved from those of the original"
-    if len(outputs) > _MOST_OUTPUTS:
-        caption += f"; the first {_MOST_OUTPUTS} of {len(outputs):,}, --format json lists all"
-    parts.append(table(Table(header, numeric, tuple(outputs[:_MOST_OUTPUTS])), caption))
+    parts.append(_first(Table(header, numeric, tuple(outputs)), "Outputs: how far they moved from those of the original"))
     columns = ("run", "layer", "kernel claim", "runtime claim")
     caption = "Layers that read it: the difference that reaches them, and what they computed of it"
-    parts.append(table(Table(columns, (False,) * 4, tuple(layers[:_MOST_OUTPUTS])), caption))
+    parts.append(_first(Table(columns, (False,) * 4, tuple(layers)), caption))
     return parts
 
 
@@ -262,7 +261,16 @@ def _best(runs: Sequence[Run], labels: Sequence[str] | None) -> list[Markup]:
     if not rows:
         return []
     caption = f"Best classes and their scores, {_name(runs[-1])}"
-    return [table(Table(("output", "input", "best classes"), (False,) * 3, tuple(rows[:_MOST_OUTPUTS])), caption)]
+    return [_first(Table(("output", "input", "best classes"), (False,) * 3, tuple(rows)), caption)]
+
+
+def _first(content: Table, caption: str) -> Markup:
+    """The table, or its first rows where it is long; then the caption says so."""
+    count = len(content.rows)
+    if count > _MOST_ROWS:
+        content = replace(content, rows=content.rows[:_MOST_ROWS])
+        caption += f"; the first {_MOST_ROWS} of {count:,}, --format json lists all"
+    return table(content, caption)
 
 
 def _trace(runs: Sequence[Run]) -> list[Markup]:

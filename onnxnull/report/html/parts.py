@@ -9,9 +9,9 @@ from onnxnull.report.meaning import Level
 from onnxnull.report.tables import Table
 
 
-def verdict(level: Level, sentence: str) -> Markup:
-    """What stands above everything."""
-    return tag("p", tag("span", level.value, class_="level"), sentence, class_=f"verdict {level.name.lower()}")
+def verdict(level: Level, sentence: str, label: str | None = None) -> Markup:
+    """What stands above everything; the label is the level's own word if None."""
+    return tag("p", tag("span", label or level.value, class_="level"), sentence, class_=f"verdict {level.name.lower()}")
 
 
 def table(content: Table, caption: str) -> Markup:
