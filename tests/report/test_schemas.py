@@ -25,7 +25,7 @@ from tests.schemas import conforms, validator
 from .batches import HOSTILE, batch, failure, hostile, profile, report, unsupported, weight
 
 SHIPPED = sorted(path.name for path in (ROOT / "models").glob("*.onnx"))
-OPTIONAL = {("proofs", "exact"), ("analysis", "quantization")}
+OPTIONAL = {("proofs", "exact"), *(("analysis", name) for name in ("quantization", "nearly_dead_outputs", "tables"))}
 """(schema, field): the only fields that may be absent."""
 WORDLESS: frozenset[str] = frozenset()
 """Schemas whose fields need not be described."""
