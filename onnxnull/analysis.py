@@ -54,6 +54,7 @@ def analyze(
     input_shapes: Mapping[str, Sequence[int]] | None = None,
     exact: ExactPolicy = ExactPolicy.CHEAP,
     data: tuple[Path, Preprocessing] | None = None,
+    spectra: bool = False,
     jobs: int = 1,
     time_limit: float | None = None,
     limits: Limits | None = None,
@@ -66,6 +67,8 @@ def analyze(
         input_shapes: graph input → dimensions, for inputs whose shape the file leaves open.
         exact: for which weights to compute the rank over ℚ.
         data: a folder of real inputs and how to read images: what share of their energy can the network not see?
+        spectra: whether to compute all singular values of every weight, for pictures (`ranks.sigma`); None for the weights for
+            which there was no time left.
         jobs: how many weights to analyse at a time; each holds its matrix in memory.
         time_limit: in seconds; what was not finished then is listed in `unsupported`.
         limits: what the file may ask of this machine.
@@ -96,7 +99,7 @@ def analyze(
     work = {layer.node: _FRONT_WORK for front in fronts for layer in front.layers}
 
     def one(weight: Weight) -> WeightReport | Unsupported:
-        return _analyze_weight(weight, exact, work, deadline)
+        return _analyze_weight(weight, exact, spectra, work, deadline)
 
     weights: list[WeightReport] = []
     upcoming = [weight.name for weight in found] + ["the input frontier"]
@@ -126,7 +129,7 @@ def analyze(
 
 
 def _analyze_weight(
-    weight: Weight, exact: ExactPolicy, work: Mapping[str, float], deadline: float | None
+    weight: Weight, exact: ExactPolicy, spectra: bool, work: Mapping[str, float], deadline: float | None
 ) -> WeightReport | Unsupported:
     import numpy as np
 
@@ -153,7 +156,7 @@ def _analyze_weight(
         return refuse(Code.NONFINITE, f"holds {np.count_nonzero(~np.isfinite(blocks))} NaN or Inf; {Code.NONFINITE.remedy}")
     quantization = None
     try:
-        unscaled = rank_profile(blocks, exact=exact, deadline=deadline)
+        unscaled = rank_profile(blocks, exact=exact, spectrum=spectra, deadline=deadline)
         ranks = _scaled(unscaled, use.scale)
         parts = quantized_parts(use.constant)
         if parts:
@@ -357,7 +360,9 @@ def _scaled(ranks: RankProfile, scale: float) -> RankProfile:
     """Ranks do not feel a factor; singular values do."""
     if abs(scale) in (0.0, 1.0):
         return ranks
-    return replace(ranks, sigma_max=ranks.sigma_max * abs(scale), sigma_min=ranks.sigma_min * abs(scale))
+    factor = abs(scale)
+    sigma = None if ranks.sigma is None else tuple(factor * value for value in ranks.sigma)
+    return replace(ranks, sigma_max=ranks.sigma_max * factor, sigma_min=ranks.sigma_min * factor, sigma=sigma)
 
 
 def _nullity(ranks: RankProfile, notion: Notion) -> int:

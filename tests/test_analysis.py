@@ -16,7 +16,10 @@ from onnx import TensorProto, helper
 from onnxnull import ModelReport, OnnxnullError, analyze
 from onnxnull.errors import Code
 from onnxnull.kernel.rank import Certainty, ExactPolicy, Notion
+from onnxnull.report import Batch
+from onnxnull.report import json as report_json
 
+from .schemas import conforms
 from .shared import FOLDER, matmul, random, save, shared_file, shared_model
 
 Numbers = tuple[int, int, int, int, int | None]
@@ -108,6 +111,7 @@ class TestRealModels:
         for weight in of_integers:
             assert weight.ranks.exact is not None
             assert weight.ranks.exact.certainty is Certainty.EXACT
+        conforms(report_json.render(Batch((report,))))
 
 
 def network(path: Path, layers: Iterable[tuple[int, ...]]) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from importlib import metadata
@@ -13,6 +12,7 @@ from onnxnull import doctor
 from onnxnull.errors import Code, OnnxnullError
 from onnxnull.runtime import canary
 from onnxnull.runtime.providers import Provider
+from tests.schemas import conforms
 
 
 def states(findings: tuple[doctor.Finding, ...]) -> dict[str, str]:
@@ -49,7 +49,7 @@ def test_the_command(fmt: str) -> None:
     command = [sys.executable, "-m", "onnxnull", "doctor", "--format", fmt]
     run = subprocess.run(command, capture_output=True, encoding="utf-8", check=True)
     if fmt == "json":
-        read = json.loads(run.stdout)
+        read = conforms(run.stdout)
         assert read["schema"] == "onnxnull.doctor/1"
         assert {"subject", "state", "seen", "remedy"} == set(read["findings"][0])
     else:

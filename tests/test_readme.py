@@ -1,7 +1,8 @@
-"""Every command line that the documents show is run, and must print what they show.
+"""Every command line that the documents show is run, and must print what they show; their links lead somewhere.
 
 In ```console fences a line `$ onnxnull ...` is a command, and the lines up to the next command or the end of the fence are
-its output. A line `...` stands for any number of lines left out. Other commands (`$ scripts/demo`) are collected, not run.
+its output. A line `...` stands for any number of lines left out; a command that shows no output must succeed. Other commands
+(`$ scripts/demo`) are collected, not run.
 """
 
 from __future__ import annotations
@@ -16,8 +17,14 @@ from pathlib import Path
 
 import pytest
 
+import onnxnull
+from onnxnull import schemas
+from onnxnull.cli.main import _COMMANDS
+
 ROOT = Path(__file__).resolve().parents[1]
 OMITTED = "..."
+_CODE = re.compile(r"^ *```.*?^ *``` *$|`[^`\n]*`", re.MULTILINE | re.DOTALL)
+_LINK = re.compile(r"\]\(([^)\s]+)\)")
 _FENCE = re.compile(r"^( *)```console *\n(.*?)^\1``` *$", re.MULTILINE | re.DOTALL)
 
 
@@ -71,28 +78,30 @@ def _without_blank_end(lines: list[str]) -> tuple[str, ...]:
 
 
 def documents() -> list[Path]:
-    return [path for path in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))) if path.is_file()]
+    """README.md, the pages in docs/ whoever adds them, and the models' card."""
+    return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "models" / "README.md"]
 
 
-def commands() -> list[object]:
-    """One parameter per `onnxnull` command of the documents."""
-    return [
-        pytest.param(example, id=f"{path.relative_to(ROOT)}: {example.command}")
-        for path in documents()
-        for example in examples(path.read_text(encoding="utf-8"))
-        if example.arguments is not None
-    ] or [pytest.param(None, marks=pytest.mark.skip("no document shows a command"))]
+@pytest.mark.parametrize("path", documents(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_documents_show_what_commands_print(path: Path) -> None:
+    """In the order of the page: what one command wrote, the next may read."""
+    shown = [example for example in examples(path.read_text(encoding="utf-8")) if example.arguments is not None]
+    if not shown:
+        pytest.skip("it shows no command")
+    for example in shown:
+        check(example)
 
 
-@pytest.mark.parametrize("example", commands())
-def test_documents_show_what_commands_print(example: Example) -> None:
+def check(example: Example) -> None:
+    """Run a command and compare what it prints with what is shown."""
     assert example.arguments is not None
-    missing = [name for name in example.arguments if name.startswith("../shared/") and not (ROOT / name).exists()]
-    if missing:
-        pytest.skip(f"{missing[0]} is absent")
+    if any(name.startswith("../shared/") and not (ROOT / name).exists() for name in example.arguments):
+        return  # a model that is not part of this repository
     command = [sys.executable, "-m", "onnxnull", *example.arguments]
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     run = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, encoding="utf-8", timeout=300, check=False)
+    if not example.output:
+        assert run.returncode == 0, f"$ {example.command}\n{run.stderr}"
     if matches(example.output, _without_blank_end(run.stdout.splitlines())):
         return
     # A document may show what a person sees in the terminal: the report, and what stderr says.
@@ -101,12 +110,56 @@ def test_documents_show_what_commands_print(example: Example) -> None:
 
 
 def test_the_readme_shows_commands() -> None:
-    readme = ROOT / "README.md"
-    if not readme.exists():
-        pytest.skip("there is no README.md yet")
-    found = examples(readme.read_text(encoding="utf-8"))
+    found = examples((ROOT / "README.md").read_text(encoding="utf-8"))
     assert any(example.arguments is not None for example in found)
     assert all(example.output for example in found if example.arguments is not None)
+
+
+def links(path: Path) -> list[str]:
+    """Targets of the links and pictures of a document that lie in this repository."""
+    prose = _CODE.sub("", path.read_text(encoding="utf-8"))
+    return [target for target in _LINK.findall(prose) if "://" not in target]
+
+
+def anchors(path: Path) -> set[str]:
+    """What GitHub calls the headings of a document."""
+    prose = re.sub(r"^ *```.*?^ *``` *$", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    titles = (title.lower() for title in re.findall(r"^#+ (.*)$", prose, re.MULTILINE))
+    return {re.sub(r"[^\w\- ]", "", title).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("path", documents(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(path: Path) -> None:
+    for link in links(path):
+        target, _, anchor = link.partition("#")
+        found = (path.parent / target).resolve() if target else path
+        assert found.is_relative_to(ROOT), link
+        assert found.exists(), link
+        assert not anchor or anchor in anchors(found), link
+
+
+def test_the_index_leads_to_every_page() -> None:
+    reached: set[Path] = set()
+    ahead = {ROOT / "docs" / "README.md"}
+    while ahead:
+        reached |= ahead
+        targets = {(path.parent / link.partition("#")[0]).resolve() for path in ahead for link in links(path)}
+        ahead = {path for path in targets if path.suffix == ".md"} - reached
+    assert set(documents()) <= reached
+
+
+def test_every_public_name_has_its_place_in_an_example() -> None:
+    shown = "".join(
+        re.findall(r"^```python *\n(.*?)^``` *$", (ROOT / "docs/api.md").read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    )
+    assert [name for name in onnxnull.__all__ if f"onnxnull.{name}" not in shown] == ["ModelReport"]  # what `analyze` returns
+
+
+def test_every_command_and_every_schema_is_in_a_page() -> None:
+    pages = "".join(path.read_text(encoding="utf-8") for path in documents())
+    assert [name for name in _COMMANDS if f"onnxnull {name}" not in pages] == []
+    json_page = (ROOT / "docs" / "json.md").read_text(encoding="utf-8")
+    assert [name for name in schemas.names() if f"| `{name}` |" not in json_page] == []
 
 
 SAMPLE = """

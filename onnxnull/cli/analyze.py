@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from onnxnull.cli import options
-from onnxnull.errors import Code, OnnxnullError
+from onnxnull.errors import Code, OnnxnullError, one_line
 
 if TYPE_CHECKING:
     from onnxnull.report import Batch
@@ -25,11 +25,19 @@ _SORT = {
     "size": "most entries first",
 }
 
+_FORMATS = ["text", "json", "csv", "markdown", "html"]
+
 
 @click.command("analyze")
 @click.argument("models", metavar="MODEL...", nargs=-1, required=True, type=click.Path(path_type=str))
-@click.option("--format", "fmt", type=click.Choice(["text", "json", "csv", "markdown"]), default="text", show_default=True)
+@click.option("--format", "fmt", type=click.Choice(_FORMATS), default="text", show_default=True)
 @options.output_option
+@click.option(
+    "--plot",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE.png|FILE.svg",
+    help="Draw the nullities and the singular values of one model here.",
+)
 @click.option(
     "--sort",
     type=click.Choice(list(_SORT)),
@@ -50,18 +58,31 @@ _SORT = {
 @options.preprocessing_options
 @options.model_options
 @click.pass_context
-def command(ctx: click.Context, /, models: tuple[str, ...], fmt: str, output: Path | None, sort: str, **settings: Any) -> None:
+def command(
+    ctx: click.Context,
+    /,
+    models: tuple[str, ...],
+    fmt: str,
+    output: Path | None,
+    plot: Path | None,
+    sort: str,
+    **settings: Any,
+) -> None:
     """Kernels of every linear weight of MODEL..., and the paper's metrics.
 
     One model: a row per weight. Several: the paper's Table 1, a row per model (JSON holds everything either way).
     """
     options.check_output(output, models)
-    batch = _analyze(models, settings)
+    if plot is not None:
+        _check_plot(plot, models, output)
+    batch = _analyze(models, settings, spectra=fmt == "html" or plot is not None)
     for failure in batch.failures:
         click.echo(failure.error, err=True)
     ordered = dataclasses.replace(batch, reports=tuple(_sorted(report, sort) for report in batch.reports))
     options.emit(_render(ordered, fmt, to_terminal=output is None and options.is_terminal(sys.stdout)), output)
-    for report in batch.reports:
+    for report in ordered.reports:
+        if plot is not None:
+            _draw(report, plot)
         if report.complete and not report.weights:
             error = OnnxnullError(Code.NOTHING_LINEAR, Code.NOTHING_LINEAR.meaning)
             error.file = report.model.file
@@ -69,7 +90,18 @@ def command(ctx: click.Context, /, models: tuple[str, ...], fmt: str, output: Pa
     ctx.exit(int(batch.exit_code))
 
 
-def _analyze(models: tuple[str, ...], settings: dict[str, Any]) -> Batch:
+def _check_plot(plot: Path, models: tuple[str, ...], output: Path | None) -> None:
+    """Find out before the work whether the picture can be drawn there. Raises `click.UsageError` and `OnnxnullError`."""
+    if plot.suffix.lower() not in (".png", ".svg"):
+        raise click.BadParameter(f"{str(plot)!r} ends neither in .png nor in .svg", param_hint="'--plot'")
+    if len(models) != 1:
+        raise click.UsageError("--plot draws one model; --format html shows several")
+    if output is not None and plot.resolve() == output.resolve():
+        raise click.UsageError("--plot and --output name the same file")
+    options.check_output(plot, models)
+
+
+def _analyze(models: tuple[str, ...], settings: dict[str, Any], *, spectra: bool) -> Batch:
     from onnxnull.analysis import analyze
     from onnxnull.kernel.rank import ExactPolicy
     from onnxnull.report import Batch, Failure
@@ -93,6 +125,7 @@ def _analyze(models: tuple[str, ...], settings: dict[str, Any]) -> Batch:
                         input_shapes=shapes,
                         exact=exact,
                         data=None if settings["data"] is None else (settings["data"], preprocessing),
+                        spectra=spectra,
                         jobs=settings["jobs"],
                         time_limit=settings["time_limit"],
                         limits=limits,
@@ -103,6 +136,15 @@ def _analyze(models: tuple[str, ...], settings: dict[str, Any]) -> Batch:
                 error.file = error.file or path
                 failures.append(Failure((Path(path).name or path) if Path(path).is_absolute() else path, error))
     return Batch(tuple(reports), tuple(failures))
+
+
+def _draw(report: ModelReport, plot: Path) -> None:
+    if not report.weights:
+        click.echo(f"{one_line(report.model.file)}: no weight was analysed, so {str(plot)!r} is not drawn", err=True)
+        return
+    from onnxnull.report.plot import render
+
+    options.emit_bytes(render(report, plot.suffix.lower().removeprefix(".")), plot)
 
 
 def _sorted(report: ModelReport, sort: str) -> ModelReport:

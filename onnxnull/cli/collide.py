@@ -60,7 +60,7 @@ _PATTERNS = ["random", "repeat", "patches", "betas"]
 @options.run_options
 @click.option("--trace", is_flag=True, help="Show how the difference grows from layer to layer.")
 @click.option("--labels", type=click.Path(path_type=Path), help="Names of the classes, one a line.")
-@click.option("--format", "fmt", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option("--format", "fmt", type=click.Choice(["text", "json", "html"]), default="text", show_default=True)
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="DIR", help="Write an evidence bundle here.")
 @click.option("--force", is_flag=True, help="Replace an evidence bundle that is there.")
 @options.preprocessing_options
@@ -102,13 +102,15 @@ def _collide(
 
     from onnxnull.collision import bundle
     from onnxnull.collision.facts import model_facts
+    from onnxnull.collision.pictures import for_page
     from onnxnull.report import collision_json, collision_text
+    from onnxnull.report.html import collision as page
 
     preprocessing = options.preprocessing_of(**{name: settings[name] for name in options.PREPROCESSING})
     without: list[OnnxnullError] = []
     search, work = prepare(model, preprocessing, settings, progress, without)
     many = search.place.layer == "all"
-    codes, texts, entries = [], [], []
+    codes, texts, entries, sections = [], [], [], []
     keeper: Any = nullcontext() if output is None else bundle.Bundle(output, search, preprocessing, labels, force=force)
     with keeper as kept:
         for found in work:
@@ -117,6 +119,9 @@ def _collide(
                 kept.add(found)
             if fmt == "json":
                 entries.append(collision_json.entry(found, labels))
+            elif fmt == "html":
+                pictures = for_page(found, search.model.inputs, preprocessing, labels)
+                sections.append(page.section(found, pictures, labels))
             else:
                 texts.append(collision_text.row(found) if many else collision_text.render(found, labels))
                 texts.append(collision_text.trace_table(found))
@@ -128,6 +133,10 @@ def _collide(
     codes += [error.exit_code for error in without]
     if fmt == "json":
         return ExitCode.worst(codes), collision_json.render(model_facts(search, preprocessing), entries)
+    if fmt == "html":
+        shown = str(output) if output is not None and sections else None
+        missing = [str(error) for error in (*search.missed, *without)]
+        return ExitCode.worst(codes), page.render(model_facts(search, preprocessing), sections, shown, missing)
     if output is not None and texts:
         texts.append(f"evidence: {output}; verify it again with: onnxnull replay {output}\n")
     return ExitCode.worst(codes), "".join(texts)

@@ -19,6 +19,7 @@ _COMMANDS = {
     "check": "The release gate: policy in, verdict out.",
     "baseline": "What `check --baseline` compares with: the models as they are now.",
     "prove": "Proofs of all ranks, and their check without the solver.",
+    "schema": "JSON Schemas of everything that is written as JSON.",
     "doctor": "What is installed, which providers work, what to do about the rest.",
 }
 """Command → its one line in `--help`; the module is imported when the command runs."""

@@ -248,16 +248,23 @@ def emit(text: str, output: Path | None) -> None:
     Raises:
         OnnxnullError: it cannot be written.
     """
+    if output is not None:
+        emit_bytes(text.encode(), output)
+        return
     try:
-        if output is None:
-            _print(text)
-        elif _is_device(output):
-            output.write_text(text, encoding="utf-8", newline="")
-        else:
-            _replace(output.resolve(), text)
+        _print(text)
     except OSError as error:
-        if output is None:
-            raise OnnxnullError(Code.OUTPUT, f"stdout: {error.strerror}", "check where it leads") from None
+        raise OnnxnullError(Code.OUTPUT, f"stdout: {error.strerror}", "check where it leads") from None
+
+
+def emit_bytes(data: bytes, output: Path) -> None:
+    """Write a file as `emit` does. Raises `OnnxnullError`."""
+    try:
+        if _is_device(output):
+            output.write_bytes(data)
+        else:
+            _replace(output.resolve(), data)
+    except OSError as error:
         raise OnnxnullError(Code.OUTPUT, f"{str(output)!r}: {error.strerror}") from None
 
 
@@ -278,7 +285,7 @@ def _print(text: str) -> None:
         raise
 
 
-def _replace(output: Path, text: str) -> None:
+def _replace(output: Path, data: bytes) -> None:
     if output.exists():
         mode = stat.S_IMODE(output.stat().st_mode)
     else:
@@ -288,8 +295,8 @@ def _replace(output: Path, text: str) -> None:
     handle, name = tempfile.mkstemp(dir=output.parent, prefix=".onnxnull-")
     partial = Path(name)
     try:
-        with open(handle, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
+        with open(handle, "wb") as file:
+            file.write(data)
         partial.chmod(mode)  # mkstemp's files are private
         partial.replace(output)
     finally:

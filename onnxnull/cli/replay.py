@@ -28,7 +28,7 @@ from onnxnull.errors import ExitCode
     multiple=True,
     help="Execution provider [those of the bundle]; auto takes CUDA where it works. Repeatable.",
 )
-@click.option("--format", "fmt", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option("--format", "fmt", type=click.Choice(["text", "json", "html"]), default="text", show_default=True)
 @options.output_option
 @options.limit_options
 @click.pass_context
@@ -53,5 +53,13 @@ def command(ctx: click.Context, /, bundle: Path, model: Path | None, fmt: str, o
             progress=progress,
         )
     name = bundle.name if bundle.is_absolute() else str(bundle)
-    options.emit(report.render_json(name, found) if fmt == "json" else report.render_text(found), output)
+    if fmt == "html":
+        from onnxnull.collision.pictures import for_page
+        from onnxnull.report.html import collision as page
+
+        sections = [page.section_of(each, for_page(each.collision) if each.collision else {}) for each in found]
+        text = page.render_replay(name, sections)
+    else:
+        text = report.render_json(name, found) if fmt == "json" else report.render_text(found)
+    options.emit(text, output)
     ctx.exit(int(ExitCode.PASS if all(each.confirmed for each in found) else ExitCode.VIOLATED))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,61 @@ if TYPE_CHECKING:
     from onnxnull.kernel.linear_map import Array
 
 _NAMES = ("original", "colliding", "control")
+_PAGE_BYTES = 300_000
+"""Most bytes of one picture in a page."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A picture for a page: a PNG file, its sides divided by `shrink`, and the lines below it."""
+
+    png: bytes
+    shrink: int
+    lines: tuple[str, ...]
+
+
+def shown(collision: Collision, described: GraphInput | None, preprocessing: Preprocessing | None) -> dict[str, Array]:
+    """What can be seen of a collision: name → picture, in the order in which they are shown.
+
+    1. original, colliding, perturbation, control: for the network's inputs and for tensors of 1 or 3 channels. Pixels where
+       the original was read from an image, else grey levels from the smallest to the largest entry. Of a batch, the first
+       sample.
+    2. mask-original, mask-colliding, mask-control: where an output has a label per position.
+
+    Args:
+        described: the input that was changed; None for a layer's.
+        preprocessing: how an image became that input; None where it is not known.
+    """
+    found = {}
+    if _is_picture(collision):
+        original, colliding, control = _pictures(collision, described, preprocessing)
+        delta = _delta(collision, (original, colliding))
+        found = {"original": original, "colliding": colliding, "perturbation": delta, "control": control}
+    masks = _masks(collision.runs[-1]) if collision.runs else None
+    return found | {f"mask-{name}": figures.mask_image(labels) for name, labels in zip(_NAMES, masks or (), strict=False)}
+
+
+def for_page(
+    collision: Collision,
+    inputs: Sequence[GraphInput] = (),
+    preprocessing: Preprocessing | None = None,
+    labels: Sequence[str] | None = None,
+) -> dict[str, Shown]:
+    """What `shown` gives as files small enough for a page.
+
+    Args:
+        inputs: of the network; with `preprocessing` they say how its input was an image.
+    """
+    changed = [described for described in inputs if collision.space is Space.INPUT and described.name == collision.where]
+    predicted = _predicted(collision.runs[-1], labels) if collision.runs else [(), (), ()]
+    lines = dict(zip(_NAMES, predicted, strict=True))
+    found = {}
+    for name, picture in shown(collision, changed[0] if changed else None, preprocessing).items():
+        shrink = 1
+        while len(data := figures.png(picture, shrink)) > _PAGE_BYTES:
+            shrink *= 2
+        found[name] = Shown(data, shrink, lines.get(name, ()))
+    return found
 
 
 def draw(
@@ -30,10 +86,8 @@ def draw(
 ) -> list[str]:
     """Draw what can be drawn of a collision → names of the files made in `folder`.
 
-    1. original.png, colliding.png, perturbation.png, figure.png: for the network's inputs and for tensors of 1 or 3 channels.
-       Pixels where the original was read from an image, else grey levels from the smallest to the largest entry. Of a batch,
-       the first sample.
-    2. mask-original.png, mask-colliding.png: where an output has a label per position.
+    1. What `shown` gives, but for the control: original.png, colliding.png, perturbation.png, mask-original.png, ...
+    2. figure.png: the pictures side by side, the control among them.
     3. trace.png: where the difference was traced.
 
     Args:
@@ -41,19 +95,15 @@ def draw(
         preprocessing: how an image became that input.
     """
     made: list[str] = []
-    if _is_picture(collision):
-        pictures = _pictures(collision, described, preprocessing)
-        delta = _delta(collision, pictures)
-        for name, picture in (*zip(_NAMES[:2], pictures, strict=False), ("perturbation", delta)):
+    found = shown(collision, described, preprocessing)
+    for name, picture in found.items():
+        if "control" not in name:
             figures.save_image(folder / f"{name}.png", picture)
             made.append(f"{name}.png")
-        figures.figure(folder / "figure.png", _panels(collision, pictures, delta, labels))
-        made.append("figure.png")
-    found = _masks(collision.runs[-1]) if collision.runs else None
-    if found is not None:
-        for name, labelled in zip(_NAMES[:2], found, strict=False):
-            figures.save_image(folder / f"mask-{name}.png", figures.mask_image(labelled))
-            made.append(f"mask-{name}.png")
+    if "perturbation" in found:
+        three = [found[name] for name in _NAMES]
+        figures.figure(folder / "figure.png", _panels(collision, three, found["perturbation"], labels))
+        made.insert(3, "figure.png")
     series = {label: [(step.tensor, step.max_abs) for step in run.trace] for label, run in _labelled(collision.runs)}
     control = {label: [(step.tensor, step.control) for step in run.trace] for label, run in _labelled(collision.runs)}
     if any(series.values()):
@@ -75,12 +125,12 @@ def _is_picture(collision: Collision) -> bool:
     return collision.space is Space.INPUT or (len(shape) == 4 and shape[1] in (1, 3) and min(shape[2:]) > 1)
 
 
-def _pictures(collision: Collision, described: GraphInput | None, preprocessing: Preprocessing) -> list[Array]:
+def _pictures(collision: Collision, described: GraphInput | None, preprocessing: Preprocessing | None) -> list[Array]:
     arrays = (collision.original, collision.colliding, collision.control)
-    if collision.eight_bit is not None and described is not None:  # it came from an image, and goes back to one
+    if collision.eight_bit is not None and described is not None and preprocessing is not None:
         from onnxnull.inputs import pixels
 
-        try:
+        try:  # it came from an image, and goes back to one
             return [pixels(array, described, preprocessing) for array in arrays]
         except OnnxnullError:
             pass  # shown as any tensor

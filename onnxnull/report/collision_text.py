@@ -19,12 +19,12 @@ _WHERE = {
 
 def render(collision: Collision, labels: Sequence[str] | None = None) -> str:
     """One collision, in full."""
-    lines = [*_facts(collision), ""]
+    lines = [*facts(collision), ""]
     for run in collision.runs:
         lines += [*_run(run, labels), ""]
     if collision.eight_bit is not None:
         found = collision.eight_bit
-        lines.append(f"Rounded to 8 bits a channel, run at {found.precision}: {'; '.join(_moved(c) for c in found.outputs)}")
+        lines.append(f"Rounded to 8 bits a channel, run at {found.precision}: {'; '.join(moved(c) for c in found.outputs)}")
         lines.append("")
     return "\n".join(lines)
 
@@ -55,7 +55,8 @@ def trace_table(collision: Collision) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _facts(collision: Collision) -> list[str]:
+def facts(collision: Collision) -> list[str]:
+    """What collides, what reads it, and what was built."""
     made, size = collision.perturbation, "×".join(map(str, collision.original.shape))
     lines = [f"{shown(collision.source)} · {_WHERE[collision.space]} '{shown(collision.where)}' {size}"]
     if collision.nullity is not None:
@@ -80,26 +81,28 @@ def _facts(collision: Collision) -> list[str]:
 
 
 def _run(run: Run, labels: Sequence[str] | None) -> list[str]:
-    lines = [f"{run.precision} on {run.session['provider']}: {run.verdict.label} ({_meaning(run)})"]
+    lines = [f"{run.precision} on {run.session['provider']}: {run.verdict.label} ({meaning(run)})"]
     lines += [
-        f"  {shown(check.node)}: kernel claim {_claim(check.kernel)}; runtime claim {_claim(check.runtime)}"
+        f"  {shown(check.node)}: kernel claim {claim_words(check.kernel)}; runtime claim {claim_words(check.runtime)}"
         for check in run.layers
     ]
     for change, control in zip(run.outputs, run.control, strict=True):
-        lines.append(f"  {_moved(change)}; the control moves it by {control.max_abs:.3g}{_kept(control)}")
-        lines += _predictions(run, change.name, labels)
+        lines.append(f"  {moved(change)}; the control moves it by {control.max_abs:.3g}{kept(control)}")
+        lines += predictions(run, change.name, labels)
     if all(control.max_abs == 0.0 for control in run.control):
         lines.append("  Note: the control moves no output either, so these outputs show nothing of this input.")
     return lines
 
 
-def _meaning(run: Run) -> str:
+def meaning(run: Run) -> str:
+    """What the verdict of a run means."""
     if run.verdict is not Verdict.BROKEN or any(False in (c.kernel.holds, c.runtime.holds) for c in run.layers):
         return run.verdict.meaning if run.verdict is not Verdict.BROKEN else "a claim does not hold"
     return "the claims hold, but the outputs move like the control's: at this precision it is no collision"
 
 
-def _claim(claim: Claim) -> str:
+def claim_words(claim: Claim) -> str:
+    """Whether a claim holds, and by how much."""
     if claim.ratio is None:
         return f"not measured: {claim.reason}" if math.isnan(claim.value) else f"{claim.value:.2g}, no bound: {claim.reason}"
     if claim.bound is None:
@@ -108,17 +111,18 @@ def _claim(claim: Claim) -> str:
     return f"{verb}: {claim.value:.2g}, at most {claim.ratio:.2g} of what is allowed"
 
 
-def _moved(change: Change) -> str:
+def moved(change: Change) -> str:
     """ "logits: max |Δ| 1.5e-14 (relative 9.3e-16), top-1 and top-5 the same"."""
     name = f"output '{shown(change.name)}'"
     if change.bitwise:
         return f"{name}: the same to the last bit"
     relative = "" if change.relative is None else f", relative {change.relative:.2g}"
     ulps = "" if change.ulps is None else f", {change.ulps:.3g} ulps"
-    return f"{name}: max |Δ| {change.max_abs:.3g}{relative}{ulps}{_kept(change)}"
+    return f"{name}: max |Δ| {change.max_abs:.3g}{relative}{ulps}{kept(change)}"
 
 
-def _kept(change: Change) -> str:
+def kept(change: Change) -> str:
+    """What became of the classes and the masks, " (in brackets)"; "" where the output has none."""
     parts = []
     if change.top1 is not None and change.top5 is not None:
         parts.append(f"top-1 {'the same' if change.top1 else 'another'}, top-5 {'the same' if change.top5 else 'others'}")
@@ -127,7 +131,8 @@ def _kept(change: Change) -> str:
     return f" ({'; '.join(parts)})" if parts else ""
 
 
-def _predictions(run: Run, output: str, labels: Sequence[str] | None) -> list[str]:
+def predictions(run: Run, output: str, labels: Sequence[str] | None) -> list[str]:
+    """The best classes of the three inputs, a line for each; none where the output is no list of classes of one sample."""
     lines = []
     for who, array in zip(("original", "colliding", "control"), run.arrays[output], strict=True):
         found = classes(array)

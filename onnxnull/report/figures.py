@@ -7,6 +7,7 @@ that threads can draw; the same arguments give the same bytes (with the same ver
 from __future__ import annotations
 
 import colorsys
+import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -103,9 +104,16 @@ def save_image(path: Path, pixels: np.ndarray) -> None:
     Raises:
         ValueError: it is not (H, W) or (H, W, 3) with finite numbers.
     """
+    path.write_bytes(png(pixels))
+
+
+def png(pixels: np.ndarray, shrink: int = 1) -> bytes:
+    """What `save_image` writes; with `shrink`, each side divided by it."""
     from PIL import Image
 
-    Image.fromarray(_eight_bits(pixels)).save(path, format="PNG")
+    buffer = io.BytesIO()
+    Image.fromarray(_eight_bits(pixels)).reduce(shrink).save(buffer, format="PNG")
+    return buffer.getvalue()
 
 
 def perturbation_image(delta: np.ndarray) -> tuple[np.ndarray, float]:
@@ -200,7 +208,7 @@ def trace_figure(series: Series, *, control: Series | None = None) -> Figure:
         y = np.array([value for _, value in values], dtype=np.float64)
         colour = COLOURS[(order.index(label) if label in order else number) % len(COLOURS)]
         style: dict[str, Any] = {"color": colour, "linewidth": 1.9 if thick else 0.8, "alpha": 1.0 if thick else 0.75}
-        name = _shown(label if thick else f"{label}, control")
+        name = plain_text(label if thick else f"{label}, control")
         shown = np.where(y == 0, floor, np.where(np.isfinite(y), np.clip(y, 10.0**low, 10.0 ** (high + 1)), np.nan))
         dots = "o" if len(tensors) <= 40 else ("." if len(values) == 1 else "")
         axes.plot(x, shown, label=name, marker=dots, markersize=3.5 if thick else 2.0, zorder=3 if thick else 2, **style)
@@ -231,10 +239,15 @@ def _trace_axes(axes: Axes, tensors: Sequence[str], low: int, high: int, *, zero
     axes.set_yticks(ticks, labels, fontsize=_TEXT, color=INK, **_PLAIN)
     axes.minorticks_off()
     places = np.unique(np.linspace(0, len(tensors) - 1, min(len(tensors), 12)).round().astype(int)).tolist()
-    names = [_shown(tensors[i] if len(tensors[i]) <= 26 else "…" + tensors[i][-25:]) for i in places]
+    names = [plain_text(tensors[i] if len(tensors[i]) <= 26 else "…" + tensors[i][-25:]) for i in places]
     axes.set_xticks(places, names, rotation=35, ha="right", rotation_mode="anchor", fontsize=8, color=INK, **_PLAIN)
     axes.set_xlim(-0.02 * len(tensors) - 0.3, 1.02 * len(tensors) - 0.7)
     axes.set_ylabel("max |Δ| of the tensor", fontsize=_TEXT, color=INK, **_PLAIN)
+    strip_axes(axes)
+
+
+def strip_axes(axes: Axes) -> None:
+    """Two spines and a faint grid across."""
     axes.grid(axis="y", color="#e4e4e4", linewidth=0.7)
     axes.set_axisbelow(True)
     for side, spine in axes.spines.items():
@@ -315,7 +328,7 @@ def _wrapped(text: str, size: float) -> str:
     rows: list[str] = []
     for line in text.split("\n"):
         row = ""
-        for word in _shown(line).split(" "):
+        for word in plain_text(line).split(" "):
             longer = f"{row} {word}" if row else word
             if row and not fits(longer):
                 rows.append(row)
@@ -329,7 +342,7 @@ def _wrapped(text: str, size: float) -> str:
     return "\n".join(rows)
 
 
-def _shown(text: str) -> str:
+def plain_text(text: str) -> str:
     """`text` with a "?" for what the font cannot draw."""
     from matplotlib.font_manager import findfont, get_font
 

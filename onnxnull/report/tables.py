@@ -57,6 +57,12 @@ def weights(report: ModelReport) -> Table:
     return Table(header, (False, False, *(True,) * 6, False), rows, optional=(("σ max", "σ min"), ("notes",)))
 
 
+def numbered(table: Table) -> Table:
+    """The same with a first column that counts the rows, as pictures beside it do."""
+    rows = tuple((f"{number}", *row) for number, row in enumerate(table.rows, start=1))
+    return Table(("#", *table.header), (True, *table.numeric), rows)
+
+
 def fitted(table: Table, width: int) -> tuple[Table, tuple[str, ...]]:
     """The table for a terminal of `width` columns, and the headers left out.
 

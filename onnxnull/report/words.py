@@ -97,10 +97,11 @@ def _table(table: LookupTable) -> str:
 
 def frontier(report: ModelReport) -> list[str]:
     """How the network reads its inputs, and what it cannot see of them: a sentence or two for each."""
-    return [line for found in report.frontier for line in _frontier(found, report)]
+    return [line for found in report.frontier for line in frontier_of(found, report)]
 
 
-def _frontier(found: FrontierReport, report: ModelReport) -> list[str]:
+def frontier_of(found: FrontierReport, report: ModelReport) -> list[str]:
+    """How the network reads one of its inputs; the first sentence is about the input, further ones about given data."""
     name = f"Input '{shown(found.input)}'"
     if not found.guaranteed:
         return [f"{name}: no collision is guaranteed, since {shown(found.reason or '', 300)}."]

@@ -12,6 +12,7 @@ from PIL import Image
 from onnxnull.cli.main import main
 from tests.collision.bundles import near_model, patch_model, two_input_model
 from tests.helpers import INT64, value, weight
+from tests.schemas import check_output
 
 from .collide_models import node, write
 
@@ -29,6 +30,7 @@ def collide(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) 
             main()
         code = ended.value.code
         captured = capfd.readouterr()
+        check_output(captured.out)
         return code if isinstance(code, int) else int(code is not None), captured.out, captured.err
 
     return command

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from onnx import helper, numpy_helper
 
+from tests.schemas import conforms
 from tests.shared import random, save, shared_model
 
 from .console import onnxnull
@@ -29,6 +30,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = onnxnull("prove", "model.onnx", "-o", "proofs.json", cwd=path)
     assert (done.returncode, done.stdout) == (0, "")
     assert "6 of 6 ranks of 2 weights proved" in done.stderr
+    conforms((path / "proofs.json").read_text())
     return path
 
 

@@ -19,6 +19,7 @@ from onnxnull.collision.results import Change, Claim, Collision, Kind, LayerChec
 from onnxnull.collision.search import Execution, Place, Search
 from onnxnull.inputs import Preprocessing
 from tests.helpers import model, value, weight
+from tests.schemas import conforms
 
 LABELS = ("cat", "dog", "owl")
 
@@ -77,6 +78,7 @@ def bundled(folder: Path, path: Path, place: Place | None = None, **options: Any
     with Bundle(folder, search, Preprocessing(), LABELS) as bundle:
         for collision in found:
             bundle.add(collision)
+    conforms((folder / "collision.json").read_text())
     return folder
 
 

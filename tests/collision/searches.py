@@ -12,6 +12,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from onnxnull.collision.cases import Case
+from onnxnull.collision.facts import model_facts
 from onnxnull.collision.perturb import Recipe
 from onnxnull.collision.results import Collision, Run, Space
 from onnxnull.collision.search import Execution, Place, Search
@@ -19,11 +20,13 @@ from onnxnull.collision.sites import Cut, Site, cuts
 from onnxnull.collision.subjects import InLayer
 from onnxnull.graph.flow import Flow
 from onnxnull.graph.model import open_model
+from onnxnull.report import collision_json
 from onnxnull.runtime.precision import Precision
 from onnxnull.runtime.providers import Provider
 from onnxnull.runtime.session import Runner
 from onnxnull.weights import find_weights
 from tests.helpers import model, value
+from tests.schemas import conforms
 
 
 def saved(folder: Path, proto: onnx.ModelProto) -> Path:
@@ -43,11 +46,13 @@ def collisions(
     toward: Mapping[str, Any] | None = None,
     near: bool = False,
 ) -> list[Collision]:
-    """What a search finds from these inputs."""
+    """What a search finds from these inputs. As JSON it has to follow its schema."""
     shapes = {name: np.shape(array) for name, array in arrays.items()}
     search = Search(path, place or Place(), Execution(tuple(precisions)), shapes=shapes, near=near)
     other = None if toward is None else Case("toward", toward)
-    return list(search.run(Case("random", arrays), recipe or Recipe(beta=1.0), other))
+    found = list(search.run(Case("random", arrays), recipe or Recipe(beta=1.0), other))
+    conforms(collision_json.render(model_facts(search), [collision_json.entry(each) for each in found]))
+    return found
 
 
 def collision(path: Path, arrays: Mapping[str, Any], recipe: Recipe | None = None, **options: Any) -> Collision:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,7 @@ from onnxnull.kernel.rank import extremes
 from onnxnull.kernel.rank.decide import Decision
 from onnxnull.kernel.rank.problem import Block
 from onnxnull.kernel.rank.result import ExactPolicy, Notion, Rank, RankProfile
+from onnxnull.kernel.rank.values import singular_values
 
 
 def rank(
@@ -35,9 +37,16 @@ def rank(
 
 
 def rank_profile(
-    blocks: npt.NDArray[np.generic], *, exact: ExactPolicy = ExactPolicy.CHEAP, deadline: float | None = None
+    blocks: npt.NDArray[np.generic],
+    *,
+    exact: ExactPolicy = ExactPolicy.CHEAP,
+    spectrum: bool = False,
+    deadline: float | None = None,
 ) -> RankProfile:
     """Ranks in every notion, and the extreme singular values, of a stack (g, q, p) or a matrix (q, p).
+
+    With `spectrum` all singular values as well, which takes a decomposition; they are None where that does not fit before
+    the deadline, since the ranks are worth having without them.
 
     Arguments and errors as for `rank`. With `ExactPolicy.CHEAP` the exact rank is None unless it is proved within about a
     second; with `ALWAYS` it may lack the proof of its upper bound only where an entry is an integer beyond 2⁶².
@@ -61,7 +70,19 @@ def rank_profile(
         over_q_shown,
         largest,
         smallest,
+        _spectrum(decision, deadline) if spectrum else None,
     )
+
+
+def _spectrum(decision: Decision, deadline: float | None) -> tuple[float, ...] | None:
+    def tick(seconds: float) -> None:
+        if deadline is not None and time.monotonic() + seconds > deadline:
+            raise TimeoutError
+
+    try:
+        return singular_values(decision.problem, tick)
+    except TimeoutError:
+        return None
 
 
 def _extremes(decision: Decision) -> tuple[float, float]:

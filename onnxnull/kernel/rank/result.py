@@ -6,7 +6,7 @@ Matrices are (inputs, outputs) = (q, p) as everywhere in this project; nullity =
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -75,7 +75,8 @@ class RankProfile:
     `inputs` × `outputs` is the whole block-diagonal matrix. `exact` is None where the policy did not ask for it.
     `sigma_max` and `sigma_min` are the largest and the min(inputs, outputs)-th singular value (0.0 for a matrix
     without entries), right to at least 6 digits relative to each other where double arithmetic resolves them; a
-    `sigma_min` at or below σ_max·max(inputs, outputs)·2⁻⁵² is given as 0.0.
+    `sigma_min` at or below σ_max·max(inputs, outputs)·2⁻⁵² is given as 0.0. `sigma` are all min(inputs, outputs) singular
+    values, decreasing, under the same rule, for pictures; None where they were not asked for, or the time was up.
     """
 
     inputs: int
@@ -85,6 +86,11 @@ class RankProfile:
     exact: Rank | None
     sigma_max: float
     sigma_min: float
+    sigma: tuple[float, ...] | None = field(default=None, repr=False)
+
+    def cutoff(self, notion: Notion) -> float:
+        """σ_max·max(inputs, outputs)·eps: singular values above it count in that notion."""
+        return self.sigma_max * max(self.inputs, self.outputs) * notion.eps
 
     def rank(self, notion: Notion) -> Rank | None:
         """The rank in one notion; None where it was not computed."""
