@@ -1,0 +1,191 @@
+"""In which order one matrix holds what another holds: a permutation of its inputs, of its outputs, or of both.
+
+Matrices are blocks (g, q, p), rows inputs. Columns are compared by the cosine of their angle, so factors on outputs do not
+matter. Tried in this order, until columns are alike:
+
+1. as they are;
+2. the outputs in another order: an assignment of columns by their cosines;
+3. the inputs as after exchanging two axes, (C, S) → (S, C) with C·S = q: channels first or last;
+4. both in any order: rows are matched by the sorted sizes of their entries, which do not feel the order of the columns, then
+   columns by their cosines, then rows again, now by their cosines.
+
+Equal rows or columns (duplicates, dead ones) may be exchanged at will. Several groups: the outputs of one stay together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnxnull.comparison.results import Order
+from onnxnull.kernel.linear_map import Array
+
+ALIKE = 0.9
+"""Median cosine of columns that belong together: int8 leaves 0.999, 4 bits 0.99, and strangers √(1/q)."""
+_SAMPLE = 512
+"""Rows that cosines are taken over, where there are more."""
+_QUANTILES = 48
+_SMALL = 50_000
+"""Entries of a matrix for which everything is tried."""
+_MOST_ROWS = 8192
+"""Rows for which assignments of rows are tried."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Alignment:
+    """b[i, j] belongs to a[rows[i], columns[j]]; columns number the outputs of all groups; None: as they are.
+
+    Attributes:
+        inputs, outputs: what kind of order this is.
+        likeness: median cosine of the columns so arranged.
+    """
+
+    rows: NDArray[np.intp] | None
+    columns: NDArray[np.intp] | None
+    inputs: Order
+    outputs: Order
+    likeness: float
+
+    def apply(self, a: Array) -> Array:
+        """a in the order of b, (g, q, p)."""
+        g, q, p = a.shape
+        if self.columns is not None:
+            stacked = a.transpose(1, 0, 2).reshape(q, g * p)[:, self.columns]
+            a = stacked.reshape(q, g, p).transpose(1, 0, 2)
+        return a if self.rows is None else a[:, self.rows]
+
+
+UNCHANGED = Alignment(None, None, Order.SAME, Order.SAME, 1.0)
+
+
+def alignments(a: Array, b: Array) -> Iterator[Alignment]:
+    """How b's order may follow from a's: each in which their columns are alike, the simplest first.
+
+    Where they are alike as they are, and the matrices are large, orders of the inputs are not looked for.
+    """
+    g, q, p = a.shape
+    if b.shape != a.shape or a.size == 0:
+        return
+    first, second = _unit_columns(a), _unit_columns(b)
+    likeness = _likeness(first, second)
+    alike = likeness >= ALIKE
+    if alike:
+        yield replace(UNCHANGED, likeness=likeness)
+    for rows, inputs in _row_orders(first, second, g):
+        if alike and rows is not None and a.size > _SMALL:
+            return
+        moved = first if rows is None else first[rows]
+        columns = np.arange(g * p)
+        if inputs is not Order.LAYOUT:
+            columns = _assign(_cosines(second, moved))
+        if rows is not None and inputs is Order.PERMUTED:
+            rows = _assign(_row_likeness(first[:, columns], second))
+            moved = first[rows]
+            columns = _assign(_cosines(second, moved))
+        likeness = _likeness(moved[:, columns], second)
+        if likeness >= ALIKE and _keeps_groups(columns, g, p):
+            found = _named(rows, columns, inputs, likeness)
+            if found.rows is not None or found.columns is not None:
+                yield found
+
+
+def _row_orders(first: Array, second: Array, g: int) -> Iterator[tuple[NDArray[np.intp] | None, Order]]:
+    """Orders of the rows worth trying: as they are, after an exchange of axes, and what sorted rows suggest."""
+    q, columns = first.shape
+    yield None, Order.SAME
+    some = np.linspace(0, columns - 1, min(columns, 16)).astype(int)
+    for rows in exchanges(q):
+        if _likeness(first[np.ix_(rows, some)], second[:, some]) >= ALIKE:
+            yield rows, Order.LAYOUT
+    if g == 1 and 1 < q <= _MOST_ROWS and columns > 1:
+        yield _assign(-_distances(_profiles(second), _profiles(first))), Order.PERMUTED
+
+
+def exchanges(q: int) -> Iterator[NDArray[np.intp]]:
+    """For every C·S = q with 1 < C < q the order of the rows after (C, S) → (S, C)."""
+    for channels in range(2, q // 2 + 1):
+        if q % channels == 0:
+            yield np.arange(q).reshape(channels, -1).T.ravel()
+
+
+def _named(rows: NDArray[np.intp] | None, columns: NDArray[np.intp], inputs: Order, likeness: float) -> Alignment:
+    """The alignment, orders that are no change left out."""
+    if rows is not None and np.array_equal(rows, np.arange(rows.size)):
+        rows, inputs = None, Order.SAME
+    if rows is not None and inputs is Order.PERMUTED and any(np.array_equal(rows, other) for other in exchanges(rows.size)):
+        inputs = Order.LAYOUT
+    if np.array_equal(columns, np.arange(columns.size)):
+        return Alignment(rows, None, inputs, Order.SAME, likeness)
+    return Alignment(rows, columns, inputs, Order.PERMUTED, likeness)
+
+
+def _unit_columns(blocks: Array) -> Array:
+    """The columns of all groups side by side, (q, g·p), each of length 1; zero ones stay zero."""
+    g, q, p = blocks.shape
+    stacked = blocks.transpose(1, 0, 2).reshape(q, g * p)
+    lengths = np.linalg.norm(stacked, axis=0)
+    return np.divide(stacked, lengths, out=np.zeros_like(stacked), where=lengths > 0.0)
+
+
+def _likeness(first: Array, second: Array) -> float:
+    """The median |cosine| of columns side by side; two zero columns are alike."""
+    cosines = np.abs(np.einsum("ij,ij->j", first, second))
+    both_zero = ~first.any(axis=0) & ~second.any(axis=0)
+    return float(np.median(np.where(both_zero, 1.0, cosines)))
+
+
+def _cosines(first: Array, second: Array) -> Array:
+    """|cosine| of every column of `first` with every column of `second`."""
+    cosines: Array = np.abs(_sampled(first).T @ _sampled(second))
+    return cosines
+
+
+def _sampled(columns: Array) -> Array:
+    """Some of the rows, for cosines that only need to tell columns apart."""
+    return columns if len(columns) <= _SAMPLE else columns[np.linspace(0, len(columns) - 1, _SAMPLE).astype(int)]
+
+
+def _row_likeness(first: Array, second: Array) -> Array:
+    """Cosines of the rows of `second` with those of `first`, signs of columns adjusted."""
+    signs = np.where(np.einsum("ij,ij->j", first, second) < 0.0, -1.0, 1.0)
+    one, other = (_sampled(rows.T).T for rows in (first * signs, second))
+    lengths = [np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-300) for rows in (one, other)]
+    likeness: Array = (other / lengths[1]) @ (one / lengths[0]).T
+    return likeness
+
+
+def _profiles(columns: Array) -> Array:
+    """What is left of every row without the order of the columns: quantiles of the sizes of its entries."""
+    ordered = np.sort(np.abs(columns), axis=1)
+    if ordered.shape[1] <= _QUANTILES:
+        return ordered
+    return ordered[:, np.linspace(0, ordered.shape[1] - 1, _QUANTILES).astype(int)]
+
+
+def _distances(first: Array, second: Array) -> Array:
+    from scipy.spatial.distance import cdist
+
+    distances: Array = cdist(first, second)
+    return distances
+
+
+def _assign(likeness: Array) -> NDArray[np.intp]:
+    """For every row of `likeness` the column that belongs to it, each once, so that their sum is largest.
+
+    Where the best columns of all rows are different ones, they are the answer.
+    """
+    best = np.argmax(likeness, axis=1)
+    if np.unique(best).size == best.size:
+        return best
+    from scipy.optimize import linear_sum_assignment
+
+    return np.asarray(linear_sum_assignment(likeness, maximize=True)[1])
+
+
+def _keeps_groups(columns: NDArray[np.intp], g: int, p: int) -> bool:
+    """Whether the outputs of every group of b come from one group of a."""
+    groups = (columns // p).reshape(g, p)
+    return bool(np.all(groups == groups[:, :1]))

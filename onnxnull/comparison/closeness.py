@@ -1,0 +1,225 @@
+"""How far apart two matrices are that are in the same order: to the bit, by rounding, by factors, by quantisation.
+
+Matrices are blocks (g, q, p), rows inputs, in float64.
+
+1. *Rounding* to a type of unit roundoff u leaves |a − b| ≤ u·max(|a|, |b|), or half the smallest subnormal number.
+2. *Quantisation* puts the entries of a tensor, of a column, or of a block of rows of a column on a grid k·s with whole k. The
+   step s is read off the numbers themselves, so that it does not matter how a file stores them; rounding to the nearest costs
+   s/2, rounding to either side (adaptive rounding) up to s.
+3. *Factors*: a single one, one per column, one per row, or both, fitted by least squares.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from onnxnull.comparison.results import Factors, Scale, Verdict
+from onnxnull.kernel.linear_map import Array
+
+_TYPES = {"float64": (2.0**-53, 2.0**-1074), "float32": (2.0**-24, 2.0**-150), "float16": (2.0**-11, 2.0**-25)}
+_TYPES["bfloat16"] = (2.0**-8, 2.0**-134)
+"""Type → unit roundoff, half the smallest subnormal number; finest first."""
+_BLOCKS = (16, 32, 64, 128, 256)
+"""Rows that share a step in block-wise quantisation (the sizes that MatMulNBits and blocked QuantizeLinear are used with)."""
+_MOST = 65535
+"""Largest number of steps: 16 bits."""
+_STEP = 1.01
+"""A deviation in steps that counts as one, with room for the rounding of the step itself."""
+_CORNER = 64
+"""Rows and columns on which factors of both are tried first."""
+_FIRST = 4096
+"""Entries that are looked at before all of them are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Closeness:
+    """The verdict on two aligned matrices, and the numbers behind it (see `Pair`)."""
+
+    verdict: Verdict
+    difference: float
+    steps: float | None = None
+    rounding: str | None = None
+    scale: Scale = Scale()
+
+
+def closeness(a: Array, b: Array, types: tuple[str, str], *, roundings: float = 2.0) -> Closeness:
+    """The verdict without factors.
+
+    Args:
+        types: of the constants; what is no type of floats counts as float32.
+        roundings: how many roundings may lie between the two.
+    """
+    if np.array_equal(a, b):
+        return Closeness(Verdict.IDENTICAL, 0.0)
+    apart = np.abs(a - b)
+    norm = float(np.linalg.norm(b)) or float(np.linalg.norm(a))
+    difference = float(np.linalg.norm(apart)) / norm
+    sizes = np.maximum(np.abs(a), np.abs(b))
+    for name in _possible(a, b, types):
+        unit, tiny = _TYPES[name]
+        if bool(np.all(apart <= roundings * (unit * sizes + tiny))):
+            return Closeness(Verdict.ROUNDED, difference, rounding=name)
+    steps = _in_steps(a, b, apart)
+    if steps is not None:
+        return Closeness(Verdict.QUANTIZED, difference, steps=steps)
+    return Closeness(Verdict.DIFFERENT, difference)
+
+
+def scaled_closeness(a: Array, b: Array, types: tuple[str, str]) -> Closeness:
+    """The verdict with factors of any size; at best SCALED, and DIFFERENT where no factors help."""
+    best = Closeness(Verdict.DIFFERENT, closeness(a, b, types).difference)
+    for factors, rows, columns in _fits(a, b):
+        found = closeness(a * rows * columns, b, types, roundings=8.0)
+        if found.verdict is Verdict.DIFFERENT:
+            continue
+        if found.verdict is not Verdict.QUANTIZED:
+            found = replace(found, verdict=Verdict.SCALED)
+        if not best.verdict.within(found.verdict):
+            sizes = np.abs(rows * columns) if factors is Factors.BOTH else np.abs(rows if rows.size > columns.size else columns)
+            best = replace(found, scale=scale_of(factors, sizes))
+    return best
+
+
+def scale_of(factors: Factors, sizes: Array, nodes_a: tuple[str, ...] = (), nodes_b: tuple[str, ...] = ()) -> Scale:
+    """The factors and their range."""
+    used = sizes[sizes > 0.0]
+    least, most = (float(used.min()), float(used.max())) if used.size else (0.0, 0.0)
+    return Scale(factors, least, most, nodes_a, nodes_b)
+
+
+def _possible(a: Array, b: Array, types: tuple[str, str]) -> Iterator[str]:
+    """Types whose rounding may lie between the two: the coarser of their own, then coarser ones that hold all of one."""
+    names = list(_TYPES)
+    own = max(names.index(t) if t in names else names.index("float32") for t in types)
+    yield names[own]
+    for name in names[own + 1 :]:
+        if _is_held(a, name) or _is_held(b, name):
+            yield name
+
+
+def _is_held(matrix: Array, name: str) -> bool:
+    """Whether every number is one of this type."""
+    flat = matrix.ravel()
+    return _held(flat[:_FIRST], name) and _held(flat, name)
+
+
+def _held(numbers: Array, name: str) -> bool:
+    if name == "float16":
+        with np.errstate(over="ignore"):
+            return bool(np.array_equal(numbers.astype(np.float16).astype(np.float64), numbers))
+    single = numbers.astype(np.float32)  # bfloat16: the upper half of a float32
+    low = np.ascontiguousarray(single).view(np.uint32) & np.uint32(0xFFFF)
+    return bool(np.array_equal(single.astype(np.float64), numbers) and not low.any())
+
+
+def _in_steps(a: Array, b: Array, apart: Array) -> float | None:
+    """The largest deviation in steps of a grid that one of the two lies on, or both; None if it is more than one step."""
+    grids = [grid for grid in (_grid(a), _grid(b)) if grid is not None]
+    if not grids:
+        return None
+    step = np.broadcast_to(sum(grids), a.shape)
+    off = apart > 1e-7 * np.maximum(np.abs(a), np.abs(b))
+    if np.any(off & (step == 0.0)):
+        return None
+    steps = float(np.max(np.divide(apart, step, out=np.zeros_like(apart), where=off)))
+    return steps if steps <= _STEP else None
+
+
+def _grid(matrix: Array) -> Array | None:
+    """The step of the grid that the entries lie on, broadcastable to the matrix; None where they lie on none."""
+    g, q, p = matrix.shape
+    whole = _steps(matrix.reshape(-1, 1))
+    if whole is not None:
+        return whole.reshape(1, 1, 1)
+    columns = _steps(matrix.transpose(1, 0, 2).reshape(q, g * p))
+    if columns is not None:
+        return columns.reshape(g, 1, p)
+    for rows in _BLOCKS:
+        if q % rows or q <= rows:
+            continue
+        blocks = matrix.reshape(g, q // rows, rows, p)
+        found = _steps(np.moveaxis(blocks, 2, 0).reshape(rows, -1))
+        if found is not None:
+            return np.repeat(found.reshape(g, q // rows, p), rows, axis=1)
+    return None
+
+
+def _steps(lines: Array) -> Array | None:
+    """The step of every column of `lines` (entries, lines), (lines,), 0 for a zero line; None unless all lie on grids.
+
+    A line of one or two sizes lies on many grids; its step is taken to be as fine as that of the finest other line.
+    """
+    used = lines[:, lines.any(axis=0)]
+    if used.size == 0 or not _found(used[:_FIRST, : max(1, _FIRST // max(1, min(len(used), _FIRST)))])[2].all():
+        return None
+    step, levels, good = _found(lines)
+    zero = ~lines.any(axis=0)
+    unclear = np.isnan(step) & ~zero
+    if not np.all(good | zero):
+        return None
+    if np.all(zero | unclear):
+        return None
+    finest = float(np.nanmax(np.where(zero | unclear, np.nan, levels)))
+    return np.where(zero, 0.0, np.where(unclear, np.abs(lines).max(axis=0) / finest, step))
+
+
+def _found(lines: Array) -> tuple[Array, Array, Array]:
+    """(step, largest number of steps, whether it lies on a grid) of every line; step NaN where a line is too short to tell."""
+    sizes = np.sort(np.abs(lines), axis=0)
+    top = sizes[-1]
+    gaps = np.diff(sizes, axis=0, prepend=0.0)
+    gaps[gaps <= top / (4.0 * _MOST)] = np.inf
+    distinct = np.count_nonzero(np.isfinite(gaps), axis=0)
+    gap = gaps.min(axis=0)
+    step, levels, good = (np.full(lines.shape[1], value) for value in (np.nan, 0.0, 0.0))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        for parts in range(1, 7):
+            count = np.rint(top * parts / gap)
+            fine = top / count
+            multiples = lines / fine
+            room = np.clip(count * 2.0**-11, 2e-3, 0.05)  # a step stored in float16 is off by 2⁻¹¹
+            fits = (np.abs(multiples - np.rint(multiples)).max(axis=0) <= room) & (count <= _MOST) & (good == 0.0)
+            step, levels, good = np.where(fits, fine, step), np.where(fits, count, levels), np.where(fits, 1.0, good)
+    short = distinct < 3
+    return np.where(short, np.nan, step), levels, (good > 0.0) | short
+
+
+def _fits(a: Array, b: Array) -> Iterator[tuple[Factors, Array, Array]]:
+    """Factors (g, q, 1) or (g, 1, p) by least squares, where there are at least twice as many entries as factors."""
+    one = np.ones((1, 1, 1))
+
+    def quotient(above: Array, below: Array) -> Array:
+        return np.divide(above, below, out=np.zeros_like(above), where=below > 0.0)
+
+    g, q, p = a.shape
+    if a.size >= 2:
+        yield Factors.ONE, one, quotient(np.sum(a * b, keepdims=True), np.sum(a * a, keepdims=True))
+    if q >= 2:
+        yield Factors.OUTPUTS, one, quotient(np.sum(a * b, axis=1, keepdims=True), np.sum(a * a, axis=1, keepdims=True))
+    if p >= 2:
+        yield Factors.INPUTS, quotient(np.sum(a * b, axis=2, keepdims=True), np.sum(a * a, axis=2, keepdims=True)), one
+    if a.size >= 2 * g * (q + p) and not np.any((a == 0.0) != (b == 0.0)):
+        corner = a[:1, :_CORNER, :_CORNER], b[:1, :_CORNER, :_CORNER]
+        rows, columns = _both(*corner)
+        if np.all(np.abs(corner[0] * rows * columns - corner[1]) <= 0.01 * np.abs(corner[1])):
+            yield Factors.BOTH, *_both(a, b)
+
+
+def _both(a: Array, b: Array) -> tuple[Array, Array]:
+    """Row and column factors r, c with r·a·c ≈ b: the logarithms of |b/a| as a sum of a row's and a column's part."""
+    there = a != 0.0
+    logs = np.log(np.abs(np.where(there, b, 1.0)) / np.abs(np.where(there, a, 1.0)))
+    signs = np.where(there, np.sign(a) * np.sign(b), 0.0)
+    rows, columns = np.zeros((len(a), a.shape[1], 1)), np.zeros((len(a), 1, a.shape[2]))
+    for _ in range(30):
+        for axis, part in ((2, rows), (1, columns)):
+            rest = np.where(there, logs - rows - columns, 0.0)
+            part += rest.sum(axis=axis, keepdims=True) / np.maximum(there.sum(axis=axis, keepdims=True), 1)
+    first = np.where(signs.sum(axis=2, keepdims=True) < 0.0, -1.0, 1.0)
+    second = np.where((signs * first).sum(axis=1, keepdims=True) < 0.0, -1.0, 1.0)
+    middle = math.exp(float(np.mean(columns)))
+    return first * np.exp(rows) * middle, second * np.exp(columns) / middle

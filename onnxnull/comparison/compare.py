@@ -1,0 +1,243 @@
+"""`compare(a, b)`: do two ONNX files hold the same network?"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from onnxnull.comparison import angles, inputs
+from onnxnull.comparison.crossing import Running, Subject, agreement, crossings
+from onnxnull.comparison.features import features
+from onnxnull.comparison.folding import Folds, Surroundings
+from onnxnull.comparison.judging import Judged, judge
+from onnxnull.comparison.matching import Known, Match, match, side_by_side
+from onnxnull.comparison.operators import input_pair
+from onnxnull.comparison.results import Agreement, Comparison, Crossing, KernelAngle, Order, Pair, Side, Verdict
+from onnxnull.errors import Code, OnnxnullError
+from onnxnull.frontier import Frontier, find
+from onnxnull.graph.constants import EvaluationError
+from onnxnull.graph.flow import Flow
+from onnxnull.graph.limits import Limits
+from onnxnull.graph.model import Model, dtype_name, open_model
+from onnxnull.kernel.linear_map import Array
+from onnxnull.kernel.rank import ExactPolicy, Notion, RankProfile, rank_profile
+from onnxnull.results import ModelInfo, Unsupported
+from onnxnull.weights import Weight, find_weights, op_name
+
+Progress = Callable[[str], None]
+"""Called with what comes next."""
+_LIMITS = {Verdict.IDENTICAL: 1e-3, Verdict.ROUNDED: 1e-3, Verdict.SCALED: 1e-3, Verdict.QUANTIZED: 0.5}
+"""The loosest verdict on the weights → how far outputs may be apart, as a share of what another random input changes."""
+_COARSE_LIMIT = 0.1
+"""The same, where weights were rounded to 16 bits."""
+_COARSE = ("float16", "bfloat16")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Opened:
+    """A model with everything that is needed of it."""
+
+    path: str
+    model: Model
+    known: list[Known]
+    folds: Mapping[int, Folds]
+    unsupported: list[Unsupported]
+    fronts: tuple[Frontier, ...]
+    shapes: Mapping[str, Sequence[int]]
+
+
+def compare(
+    a: str | os.PathLike[str],
+    b: str | os.PathLike[str],
+    *,
+    input_shapes: Mapping[str, Sequence[int]] | None = None,
+    running: Running | None = None,
+    limits: Limits | None = None,
+    progress: Progress = lambda _: None,
+) -> Comparison:
+    """Compare the networks in two ONNX files.
+
+    Args:
+        a, b: the .onnx files.
+        input_shapes: graph input → dimensions, for inputs whose shape a file leaves open; of either model.
+        running: how to run both, for collisions of one on the other and for their outputs; None: neither is executed.
+        limits: what the files may ask of this machine.
+        progress: called with what comes next.
+
+    Returns:
+        Pairs of weights with their verdicts, weights without a partner, what was not analysed, the inputs and the runs.
+
+    Raises:
+        OnnxnullError: a file cannot be opened or breaks the rules of ONNX; `file` says which.
+    """
+    first, second = (_open(path, input_shapes or {}, limits, progress) for path in (a, b))
+    if input_shapes:
+        _check_names(input_shapes, first.model, second.model)
+    progress("matching the weights")
+    matches = match(first.known, second.known)
+    pairs, judged = [], {}
+    ranks: dict[bytes, RankProfile] = {}
+    for number, found in enumerate(matches, start=1):
+        progress(f"weight {number} of {len(matches)}, {found.a[0].weight.name}")
+        pair, verdict = _pair(found, first, second, ranks)
+        pairs.append(pair)
+        if len(found.a) == len(found.b) == 1:
+            judged |= {(x.name, y.name): verdict for x, _ in found.a[0].weight.uses for y, _ in found.b[0].weight.uses}
+    progress("comparing the inputs")
+    links = inputs.links(first.fronts, second.fronts, judged)
+    read = tuple(
+        input_pair(link, *(next(f for f in o.fronts if f.input is i) for o, i in ((first, link.a), (second, link.b))))
+        for link in links
+    )
+    used = {id(known) for found in matches for known in (*found.a, *found.b)}
+    only = [tuple(_side((k,), None) for k in opened.known if id(k) not in used) for opened in (first, second)]
+    crossed: tuple[Crossing, ...] = ()
+    agreed: Agreement | None = None
+    if running is not None:
+        subjects = [Subject(o.path, o.model.inputs, o.shapes, limits, progress) for o in (first, second)]
+        limit = _limit(pairs, complete=not any(only))
+        crossed = crossings(subjects[0], subjects[1], links, running, same=limit is not None)
+        agreed = agreement(subjects[0], subjects[1], links, running, limit)
+    return Comparison(
+        a=_info(first.model),
+        b=_info(second.model),
+        pairs=tuple(pairs),
+        only_a=only[0],
+        only_b=only[1],
+        unsupported_a=tuple(first.unsupported),
+        unsupported_b=tuple(second.unsupported),
+        inputs=read,
+        crossings=crossed,
+        agreement=agreed,
+    )
+
+
+def _open(
+    path: str | os.PathLike[str], shapes: Mapping[str, Sequence[int]], limits: Limits | None, progress: Progress
+) -> _Opened:
+    progress(f"reading {os.path.basename(path)}")
+    try:
+        own = {}
+        if shapes:
+            names = {described.name for described in open_model(path, limits=limits).inputs}
+            own = {name: shape for name, shape in shapes.items() if name in names}
+        model = open_model(path, input_shapes=own, limits=limits)
+        flow = Flow(model)
+        weights, unsupported = find_weights(flow)
+        surroundings = Surroundings(flow)
+        known, folds = [], {}
+        for number, weight in enumerate(weights):
+            around = surroundings.folds(weight.node, weight.use)
+            matrix = _matrix(weight)
+            if isinstance(matrix, Unsupported):
+                unsupported.append(matrix)
+                continue
+            one = Known(weight, features(matrix, around), number / max(1, len(weights) - 1))
+            known.append(one)
+            folds[id(one)] = around
+        return _Opened(os.fspath(path), model, known, folds, unsupported, find(flow), own)
+    except OnnxnullError as error:
+        error.file = error.file or os.fspath(path)
+        raise
+
+
+def _matrix(weight: Weight) -> Array | Unsupported:
+    """The blocks; or why they are not analysed."""
+
+    def refuse(code: Code, what: str) -> Unsupported:
+        return Unsupported(weight.node.name, op_name(weight.node), code, f"weight {weight.name!r} {what}")
+
+    dtype = weight.use.constant.dtype
+    if dtype.is_string() or dtype.name in ("BOOL", "COMPLEX64", "COMPLEX128"):
+        return refuse(Code.OPERATOR, f"has type {dtype_name(dtype)}")
+    try:
+        matrix = weight.use.matrix()
+    except EvaluationError as error:
+        return refuse(Code.CONSTANT, f"was not evaluated: {error}")
+    if not np.isfinite(matrix).all():
+        count = int(np.count_nonzero(~np.isfinite(matrix)))
+        return refuse(Code.NONFINITE, f"holds {count} NaN or Inf; {Code.NONFINITE.remedy}")
+    return matrix
+
+
+def _check_names(shapes: Mapping[str, Sequence[int]], a: Model, b: Model) -> None:
+    names = [described.name for model in (a, b) for described in model.inputs]
+    for name in shapes:
+        if name not in names:
+            known = ", ".join(repr(n) for n in dict.fromkeys(names)) or "none"
+            raise OnnxnullError(Code.INPUT_SHAPE, f"neither model has an input {name!r}; inputs are {known}")
+
+
+def _pair(found: Match, a: _Opened, b: _Opened, ranks: dict[bytes, RankProfile]) -> tuple[Pair, Judged]:
+    """The verdict on partners, their ranks and the angle between their kernels."""
+    folds = [
+        opened.folds[id(parts[0])] if len(parts) == 1 and len(other) == 1 else Folds()
+        for opened, parts, other in ((a, found.a, found.b), (b, found.b, found.a))
+    ]
+    matrices = [side_by_side(parts) for parts in (found.a, found.b)]
+    types = [dtype_name(parts[0].weight.use.constant.dtype) for parts in (found.a, found.b)]
+    judged = judge(matrices[0], matrices[1], (types[0], types[1]), (folds[0], folds[1]))
+    close, order = judged.closeness, judged.alignment
+    sides = [_side(parts, _ranks(parts, m, ranks)) for parts, m in zip((found.a, found.b), matrices, strict=True)]
+    pair = Pair(
+        a=sides[0],
+        b=sides[1],
+        matched=found.matched,
+        verdict=close.verdict,
+        inputs=order.inputs,
+        outputs=order.outputs,
+        scale=close.scale,
+        difference=close.difference,
+        steps=close.steps,
+        rounding=close.rounding,
+        angle=_angle(judged, sides[0], sides[1]),
+    )
+    return pair, judged
+
+
+def _ranks(parts: Sequence[Known], matrix: Array, done: dict[bytes, RankProfile]) -> RankProfile:
+    """Ranks of one weight, or of several side by side; those of equal numbers once."""
+    key = b"".join(part.features.digest for part in parts)
+    if key not in done:
+        done[key] = rank_profile(matrix, exact=ExactPolicy.NEVER)
+    return done[key]
+
+
+def _angle(judged: Judged, a: Side, b: Side) -> KernelAngle:
+    nullities = [side.ranks.nullity(Notion.FLOAT64) if side.ranks is not None else None for side in (a, b)]
+    if 0 in nullities:
+        none = "neither has a kernel" if nullities == [0, 0] else "only one of them has a kernel"
+        return KernelAngle(None, reason=none)
+    if judged.closeness.verdict is Verdict.IDENTICAL:
+        return KernelAngle(0.0)
+    return angles.kernel_angle(judged.a, judged.b)
+
+
+def _side(parts: Sequence[Known], ranks: RankProfile | None) -> Side:
+    weights = [part.weight for part in parts]
+    g, q, _ = parts[0].features.shape
+    return Side(
+        names=tuple(weight.name for weight in weights),
+        nodes=tuple(weight.node.name for weight in weights),
+        ops=tuple(op_name(weight.node) for weight in weights),
+        dtype=dtype_name(weights[0].use.constant.dtype),
+        inputs=g * q,
+        outputs=g * sum(part.features.shape[2] for part in parts),
+        ranks=ranks,
+    )
+
+
+def _limit(pairs: Sequence[Pair], *, complete: bool) -> float | None:
+    """How far the outputs may be apart; None where the weights are different anyway."""
+    verdict = max((pair.verdict for pair in pairs), key=list(Verdict).index, default=Verdict.DIFFERENT)
+    if not complete or verdict is Verdict.DIFFERENT:
+        return None
+    coarse = any(pair.rounding in _COARSE or pair.a.dtype in _COARSE or pair.b.dtype in _COARSE for pair in pairs)
+    return max(_LIMITS[verdict], _COARSE_LIMIT if coarse else 0.0)
+
+
+def _info(model: Model) -> ModelInfo:
+    return ModelInfo(model.file, model.sha256, model.producer, model.ir_version, model.opsets, model.inputs)

@@ -1,0 +1,204 @@
+"""Running both models: do collisions of one collide on the other, and do both give one output for one input?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from onnxnull.collision.cases import random_case
+from onnxnull.collision.compare import compare
+from onnxnull.collision.perturb import Recipe
+from onnxnull.collision.results import Change, Collision, Run, Verdict
+from onnxnull.collision.search import Execution, Place, Search
+from onnxnull.collision.subjects import networks_twin
+from onnxnull.comparison.inputs import Link
+from onnxnull.comparison.results import Agreement, Crossed, CrossedRun, Crossing, OutputPair
+from onnxnull.errors import Code, ExitCode, OnnxnullError
+from onnxnull.graph.limits import Limits
+from onnxnull.graph.model import GraphInput
+from onnxnull.runtime.precision import Precision
+from onnxnull.runtime.providers import Provider
+from onnxnull.runtime.session import Runner
+
+_LESS = 10.0
+"""An output that moves by so many times less than for the control is nearly as it was."""
+_NO_KERNEL = (Code.INJECTIVE, Code.NOT_GUARANTEED)
+"""Where the other model has no kernel to check a claim of, what its outputs do is measured all the same."""
+Feeds = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """How to run the two models.
+
+    Attributes:
+        seed: of the random inputs.
+    """
+
+    precisions: tuple[Precision, ...] = (Precision.FLOAT64, Precision.FLOAT32)
+    providers: tuple[Provider, ...] = (Provider.CPU,)
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Subject:
+    """One of the two models: where it is, its inputs, and what is known of the shapes that it leaves open."""
+
+    path: str
+    inputs: Sequence[GraphInput]
+    shapes: Mapping[str, Sequence[int]]
+    limits: Limits | None
+    progress: Callable[[str], None] = field(default=lambda _: None)
+
+    def search(self, place: Place, running: Running) -> Search:
+        """A search in it. Raises `OnnxnullError`."""
+        execution = Execution(running.precisions, running.providers)
+        return Search(self.path, place, execution, shapes=self.shapes, limits=self.limits, progress=self.progress)
+
+    def runner(self, precision: Precision, provider: Provider) -> Runner:
+        """A session of it. Raises `OnnxnullError`."""
+        self.progress(f"preparing {precision.value}")
+        return Runner(networks_twin(self.path, precision, provider, self.limits), provider=provider)
+
+
+def crossings(a: Subject, b: Subject, links: Sequence[Link], running: Running, *, same: bool) -> tuple[Crossing, Crossing]:
+    """A collision of each model on the other.
+
+    Args:
+        same: whether the weights are the same, so that it is a failure if the inputs of one cannot be given to the other.
+    """
+    unmapped = _unmapped(a, b, links)
+    if unmapped is not None:
+        return Crossing("a", reason=unmapped, failed=same), Crossing("b", reason=unmapped, failed=same)
+    return (
+        _cross("a", a, b, {link.a.name: (link.b.name, link.to_b) for link in links}, running),
+        _cross("b", b, a, {link.b.name: (link.a.name, link.to_a) for link in links}, running),
+    )
+
+
+_Ways = Mapping[str, tuple[str, Callable[[np.ndarray], np.ndarray]]]
+"""Input of the model that a collision is built on → input of the other, and how to get there."""
+
+
+def _cross(built_on: str, own: Subject, other: Subject, ways: _Ways, running: Running) -> Crossing:
+    try:
+        search = own.search(Place(), running)
+        where = search.input().name
+        case = random_case(search.model.inputs, running.seed, {})
+        (collision,) = search.run(case, Recipe(seed=running.seed))
+        there, way = ways[where]
+        arrays = way(collision.original), way(collision.colliding), way(collision.control)
+        others = {ways[name][0]: ways[name][1](array) for name, array in collision.others.items()}
+        runs = _on_other(other, there, collision, arrays, others, running)
+    except OnnxnullError as error:
+        nothing = error.exit_code is ExitCode.NOTHING
+        return Crossing(built_on, reason=f"[{error.code.code}] {error.seen}", failed=not nothing)
+    own_verdicts = {run.precision: run.verdict.label for run in collision.runs}
+    return Crossing(
+        built_on,
+        tuple(
+            CrossedRun(
+                run.precision,
+                own_verdicts.get(run.precision, collision.runs[-1].verdict.label),
+                _crossed(run),
+                run.outputs,
+                run.control,
+            )
+            for run in runs
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Measured:
+    """A run of which only the outputs were looked at."""
+
+    precision: str
+    outputs: tuple[Change, ...]
+    control: tuple[Change, ...]
+
+
+def _on_other(
+    other: Subject,
+    name: str,
+    collision: Collision,
+    arrays: tuple[np.ndarray, np.ndarray, np.ndarray],
+    others: Feeds,
+    running: Running,
+) -> Sequence[Run | _Measured]:
+    """The claims on the other model where it has a kernel, else what its outputs do."""
+    try:
+        return other.search(Place(input=name), running).again("carried", arrays, others, collision.perturbation).runs
+    except OnnxnullError as error:
+        if error.code not in _NO_KERNEL:
+            raise
+    measured: dict[str, _Measured] = {}
+    for provider in running.providers:
+        for precision in running.precisions:
+            runner = other.runner(precision, provider)
+            first, second, third = (runner.run({**others, name: x}) for x in arrays)
+            outputs, control = (
+                tuple(compare(output, first[output], moved[output]) for output in first) for moved in (second, third)
+            )
+            measured[f"{runner.precision.value} {provider.value}"] = _Measured(runner.precision.value, outputs, control)
+    return list(measured.values())
+
+
+def _crossed(run: Run | _Measured) -> Crossed:
+    bitwise = all(change.bitwise for change in run.outputs)
+    if (isinstance(run, Run) and run.verdict is not Verdict.BROKEN) or (isinstance(run, _Measured) and bitwise):
+        return Crossed.COLLIDES
+    pairs = zip(run.outputs, run.control, strict=True)
+    return Crossed.NEARLY if all(_LESS * change.max_abs <= other.max_abs for change, other in pairs) else Crossed.SEEN
+
+
+def agreement(a: Subject, b: Subject, links: Sequence[Link], running: Running, limit: float | None) -> Agreement:
+    """The outputs of both for one random input, beside those of a for another one.
+
+    Args:
+        limit: the largest ratio that counts as the same; None where the weights are different anyway.
+    """
+    unmapped = _unmapped(a, b, links)
+    if unmapped is not None:
+        return Agreement(reason=unmapped, failed=limit is not None)
+    try:
+        cases = [random_case(a.inputs, seed, {}).arrays for seed in (running.seed, running.seed + 1)]
+        runner, other = (subject.runner(Precision.FLOAT32, running.providers[0]) for subject in (a, b))
+        first, second = (runner.run(case) for case in cases)
+        theirs = other.run({link.b.name: link.to_b(cases[0][link.a.name]) for link in links})
+    except OnnxnullError as error:
+        return Agreement(reason=f"[{error.code.code}] {error.seen}", failed=True)
+    if len(first) != len(theirs):
+        return Agreement(reason=f"one has {len(first)} outputs, the other {len(theirs)}", failed=limit is not None)
+    named = set(first) == set(theirs)
+    pairs = []
+    for name, partner in zip(first, first if named else theirs, strict=True):
+        found = _output(name, partner, first[name], second[name], theirs[partner])
+        if isinstance(found, str):
+            return Agreement(reason=found, failed=limit is not None)
+        pairs.append(found)
+    return Agreement(tuple(pairs), limit)
+
+
+def _output(name: str, partner: str, first: np.ndarray, second: np.ndarray, theirs: np.ndarray) -> OutputPair | str:
+    """The outputs side by side, or why they cannot be compared."""
+    squeezed = [tuple(size for size in array.shape if size != 1) for array in (first, theirs)]
+    if squeezed[0] != squeezed[1] or first.dtype.kind != theirs.dtype.kind or first.dtype.kind not in "fiub":
+        return f"output {name!r} is {first.dtype} {first.shape}, {partner!r} is {theirs.dtype} {theirs.shape}"
+    wide = first.astype(np.float64)
+    apart = compare(name, wide, theirs.astype(np.float64).reshape(first.shape)).max_abs
+    spread = compare(name, wide, second.astype(np.float64)).max_abs if second.shape == first.shape else float("nan")
+    ratio = 0.0 if apart == 0.0 else apart / spread if spread > 0.0 else float("inf")
+    return OutputPair(name, partner, apart, spread, ratio)
+
+
+def _unmapped(a: Subject, b: Subject, links: Sequence[Link]) -> str | None:
+    """Why the inputs of one cannot be given to the other; None where they can."""
+    if len(a.inputs) != len(b.inputs):
+        return f"one has {len(a.inputs)} inputs, the other {len(b.inputs)}"
+    for link in links:
+        if link.linear is None:
+            return f"no way is known from input {link.a.name!r} to input {link.b.name!r}: {link.reason}"
+    return None

@@ -1,0 +1,174 @@
+"""Which weights of two models are partners, although names, order and layout may differ.
+
+Among weights of one shape, in this order; what is settled is not looked at again:
+
+1. the same numbers; duplicates by name, then in the order of the graph;
+2. columns that are alike as they are: the assignment with the largest likeness;
+3. moments that are alike, and an order of inputs and outputs in which the columns are alike: permuted weights;
+4. several weights that read one value, side by side, against one (fused query, key and value);
+5. what is left over: by name, then by the place in the graph. These are partners, and different.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from onnxnull.comparison.alignment import ALIKE, alignments
+from onnxnull.comparison.features import Features, distance, likeness
+from onnxnull.comparison.results import Matched
+from onnxnull.kernel.linear_map import Array
+from onnxnull.weights import Weight
+
+_NEAR = 0.15
+"""Distance of moments above which no order of rows and columns is looked for (int8 leaves 0.02)."""
+_SMALL = 20_000
+"""Entries of a weight whose moments say little: every candidate is tried."""
+_ROUNDS = 3
+"""Candidates that are tried for every weight."""
+_MOST_PARTS = 4
+_NEVER = 1e6
+_Shape = tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Known:
+    """A weight with its features. `position` is its place among the weights of its model, 0 to 1."""
+
+    weight: Weight
+    features: Features
+    position: float
+
+    def matrix(self) -> Array:
+        """The blocks (g, q, p), float64. Raises `EvaluationError`."""
+        return self.weight.use.matrix()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Match:
+    """Partners: one weight each, or several on one side, which stand side by side by outputs."""
+
+    a: tuple[Known, ...]
+    b: tuple[Known, ...]
+    matched: Matched
+
+
+def match(a: Sequence[Known], b: Sequence[Known]) -> list[Match]:
+    """The partners, in the order of the first model; what is in none has no partner."""
+    found: list[Match] = []
+    for stage in (_same_numbers, _alike, _rearranged, _side_by_side, _by_name, _by_order):
+        used = {id(known) for each in found for known in (*each.a, *each.b)}
+        found += stage([k for k in a if id(k) not in used], [k for k in b if id(k) not in used])
+    place = {id(known): number for number, known in enumerate(a)}
+    return sorted(found, key=lambda each: place[id(each.a[0])])
+
+
+def side_by_side(parts: Sequence[Known]) -> Array:
+    """Their matrices, concatenated by outputs. Raises `EvaluationError`."""
+    return parts[0].matrix() if len(parts) == 1 else np.concatenate([part.matrix() for part in parts], axis=2)
+
+
+def _same_numbers(a: Sequence[Known], b: Sequence[Known]) -> Iterator[Match]:
+    for ours, theirs in _classes(a, b):
+        for digest in dict.fromkeys(known.features.digest for known in ours):
+            first = [known for known in ours if known.features.digest == digest]
+            second = [known for known in theirs if known.features.digest == digest]
+            named = list(_by_name(first, second))
+            used = {id(known) for each in named for known in (*each.a, *each.b)}
+            left = ([known for known in side if id(known) not in used] for side in (first, second))
+            for one, other in (*((each.a[0], each.b[0]) for each in named), *zip(*left, strict=False)):
+                yield Match((one,), (other,), Matched.CONTENT)
+
+
+def _alike(a: Sequence[Known], b: Sequence[Known]) -> Iterator[Match]:
+    for ours, theirs in _classes(a, b):
+        costs = np.array([[1.0 - likeness(one.features, other.features) for other in theirs] for one in ours])
+        for i, j in _assigned(costs + 1e-9 * _strangeness(ours, theirs)):
+            if costs[i, j] <= 1.0 - ALIKE:
+                yield Match((ours[i],), (theirs[j],), Matched.CONTENT)
+
+
+def _rearranged(a: Sequence[Known], b: Sequence[Known]) -> Iterator[Match]:
+    for ours, theirs in _classes(a, b):
+        costs = np.array([[distance(one.features, other.features) for other in theirs] for one in ours])
+        if np.prod(ours[0].features.shape) > _SMALL:
+            costs[costs > _NEAR] = _NEVER
+        for _ in range(_ROUNDS):
+            for i, j in _assigned(costs + 1e-6 * _strangeness(ours, theirs)):
+                if costs[i, j] >= _NEVER:
+                    continue
+                if any(True for _ in alignments(ours[i].matrix(), theirs[j].matrix())):
+                    yield Match((ours[i],), (theirs[j],), Matched.CONTENT)
+                    costs[i, :] = costs[:, j] = _NEVER
+                else:
+                    costs[i, j] = _NEVER
+
+
+def _side_by_side(a: Sequence[Known], b: Sequence[Known]) -> Iterator[Match]:
+    """Several against one, in both directions."""
+    used: set[int] = set()
+    for split, whole, flipped in ((a, b, False), (b, a, True)):
+        for one in whole:
+            for parts in _runs(split, one.features.shape):
+                if used & {id(known) for known in (one, *parts)}:
+                    continue
+                if any(True for _ in alignments(side_by_side(parts), one.matrix())):
+                    used |= {id(known) for known in (one, *parts)}
+                    yield Match((one,), parts, Matched.CONTENT) if flipped else Match(parts, (one,), Matched.CONTENT)
+
+
+def _by_name(a: Sequence[Known], b: Sequence[Known]) -> Iterator[Match]:
+    named = {(known.weight.name, known.features.shape): known for known in reversed(b)}
+    for known in a:
+        other = named.pop((known.weight.name, known.features.shape), None)
+        if other is not None:
+            yield Match((known,), (other,), Matched.NAME)
+
+
+def _by_order(a: Sequence[Known], b: Sequence[Known]) -> Iterator[Match]:
+    for ours, theirs in _classes(a, b):
+        for i, j in _assigned(_strangeness(ours, theirs)):
+            yield Match((ours[i],), (theirs[j],), Matched.ORDER)
+
+
+def _classes(a: Sequence[Known], b: Sequence[Known]) -> Iterator[tuple[list[Known], list[Known]]]:
+    """The weights of both models that have one shape."""
+    for shape in dict.fromkeys(known.features.shape for known in a):
+        ours = [known for known in a if known.features.shape == shape]
+        theirs = [known for known in b if known.features.shape == shape]
+        if theirs:
+            yield ours, theirs
+
+
+def _strangeness(ours: Sequence[Known], theirs: Sequence[Known]) -> Array:
+    """What decides between equals: the name, and the distance of the places in the graph."""
+    return np.array(
+        [[abs(one.position - other.position) + (one.weight.name != other.weight.name) for other in theirs] for one in ours]
+    )
+
+
+def _runs(split: Sequence[Known], shape: _Shape) -> Iterator[tuple[Known, ...]]:
+    """Weights of several outputs that read one value, in the order of the graph, with the outputs of `shape` together."""
+    g, q, p = shape
+    readers: dict[object, list[Known]] = {}
+    for known in split:
+        use, view = known.weight.use, known.weight.node
+        operand = None if use.activation is None else view.inputs[use.activation]
+        if operand is not None and known.features.shape[:2] == (g, q) and g == 1:
+            readers.setdefault(operand.value, []).append(known)
+    for group in readers.values():
+        for count in range(2, _MOST_PARTS + 1):
+            for parts in itertools.combinations(group, count):
+                if sum(known.features.shape[2] for known in parts) == p:
+                    yield parts
+
+
+def _assigned(costs: Array) -> Iterator[tuple[int, int]]:
+    """The assignment of rows to columns with the least sum."""
+    from scipy.optimize import linear_sum_assignment
+
+    rows, columns = linear_sum_assignment(costs)
+    yield from zip(rows.tolist(), columns.tolist(), strict=True)

@@ -1,0 +1,310 @@
+"""What comparing two models gives: verdicts that explain themselves, and a tree of frozen dataclasses.
+
+`a` and `b` are the two models in the order in which they were named. Matrices are (inputs, outputs), as everywhere.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from onnxnull.collision.results import Change
+from onnxnull.errors import ExitCode
+from onnxnull.kernel.rank import RankProfile
+from onnxnull.results import Bounds, ModelInfo, Unsupported
+
+
+class _Told(enum.Enum):
+    """An enumeration whose members are a label and what it means."""
+
+    def __init__(self, label: str, meaning: str) -> None:
+        self.label = label
+        self.meaning = meaning
+
+
+class Verdict(_Told):
+    """How far apart two weights are, once both are in the same order; each includes the ones before it."""
+
+    IDENTICAL = ("identical", "every number is the same, to the bit")
+    ROUNDED = ("rounded", "the same up to rounding to the coarser of the two types")
+    SCALED = ("scaled", "the same up to rounding and factors on inputs or outputs, as folding a BatchNormalization leaves them")
+    QUANTIZED = ("quantized", "every entry is within one step of a grid of at most 16 bits that one of the two lies on")
+    DIFFERENT = ("different", "further apart than rounding, factors and quantisation explain")
+
+    def within(self, limit: Verdict) -> bool:
+        """Whether this is at least as close as `limit`."""
+        order = list(Verdict)
+        return order.index(self) <= order.index(limit)
+
+
+class Matched(_Told):
+    """Why two weights are taken for partners."""
+
+    CONTENT = ("content", "their numbers belong together")
+    NAME = ("name", "their numbers do not belong together, but their names and shapes are the same")
+    ORDER = ("order", "neither numbers nor names belong together, but their shape and their place in the graph do")
+
+
+class Order(_Told):
+    """In which order b holds the inputs (rows) or outputs (columns) of a."""
+
+    SAME = ("same", "in the same order")
+    LAYOUT = ("layout", "as after exchanging two axes, channels first or last (NCHW or NHWC)")
+    PERMUTED = ("permuted", "in another order")
+
+
+class Factors(_Told):
+    """What has to be multiplied so that two weights become the same."""
+
+    NONE = ("none", "nothing")
+    ONE = ("one", "the whole matrix, by one factor")
+    OUTPUTS = ("outputs", "every output by its own factor")
+    INPUTS = ("inputs", "every input by its own factor")
+    BOTH = ("both", "inputs and outputs by factors of their own")
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """The factors between two weights, a times factors = b.
+
+    Attributes:
+        least, most: the range of the factors' sizes, 0 left out; 1 where there are none.
+        nodes_a, nodes_b: the nodes of either graph whose constants are these factors; none where nothing explains them.
+    """
+
+    factors: Factors = Factors.NONE
+    least: float = 1.0
+    most: float = 1.0
+    nodes_a: tuple[str, ...] = ()
+    nodes_b: tuple[str, ...] = ()
+
+    @property
+    def explained(self) -> bool:
+        """Whether there are none, or the graphs hold them elsewhere."""
+        return self.factors is Factors.NONE or bool(self.nodes_a or self.nodes_b)
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """The weight or weights of one model in a pair; several are split by outputs, in this order.
+
+    Attributes:
+        inputs, outputs: of the block-diagonal matrix.
+        ranks: of it; None where the weight has no partner.
+    """
+
+    names: tuple[str, ...]
+    nodes: tuple[str, ...]
+    ops: tuple[str, ...]
+    dtype: str
+    inputs: int
+    outputs: int
+    ranks: RankProfile | None
+
+
+@dataclass(frozen=True, slots=True)
+class KernelAngle:
+    """The largest principal angle between two kernels at the float64 cut-off.
+
+    Between kernels of different dimensions it says how far the smaller one is from lying inside the larger one.
+
+    Attributes:
+        degrees: 0 to 90; None where there is none, or it was not computed.
+        at_least: whether it is a lower bound, found by iteration.
+        reason: why there is none; None where there is one.
+    """
+
+    degrees: float | None
+    at_least: bool = False
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two partners.
+
+    Attributes:
+        inputs, outputs: in which order b holds those of a.
+        difference: ‖A − B‖/‖B‖ (Frobenius) once order and factors are taken out.
+        steps: the largest deviation in steps of the quantisation grid; None unless the verdict is QUANTIZED.
+        rounding: the type whose rounding explains the difference; None unless the verdict rests on it.
+        angle: between the kernels, with the inputs in the same order.
+    """
+
+    a: Side
+    b: Side
+    matched: Matched
+    verdict: Verdict
+    inputs: Order
+    outputs: Order
+    scale: Scale
+    difference: float
+    steps: float | None
+    rounding: str | None
+    angle: KernelAngle
+
+
+class InputMap(_Told):
+    """How an input of a becomes the one of b."""
+
+    SAME = ("same", "as it is: the first layers read both alike")
+    READ = ("read", "so that the first layers read the same numbers (layout, scaling and shift undone)")
+    SHAPE = ("shape", "as it is: the shapes are the same; how the first layers read them was not compared")
+    LAYOUT = ("layout", "axes exchanged: one has channels first, the other last")
+    NONE = ("none", "not at all")
+
+
+@dataclass(frozen=True, slots=True)
+class InputPair:
+    """An input of each model, and what the networks cannot see of it.
+
+    Attributes:
+        nullity_a, nullity_b: bounds on the dimension of the joint kernel of the layers that read it; None where none is guaranteed.
+        angle: between these operator kernels, in the coordinates of a.
+        reason: why it cannot be mapped, where the map is NONE.
+    """
+
+    a: str
+    b: str
+    mapped: InputMap
+    nullity_a: Bounds | None
+    nullity_b: Bounds | None
+    angle: KernelAngle
+    reason: str | None = None
+
+
+class Crossed(_Told):
+    """What a pair of inputs that collides on one model does on the other."""
+
+    COLLIDES = ("collides", "it collides there too: every claim holds, or the outputs are the same to the bit")
+    NEARLY = (
+        "nearly",
+        "no collision there: the outputs move, at least ten times less than for an equally large change that is seen",
+    )
+    SEEN = ("seen", "no collision there: the outputs move as for any other change")
+
+
+@dataclass(frozen=True, slots=True)
+class CrossedRun:
+    """A carried collision at one precision.
+
+    Attributes:
+        own: the verdict's label on the model that it was built on.
+        outputs, control: what it and its control move on the other model.
+    """
+
+    precision: str
+    own: str
+    crossed: Crossed
+    outputs: tuple[Change, ...]
+    control: tuple[Change, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Crossing:
+    """A collision built on one model, run on the other.
+
+    Attributes:
+        built_on: "a" or "b".
+        failed: whether `reason` is a failure, and not that there is nothing to carry.
+        reason: why nothing was run; None where it was.
+    """
+
+    built_on: str
+    runs: tuple[CrossedRun, ...] = ()
+    reason: str | None = None
+    failed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class OutputPair:
+    """One output of both models for the same input.
+
+    Attributes:
+        max_abs: max |b − a|. spread: max |a' − a|, a' for another input. ratio: their quotient (0/0 = 0).
+    """
+
+    a: str
+    b: str
+    max_abs: float
+    spread: float
+    ratio: float
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """The outputs of both models for one random input, at float32.
+
+    Attributes:
+        limit: the largest ratio that counts as the same; None where nothing was compared.
+        reason: why nothing was compared; failed: whether that is a failure.
+    """
+
+    outputs: tuple[OutputPair, ...] = ()
+    limit: float | None = None
+    reason: str | None = None
+    failed: bool = False
+
+    @property
+    def holds(self) -> bool | None:
+        """Whether every output is the same within the limit; None where nothing was compared."""
+        return None if self.limit is None else all(pair.ratio <= self.limit for pair in self.outputs)
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Everything that comparing two models gave.
+
+    Attributes:
+        only_a, only_b: weights without a partner.
+        unsupported_a, unsupported_b: what was not analysed.
+        crossings, agreement: empty and None where nothing was to be run.
+    """
+
+    a: ModelInfo
+    b: ModelInfo
+    pairs: tuple[Pair, ...]
+    only_a: tuple[Side, ...]
+    only_b: tuple[Side, ...]
+    unsupported_a: tuple[Unsupported, ...]
+    unsupported_b: tuple[Unsupported, ...]
+    inputs: tuple[InputPair, ...]
+    crossings: tuple[Crossing, ...] = ()
+    agreement: Agreement | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Whether every weight was analysed and everything ran that was to run."""
+        failed = any(crossing.failed for crossing in self.crossings) or (self.agreement is not None and self.agreement.failed)
+        return not (self.unsupported_a or self.unsupported_b or failed)
+
+    @property
+    def verdict(self) -> Verdict:
+        """The loosest of all pairs; DIFFERENT where a weight has no partner."""
+        if self.only_a or self.only_b:
+            return Verdict.DIFFERENT
+        return max((pair.verdict for pair in self.pairs), key=list(Verdict).index, default=Verdict.IDENTICAL)
+
+    def differences(self, limit: Verdict = Verdict.QUANTIZED) -> Iterator[str]:
+        """Why the two files do not hold the same network up to `limit`, one reason each; none where they do."""
+        for pair in self.pairs:
+            if not pair.verdict.within(limit):
+                yield f"{pair.a.names[0]!r} and {pair.b.names[0]!r} are {pair.verdict.label}"
+            elif not pair.scale.explained:
+                yield f"{pair.a.names[0]!r} and {pair.b.names[0]!r} differ by factors that neither graph explains"
+        for name, only in (("second", self.only_a), ("first", self.only_b)):
+            yield from (f"{side.names[0]!r} has no partner in the {name} model" for side in only)
+        if self.agreement is not None and self.agreement.holds is False:
+            yield "the outputs for one input differ by more than the weights explain"
+
+    def exit_code(self, limit: Verdict = Verdict.QUANTIZED) -> ExitCode:
+        """The same up to `limit`: pass. Else violated; incomplete where something was not analysed; nothing without weights."""
+        codes = []
+        if not self.complete:
+            codes.append(ExitCode.INCOMPLETE)
+        if any(True for _ in self.differences(limit)):
+            codes.append(ExitCode.VIOLATED)
+        if not (codes or self.pairs):
+            codes.append(ExitCode.NOTHING)
+        return ExitCode.worst(codes)
