@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from onnxnull.collision.replay import replay
     from onnxnull.collision.results import Collision
     from onnxnull.collision.search import Execution, Place, Search
+    from onnxnull.comparison.compare import compare
+    from onnxnull.comparison.crossing import Running
+    from onnxnull.comparison.results import Comparison, Verdict
     from onnxnull.errors import Code, OnnxnullError
     from onnxnull.graph.limits import Limits
     from onnxnull.inputs import Preprocessing
@@ -33,6 +36,7 @@ __all__ = [
     "Case",
     "Code",
     "Collision",
+    "Comparison",
     "Execution",
     "Limits",
     "ModelReport",
@@ -42,9 +46,12 @@ __all__ = [
     "Preprocessing",
     "Provider",
     "Recipe",
+    "Running",
     "Search",
+    "Verdict",
     "__version__",
     "analyze",
+    "compare",
     "load_cases",
     "replay",
 ]
@@ -54,6 +61,7 @@ _HOMES = {
     "Case": "onnxnull.collision.cases",
     "Code": "onnxnull.errors",
     "Collision": "onnxnull.collision.results",
+    "Comparison": "onnxnull.comparison.results",
     "Execution": "onnxnull.collision.search",
     "Limits": "onnxnull.graph.limits",
     "ModelReport": "onnxnull.results",
@@ -63,8 +71,11 @@ _HOMES = {
     "Preprocessing": "onnxnull.inputs",
     "Provider": "onnxnull.runtime.providers",
     "Recipe": "onnxnull.collision.perturb",
+    "Running": "onnxnull.comparison.crossing",
     "Search": "onnxnull.collision.search",
+    "Verdict": "onnxnull.comparison.results",
     "analyze": "onnxnull.analysis",
+    "compare": "onnxnull.comparison.compare",
     "load_cases": "onnxnull.collision.cases",
     "replay": "onnxnull.collision.replay",
 }

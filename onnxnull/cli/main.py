@@ -18,6 +18,7 @@ _COMMANDS = {
     "replay": "Verify an evidence bundle again, from the bundle and the model alone.",
     "check": "The release gate: policy in, verdict out.",
     "baseline": "What `check --baseline` compares with: the models as they are now.",
+    "compare": "Do two files hold the same network? Weights, kernels and runs side by side.",
     "prove": "Proofs of all ranks, and their check without the solver.",
     "schema": "JSON Schemas of everything that is written as JSON.",
     "doctor": "What is installed, which providers work, what to do about the rest.",

@@ -66,7 +66,7 @@ def alignments(a: Array, b: Array) -> Iterator[Alignment]:
 
     Where they are alike as they are, and the matrices are large, orders of the inputs are not looked for.
     """
-    g, q, p = a.shape
+    g, _, p = a.shape
     if b.shape != a.shape or a.size == 0:
         return
     first, second = _unit_columns(a), _unit_columns(b)
@@ -82,7 +82,8 @@ def alignments(a: Array, b: Array) -> Iterator[Alignment]:
         if inputs is not Order.LAYOUT:
             columns = _assign(_cosines(second, moved))
         if rows is not None and inputs is Order.PERMUTED:
-            rows = _assign(_row_likeness(first[:, columns], second))
+            signs = np.where(np.einsum("ij,ij->j", moved[:, columns], second) < 0.0, -1.0, 1.0)
+            rows = _assign(_row_cosines(second, first[:, columns] * signs))
             moved = first[rows]
             columns = _assign(_cosines(second, moved))
         likeness = _likeness(moved[:, columns], second)
@@ -145,24 +146,25 @@ def _cosines(first: Array, second: Array) -> Array:
 
 def _sampled(columns: Array) -> Array:
     """Some of the rows, for cosines that only need to tell columns apart."""
-    return columns if len(columns) <= _SAMPLE else columns[np.linspace(0, len(columns) - 1, _SAMPLE).astype(int)]
+    some: Array = columns[np.linspace(0, len(columns) - 1, min(len(columns), _SAMPLE)).astype(int)]
+    return some
 
 
-def _row_likeness(first: Array, second: Array) -> Array:
-    """Cosines of the rows of `second` with those of `first`, signs of columns adjusted."""
-    signs = np.where(np.einsum("ij,ij->j", first, second) < 0.0, -1.0, 1.0)
-    one, other = (_sampled(rows.T).T for rows in (first * signs, second))
+def _row_cosines(first: Array, second: Array) -> Array:
+    """Cosine of every row of `first` with every row of `second`."""
+    one, other = (_sampled(rows.T).T for rows in (first, second))
     lengths = [np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-300) for rows in (one, other)]
-    likeness: Array = (other / lengths[1]) @ (one / lengths[0]).T
-    return likeness
+    cosines: Array = (one / lengths[0]) @ (other / lengths[1]).T
+    return cosines
 
 
 def _profiles(columns: Array) -> Array:
     """What is left of every row without the order of the columns: quantiles of the sizes of its entries."""
-    ordered = np.sort(np.abs(columns), axis=1)
+    ordered: Array = np.sort(np.abs(columns), axis=1)
     if ordered.shape[1] <= _QUANTILES:
         return ordered
-    return ordered[:, np.linspace(0, ordered.shape[1] - 1, _QUANTILES).astype(int)]
+    some: Array = ordered[:, np.linspace(0, ordered.shape[1] - 1, _QUANTILES).astype(int)]
+    return some
 
 
 def _distances(first: Array, second: Array) -> Array:
@@ -177,7 +179,7 @@ def _assign(likeness: Array) -> NDArray[np.intp]:
 
     Where the best columns of all rows are different ones, they are the answer.
     """
-    best = np.argmax(likeness, axis=1)
+    best: NDArray[np.intp] = np.argmax(likeness, axis=1)
     if np.unique(best).size == best.size:
         return best
     from scipy.optimize import linear_sum_assignment

@@ -1,9 +1,9 @@
 """The largest principal angle between two kernels, at the float64 cut-off.
 
-The principal angles between two subspaces other than 0 are those between their orthogonal complements (Björck, Golub, *Numerical
-methods for computing angles between linear subspaces*, 1973). The complement of a kernel {φ : φᵀW = 0} is the column space of
-W, which is the smaller one where weights are tall, so with orthonormal bases U, V of the column spaces, V the larger one,
-sin θ = ‖(I − VVᵀ)U‖₂, and nothing of the size q×q is formed. The sine is taken and not the cosine: it is accurate near 0.
+The principal angles between two subspaces other than 0 are those between their orthogonal complements (Björck, Golub,
+*Numerical methods for computing angles between linear subspaces*, 1973). The complement of a kernel {φ : φᵀW = 0} is the
+column space of W, which is the smaller one where weights are tall. So with orthonormal bases U, V of the column spaces, V the
+larger one, sin θ = ‖(I − VVᵀ)U‖₂, and nothing of size q×q is formed. The sine, and not the cosine, is accurate near 0.
 
 Between kernels of different dimensions θ says how far the smaller one is from lying in the larger one.
 """

@@ -29,8 +29,11 @@ _MOST = 65535
 """Largest number of steps: 16 bits."""
 _STEP = 1.01
 """A deviation in steps that counts as one, with room for the rounding of the step itself."""
+_SHORT_LINE = 32
+"""Entries of a line in which no two need be a few steps apart."""
 _CORNER = 64
 """Rows and columns on which factors of both are tried first."""
+NO_SCALE = Scale()
 _FIRST = 4096
 """Entries that are looked at before all of them are."""
 
@@ -43,7 +46,7 @@ class Closeness:
     difference: float
     steps: float | None = None
     rounding: str | None = None
-    scale: Scale = Scale()
+    scale: Scale = NO_SCALE
 
 
 def closeness(a: Array, b: Array, types: tuple[str, str], *, roundings: float = 2.0) -> Closeness:
@@ -159,7 +162,7 @@ def _steps(lines: Array) -> Array | None:
     step, levels, good = _found(lines)
     zero = ~lines.any(axis=0)
     unclear = np.isnan(step) & ~zero
-    if not np.all(good | zero):
+    if not np.all((good > 0.0) | zero):
         return None
     if np.all(zero | unclear):
         return None
@@ -168,24 +171,40 @@ def _steps(lines: Array) -> Array | None:
 
 
 def _found(lines: Array) -> tuple[Array, Array, Array]:
-    """(step, largest number of steps, whether it lies on a grid) of every line; step NaN where a line is too short to tell."""
+    """(step, largest number of steps, 1 where it lies on a grid) of every line; step NaN where a line is too short to tell.
+
+    The smallest gap between two sizes is a small multiple of the step; in short lines it need not be, and all numbers of steps
+    that 8 bits have are tried.
+    """
     sizes = np.sort(np.abs(lines), axis=0)
     top = sizes[-1]
     gaps = np.diff(sizes, axis=0, prepend=0.0)
     gaps[gaps <= top / (4.0 * _MOST)] = np.inf
-    distinct = np.count_nonzero(np.isfinite(gaps), axis=0)
+    short = np.count_nonzero(np.isfinite(gaps), axis=0) < 3
     gap = gaps.min(axis=0)
-    step, levels, good = (np.full(lines.shape[1], value) for value in (np.nan, 0.0, 0.0))
+    levels = np.zeros(lines.shape[1])
     with np.errstate(divide="ignore", invalid="ignore"):
         for parts in range(1, 7):
-            count = np.rint(top * parts / gap)
-            fine = top / count
-            multiples = lines / fine
-            room = np.clip(count * 2.0**-11, 2e-3, 0.05)  # a step stored in float16 is off by 2⁻¹¹
-            fits = (np.abs(multiples - np.rint(multiples)).max(axis=0) <= room) & (count <= _MOST) & (good == 0.0)
-            step, levels, good = np.where(fits, fine, step), np.where(fits, count, levels), np.where(fits, 1.0, good)
-    short = distinct < 3
-    return np.where(short, np.nan, step), levels, (good > 0.0) | short
+            _try(lines, top, np.rint(top * parts / gap), levels)
+    if len(lines) <= _SHORT_LINE:
+        for count in range(2, 256):
+            if np.all((levels > 0.0) | short):
+                break
+            _try(lines, top, np.full(top.shape, float(count)), levels)
+    step = np.divide(top, levels, out=np.full(top.shape, np.nan), where=(levels > 0.0) & ~short)
+    return step, np.where(short, 0.0, levels), np.where((levels > 0.0) | short, 1.0, 0.0)
+
+
+def _try(lines: Array, top: Array, count: Array, levels: Array) -> None:
+    """Note in `levels` where the largest of a line being `count` steps makes all of it multiples of a step."""
+    wanted = np.flatnonzero((levels == 0.0) & (count > 0.0) & (count <= _MOST) & (top > 0.0))
+    if wanted.size == 0:
+        return
+    multiples = lines[:, wanted] * (count[wanted] / top[wanted])
+    # a step stored in float16 is off by 2⁻¹¹; so much room is for lines that fit by chance no more
+    room = np.clip(count[wanted] * 2.0**-11, 2e-3, 0.05) if len(lines) > _SHORT_LINE else 2e-3
+    fits = np.abs(multiples - np.rint(multiples)).max(axis=0) <= room
+    levels[wanted[fits]] = count[wanted[fits]]
 
 
 def _fits(a: Array, b: Array) -> Iterator[tuple[Factors, Array, Array]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from onnxnull.comparison.folding import Folds, Surroundings
 from onnxnull.comparison.judging import Judged, judge
 from onnxnull.comparison.matching import Known, Match, match, side_by_side
 from onnxnull.comparison.operators import input_pair
-from onnxnull.comparison.results import Agreement, Comparison, Crossing, KernelAngle, Order, Pair, Side, Verdict
+from onnxnull.comparison.results import Agreement, Comparison, Crossing, KernelAngle, Pair, Side, Verdict
 from onnxnull.errors import Code, OnnxnullError
 from onnxnull.frontier import Frontier, find
 from onnxnull.graph.constants import EvaluationError
@@ -29,11 +30,9 @@ from onnxnull.weights import Weight, find_weights, op_name
 
 Progress = Callable[[str], None]
 """Called with what comes next."""
-_LIMITS = {Verdict.IDENTICAL: 1e-3, Verdict.ROUNDED: 1e-3, Verdict.SCALED: 1e-3, Verdict.QUANTIZED: 0.5}
-"""The loosest verdict on the weights → how far outputs may be apart, as a share of what another random input changes."""
-_COARSE_LIMIT = 0.1
-"""The same, where weights were rounded to 16 bits."""
-_COARSE = ("float16", "bfloat16")
+_LEAST_LIMIT, _AMPLIFIED = 1e-3, 20.0
+"""Outputs may be apart by this share of what another random input changes, and by so many times the weights' differences
+(root of the sum of their squares); a heuristic: 13 was seen."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,7 +77,8 @@ def compare(
         _check_names(input_shapes, first.model, second.model)
     progress("matching the weights")
     matches = match(first.known, second.known)
-    pairs, judged = [], {}
+    pairs: list[Pair] = []
+    judged: dict[tuple[str, str], Judged] = {}
     ranks: dict[bytes, RankProfile] = {}
     for number, found in enumerate(matches, start=1):
         progress(f"weight {number} of {len(matches)}, {found.a[0].weight.name}")
@@ -97,10 +97,10 @@ def compare(
     crossed: tuple[Crossing, ...] = ()
     agreed: Agreement | None = None
     if running is not None:
-        subjects = [Subject(o.path, o.model.inputs, o.shapes, limits, progress) for o in (first, second)]
+        subjects = [Subject(o.path, o.model.inputs, o.shapes, running, limits, progress) for o in (first, second)]
         limit = _limit(pairs, complete=not any(only))
-        crossed = crossings(subjects[0], subjects[1], links, running, same=limit is not None)
-        agreed = agreement(subjects[0], subjects[1], links, running, limit)
+        crossed = crossings(subjects[0], subjects[1], links, same=limit is not None)
+        agreed = agreement(subjects[0], subjects[1], links, limit)
     return Comparison(
         a=_info(first.model),
         b=_info(second.model),
@@ -232,11 +232,9 @@ def _side(parts: Sequence[Known], ranks: RankProfile | None) -> Side:
 
 def _limit(pairs: Sequence[Pair], *, complete: bool) -> float | None:
     """How far the outputs may be apart; None where the weights are different anyway."""
-    verdict = max((pair.verdict for pair in pairs), key=list(Verdict).index, default=Verdict.DIFFERENT)
-    if not complete or verdict is Verdict.DIFFERENT:
+    if not complete or not pairs or any(pair.verdict is Verdict.DIFFERENT for pair in pairs):
         return None
-    coarse = any(pair.rounding in _COARSE or pair.a.dtype in _COARSE or pair.b.dtype in _COARSE for pair in pairs)
-    return max(_LIMITS[verdict], _COARSE_LIMIT if coarse else 0.0)
+    return max(_LEAST_LIMIT, _AMPLIFIED * math.hypot(*(pair.difference for pair in pairs)))
 
 
 def _info(model: Model) -> ModelInfo:

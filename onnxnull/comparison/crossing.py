@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from onnxnull.collision.perturb import Recipe
 from onnxnull.collision.results import Change, Collision, Run, Verdict
 from onnxnull.collision.search import Execution, Place, Search
 from onnxnull.collision.subjects import networks_twin
-from onnxnull.comparison.inputs import Link
+from onnxnull.comparison.inputs import Link, inverse
 from onnxnull.comparison.results import Agreement, Crossed, CrossedRun, Crossing, OutputPair
 from onnxnull.errors import Code, ExitCode, OnnxnullError
 from onnxnull.graph.limits import Limits
@@ -42,28 +42,44 @@ class Running:
     seed: int = 0
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class Subject:
-    """One of the two models: where it is, its inputs, and what is known of the shapes that it leaves open."""
+    """One of the two models, ready to run: sessions and searches are made once.
 
-    path: str
-    inputs: Sequence[GraphInput]
-    shapes: Mapping[str, Sequence[int]]
-    limits: Limits | None
-    progress: Callable[[str], None] = field(default=lambda _: None)
+    Args:
+        path: of the file.
+        inputs: of the model.
+        shapes: input → dimensions, where the file leaves them open.
+    """
 
-    def search(self, place: Place, running: Running) -> Search:
-        """A search in it. Raises `OnnxnullError`."""
-        execution = Execution(running.precisions, running.providers)
-        return Search(self.path, place, execution, shapes=self.shapes, limits=self.limits, progress=self.progress)
+    def __init__(
+        self,
+        path: str,
+        inputs: Sequence[GraphInput],
+        shapes: Mapping[str, Sequence[int]],
+        running: Running,
+        limits: Limits | None,
+        progress: Callable[[str], None],
+    ) -> None:
+        self.path, self.inputs, self.running = path, inputs, running
+        self._shapes, self._limits, self._progress = shapes, limits, progress
+        self._searches: dict[str | None, Search] = {}
 
-    def runner(self, precision: Precision, provider: Provider) -> Runner:
+    def search(self, name: str | None = None) -> Search:
+        """A search at an input, None for the first one whose collisions are the network's. Raises `OnnxnullError`."""
+        if name not in self._searches:
+            execution = Execution(self.running.precisions, self.running.providers)
+            made = Search(self.path, Place(name), execution, shapes=self._shapes, limits=self._limits, progress=self._progress)
+            self._searches[name] = self._searches[made.input().name] = made
+        return self._searches[name]
+
+    def runner(self, precision: Precision, provider: Provider, extra_outputs: Sequence[str] = ()) -> Runner:
         """A session of it. Raises `OnnxnullError`."""
-        self.progress(f"preparing {precision.value}")
-        return Runner(networks_twin(self.path, precision, provider, self.limits), provider=provider)
+        self._progress(f"preparing {precision.value}")
+        made = networks_twin(self.path, precision, provider, self._limits)
+        return Runner(made, provider=provider, extra_outputs=extra_outputs)
 
 
-def crossings(a: Subject, b: Subject, links: Sequence[Link], running: Running, *, same: bool) -> tuple[Crossing, Crossing]:
+def crossings(a: Subject, b: Subject, links: Sequence[Link], *, same: bool) -> tuple[Crossing, Crossing]:
     """A collision of each model on the other.
 
     Args:
@@ -73,8 +89,8 @@ def crossings(a: Subject, b: Subject, links: Sequence[Link], running: Running, *
     if unmapped is not None:
         return Crossing("a", reason=unmapped, failed=same), Crossing("b", reason=unmapped, failed=same)
     return (
-        _cross("a", a, b, {link.a.name: (link.b.name, link.to_b) for link in links}, running),
-        _cross("b", b, a, {link.b.name: (link.a.name, link.to_a) for link in links}, running),
+        _cross("a", a, b, {link.a.name: (link.b.name, link.to_b) for link in links}),
+        _cross("b", b, a, {link.b.name: (link.a.name, link.to_a) for link in links}),
     )
 
 
@@ -82,16 +98,16 @@ _Ways = Mapping[str, tuple[str, Callable[[np.ndarray], np.ndarray]]]
 """Input of the model that a collision is built on → input of the other, and how to get there."""
 
 
-def _cross(built_on: str, own: Subject, other: Subject, ways: _Ways, running: Running) -> Crossing:
+def _cross(built_on: str, own: Subject, other: Subject, ways: _Ways) -> Crossing:
     try:
-        search = own.search(Place(), running)
+        search = own.search()
         where = search.input().name
-        case = random_case(search.model.inputs, running.seed, {})
-        (collision,) = search.run(case, Recipe(seed=running.seed))
+        case = random_case(search.model.inputs, own.running.seed, {})
+        (collision,) = search.run(case, Recipe(seed=own.running.seed))
         there, way = ways[where]
         arrays = way(collision.original), way(collision.colliding), way(collision.control)
         others = {ways[name][0]: ways[name][1](array) for name, array in collision.others.items()}
-        runs = _on_other(other, there, collision, arrays, others, running)
+        runs = _on_other(other, there, collision, arrays, others)
     except OnnxnullError as error:
         nothing = error.exit_code is ExitCode.NOTHING
         return Crossing(built_on, reason=f"[{error.code.code}] {error.seen}", failed=not nothing)
@@ -126,17 +142,16 @@ def _on_other(
     collision: Collision,
     arrays: tuple[np.ndarray, np.ndarray, np.ndarray],
     others: Feeds,
-    running: Running,
 ) -> Sequence[Run | _Measured]:
     """The claims on the other model where it has a kernel, else what its outputs do."""
     try:
-        return other.search(Place(input=name), running).again("carried", arrays, others, collision.perturbation).runs
+        return other.search(name).again("carried", arrays, others, collision.perturbation).runs
     except OnnxnullError as error:
         if error.code not in _NO_KERNEL:
             raise
     measured: dict[str, _Measured] = {}
-    for provider in running.providers:
-        for precision in running.precisions:
+    for provider in other.running.providers:
+        for precision in other.running.precisions:
             runner = other.runner(precision, provider)
             first, second, third = (runner.run({**others, name: x}) for x in arrays)
             outputs, control = (
@@ -154,7 +169,7 @@ def _crossed(run: Run | _Measured) -> Crossed:
     return Crossed.NEARLY if all(_LESS * change.max_abs <= other.max_abs for change, other in pairs) else Crossed.SEEN
 
 
-def agreement(a: Subject, b: Subject, links: Sequence[Link], running: Running, limit: float | None) -> Agreement:
+def agreement(a: Subject, b: Subject, links: Sequence[Link], limit: float | None) -> Agreement:
     """The outputs of both for one random input, beside those of a for another one.
 
     Args:
@@ -164,22 +179,60 @@ def agreement(a: Subject, b: Subject, links: Sequence[Link], running: Running, l
     if unmapped is not None:
         return Agreement(reason=unmapped, failed=limit is not None)
     try:
-        cases = [random_case(a.inputs, seed, {}).arrays for seed in (running.seed, running.seed + 1)]
-        runner, other = (subject.runner(Precision.FLOAT32, running.providers[0]) for subject in (a, b))
+        cases = [random_case(a.inputs, seed, {}).arrays for seed in (a.running.seed, a.running.seed + 1)]
+        runner, other = (subject.runner(Precision.FLOAT32, a.running.providers[0]) for subject in (a, b))
         first, second = (runner.run(case) for case in cases)
-        theirs = other.run({link.b.name: link.to_b(cases[0][link.a.name]) for link in links})
+        feeds = {link.b.name: link.to_b(cases[0][link.a.name]) for link in links}
+        shifts = _shifts(a, b, links)
+        found = [_outputs(first, second, other.run(feeds))]
+        if shifts:  # a constant part of the path is undone, or was folded into a bias: what fits better
+            moved = {name: array + shifts.get(name, 0.0) for name, array in feeds.items()}
+            found.append(_outputs(first, second, other.run(moved)))
     except OnnxnullError as error:
         return Agreement(reason=f"[{error.code.code}] {error.seen}", failed=True)
+    told = [each for each in found if not isinstance(each, str)]
+    if not told:
+        return Agreement(reason=str(found[0]), failed=limit is not None)
+    return Agreement(min(told, key=lambda pairs: max((pair.ratio for pair in pairs), default=0.0)), limit)
+
+
+def _outputs(first: Feeds, second: Feeds, theirs: Feeds) -> tuple[OutputPair, ...] | str:
+    """All outputs in pairs, by name where all names are the same, else in order; or why they cannot be compared."""
     if len(first) != len(theirs):
-        return Agreement(reason=f"one has {len(first)} outputs, the other {len(theirs)}", failed=limit is not None)
-    named = set(first) == set(theirs)
+        return f"one has {len(first)} outputs, the other {len(theirs)}"
+    partners = first if set(first) == set(theirs) else theirs
     pairs = []
-    for name, partner in zip(first, first if named else theirs, strict=True):
+    for name, partner in zip(first, partners, strict=True):
         found = _output(name, partner, first[name], second[name], theirs[partner])
         if isinstance(found, str):
-            return Agreement(reason=found, failed=limit is not None)
+            return found
         pairs.append(found)
-    return Agreement(tuple(pairs), limit)
+    return tuple(pairs)
+
+
+def _shifts(a: Subject, b: Subject, links: Sequence[Link]) -> Mapping[str, np.ndarray]:
+    """Input of b → what has to be added to the image of an input of a, so that the first layers read the same numbers.
+
+    With a(x) = L_a·x + t_a and the same for b, it is L_b⁻¹·(Π·t_a − t_b). The constants t are what the layers read of zeros.
+    """
+    shifts = {}
+    for link in links:
+        if link.reads is None or all(reads.tensor == i.name for reads, i in zip(link.reads, (link.a, link.b), strict=True)):
+            continue
+        first, second = (_read_of_zeros(s, reads.tensor) for s, reads in zip((a, b), link.reads, strict=True))
+        shift = inverse(link.reads[1].path).apply(link.reads[0].onward.apply(first) - second)
+        if np.any(np.abs(shift) > 1e-6):
+            shifts[link.b.name] = shift
+    return shifts
+
+
+def _read_of_zeros(subject: Subject, tensor: str) -> np.ndarray:
+    """What a tensor of the main graph is where all inputs are zero. Raises `OnnxnullError`."""
+    zeros = {name: array * 0 for name, array in random_case(subject.inputs, 0, {}).arrays.items()}
+    if tensor in zeros:
+        return zeros[tensor]
+    runner = subject.runner(Precision.FLOAT32, subject.running.providers[0], [tensor])
+    return runner.run(zeros, [tensor])[tensor].astype(np.float64)
 
 
 def _output(name: str, partner: str, first: np.ndarray, second: np.ndarray, theirs: np.ndarray) -> OutputPair | str:

@@ -75,7 +75,8 @@ def _sample(blocks: Array) -> Array:
     places = np.unique(np.linspace(0, g * p - 1, min(g * p, _COLUMNS)).astype(int)) if g * p else np.zeros(0, dtype=int)
     some = blocks[places // max(p, 1), :, places % max(p, 1)][:, rows].T if q else np.zeros((0, 0))
     lengths = np.linalg.norm(some, axis=0)
-    return np.divide(some, lengths, out=np.zeros_like(some), where=lengths > 0.0)
+    unit: Array = np.divide(some, lengths, out=np.zeros_like(some), where=lengths > 0.0)
+    return unit
 
 
 def _moments(blocks: Array) -> Array:

@@ -112,7 +112,9 @@ class Surroundings:
 
 def _factors(view: NodeView, index: int, axis: int) -> Array | None:
     """Per channel, (channels,) or (1,); None where the node is nothing that scales channels."""
-    if view.domain not in ("", "ai.onnx") or view.attribute("axis", None) is not None and view.op_type in ("Mul", "Div"):
+    if view.domain not in ("", "ai.onnx"):
+        return None
+    if view.attribute("axis", None) is not None:  # operands aligned as before opset 7
         return None
     if view.op_type in _WITHOUT_FACTOR:
         moving = [operand for operand in view.inputs if operand is not None and operand.constant is None]

@@ -28,11 +28,26 @@ _FLOATS = ("float", "bfloat")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Reads:
+    """What a first layer reads of an input.
+
+    Attributes:
+        tensor: its name in the main graph.
+        path: from the input to it, the constant part left out: a bijection of entries.
+        onward: from it to what the other model's layer reads: channels in the other's order.
+    """
+
+    tensor: str
+    path: Selection
+    onward: Selection
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Link:
     """How an input of a becomes one of b: `linear` is a bijection of their entries; None where there is no way.
 
     Attributes:
-        sites: the first layers of a and of b that the link was found with.
+        reads: what first layers of a and of b read; None where that was not compared.
     """
 
     a: GraphInput
@@ -40,7 +55,7 @@ class Link:
     mapped: InputMap
     linear: Selection | None
     reason: str | None = None
-    sites: tuple[Layer, Layer] | None = None
+    reads: tuple[Reads, Reads] | None = None
 
     def to_b(self, x: np.ndarray) -> np.ndarray:
         """An input of a, or a change of it, as one of b."""
@@ -89,31 +104,29 @@ def _link(a: Frontier, b: Frontier, judged: Mapping[tuple[str, str], Judged]) ->
             shape = tuple(d or 1 for d in a.input.shape or ())
             return Link(a.input, b.input, InputMap.SHAPE, identity(shape))
         return Link(a.input, b.input, InputMap.NONE, None, _types(a.input, b.input))
-    candidates = list(_candidates(a, b, judged))
-    read = [
-        (one, other, judged[one.node, other.node])
-        for one in a.layers
-        for other in b.layers
-        if (one.node, other.node) in judged and one.path is not None and other.path is not None
+    partners = [
+        (one, other, judged[one.node, other.node]) for one in a.layers for other in b.layers if (one.node, other.node) in judged
     ]
-    scored = []
+    reads = [found for site in partners if (found := _reads(a, b, *site)) is not None]
+    candidates = [*_candidates(a.input, b.input), *((InputMap.READ, _as_read(found)) for found in reads)]
+    scored: list[tuple[float, int, InputMap, Selection]] = []
     for mapped, linear in candidates:
-        differences = [d for site in read if (d := _difference(*site, linear)) is not None]
+        differences = [d for site in partners if (d := _difference(*site, linear)) is not None]
         if differences:
-            scored.append((max(differences), len(scored), mapped, linear))
+            scored.append((round(max(differences), 9), len(scored), mapped, linear))
     if scored:
-        difference, _, mapped, linear = min(scored, key=lambda entry: (round(entry[0], 9), entry[1]))
+        difference, _, mapped, linear = min(scored, key=lambda entry: entry[:2])
         if difference <= _CLOSE:
-            return Link(a.input, b.input, mapped, linear, sites=read[0][:2])
+            return Link(a.input, b.input, mapped, linear, reads=reads[0] if reads else None)
     for mapped, linear in candidates:
         if mapped is not InputMap.READ:
             return Link(a.input, b.input, InputMap.SHAPE if mapped is InputMap.SAME else mapped, linear)
     return Link(a.input, b.input, InputMap.NONE, None, _types(a.input, b.input))
 
 
-def _candidates(a: Frontier, b: Frontier, judged: Mapping[tuple[str, str], Judged]) -> Iterator[tuple[InputMap, Selection]]:
-    shapes = [_one_sample(front.input) for front in (a, b)]
-    first, second = shapes
+def _candidates(a: GraphInput, b: GraphInput) -> Iterator[tuple[InputMap, Selection]]:
+    """What shapes alone suggest."""
+    first, second = (_one_sample(described) for described in (a, b))
     if first is None or second is None:
         return
     if first == second:
@@ -121,29 +134,37 @@ def _candidates(a: Frontier, b: Frontier, judged: Mapping[tuple[str, str], Judge
     for order in ((0, 2, 3, 1), (0, 3, 1, 2)) if len(first) == 4 and first != second else ():
         if tuple(first[axis] for axis in order) == second:
             yield InputMap.LAYOUT, Selection(first, np.arange(math.prod(first)).reshape(first).transpose(order), np.ones(()))
-    for one in a.layers:
-        for other in b.layers:
-            found = judged.get((one.node, other.node))
-            linear = None if found is None else _as_read(one, other, found)
-            if linear is not None:
-                yield InputMap.READ, linear
 
 
-def _as_read(a: Layer, b: Layer, judged: Judged) -> Selection | None:
-    """L_b⁻¹·Π·L_a; None where a path is no bijection of entries, or the layers read tensors of other shapes."""
-    if not (
-        isinstance(a.path, Selection) and isinstance(b.path, Selection) and _is_bijection(a.path) and _is_bijection(b.path)
-    ):
+def _as_read(reads: tuple[Reads, Reads]) -> Selection:
+    """L_b⁻¹·Π·L_a."""
+    return inverse(reads[1].path).after(reads[0].onward.after(reads[0].path))
+
+
+def _reads(a: Frontier, b: Frontier, one: Layer, other: Layer, judged: Judged) -> tuple[Reads, Reads] | None:
+    """What the layers read; None where a path is no bijection of entries, or they read tensors of other shapes."""
+    tensors = [_tensor(front, layer) for front, layer in ((a, one), (b, other))]
+    paths = [layer.path for layer in (one, other)]
+    first, second = (path if isinstance(path, Selection) and _is_bijection(path) else None for path in paths)
+    if first is None or second is None or first.output_shape != second.output_shape:
         return None
-    if a.path.output_shape != b.path.output_shape:
-        return None
-    shape = a.path.output_shape
-    order = _channels(judged.alignment.rows, shape, a)
-    if order is None:
+    shape = first.output_shape
+    order = _channels(judged.alignment.rows, shape, one)
+    if order is None or tensors[0] is None or tensors[1] is None:
         return None
     axis, channels = order
-    moved = np.take(np.arange(math.prod(shape)).reshape(shape), channels, axis=axis)
-    return inverse(b.path).after(Selection(shape, moved, np.ones(())).after(a.path))
+    entries = np.arange(math.prod(shape)).reshape(shape)
+    onward = Selection(shape, np.take(entries, channels, axis=axis), np.ones(()))
+    return Reads(tensors[0], first, onward), Reads(tensors[1], second, inverse(onward))
+
+
+def _tensor(front: Frontier, layer: Layer) -> str | None:
+    """The name of what a layer reads, None where it lies in a branch's body."""
+    if layer.view is None or layer.use.activation is None or layer.view.node.graph is None:
+        return None
+    operand = layer.view.inputs[layer.use.activation]
+    in_main = any(value.name == front.input.name for value in layer.view.node.graph.inputs)
+    return operand.name if operand is not None and in_main else None
 
 
 def _channels(rows: NDArray[np.intp] | None, shape: tuple[int, ...], layer: Layer) -> tuple[int, NDArray[np.intp]] | None:
@@ -161,7 +182,6 @@ def _channels(rows: NDArray[np.intp] | None, shape: tuple[int, ...], layer: Laye
 
 def _difference(a: Layer, b: Layer, judged: Judged, linear: Selection) -> float | None:
     """Relative difference of what the layers make of a random input, factors and order of the outputs undone."""
-    assert a.path is not None and b.path is not None, "chosen so"
     x = np.random.default_rng(0).standard_normal(linear.shape)
     try:
         first = a.map().apply(x)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import reduce
 
 import numpy as np
 
@@ -119,17 +120,21 @@ def _moved(folds: Folds, alignment: Alignment, shape: tuple[int, ...]) -> Folds:
 def _scale(mine: _Sides, theirs: _Sides) -> Scale:
     """a·(its factors) = b·(its factors), so a·(quotient) = b."""
     kinds = (Factors.OUTPUTS, Factors.INPUTS)
-    quotients = [
-        (1.0 if one is None else one.factors) / np.where(other.factors == 0.0, np.inf, other.factors)
-        if other is not None
-        else one.factors
-        for one, other in zip(mine, theirs, strict=True)
+    quotients = {
+        kind: (1.0 if one is None else one.factors) * (1.0 if other is None else _inverted(other.factors))
+        for kind, one, other in zip(kinds, mine, theirs, strict=True)
         if one is not None or other is not None
-    ]
-    there = [kind for kind, one, other in zip(kinds, mine, theirs, strict=True) if one is not None or other is not None]
-    sizes = np.abs(quotients[0]) if len(quotients) == 1 else np.abs(quotients[0]) * np.abs(quotients[1])
-    factors = Factors.ONE if np.ptp(sizes) == 0.0 else there[0] if len(there) == 1 else Factors.BOTH
+    }
+    sizes = reduce(np.multiply, map(np.abs, quotients.values()))
+    kind = next(iter(quotients)) if len(quotients) == 1 else Factors.BOTH
+    factors = Factors.ONE if np.ptp(sizes) == 0.0 else kind
     nodes_a, nodes_b = (
         tuple(dict.fromkeys(name for fold in side if fold is not None for name in fold.nodes)) for side in (mine, theirs)
     )
     return scale_of(factors, sizes, nodes_a, nodes_b)
+
+
+def _inverted(factors: Array) -> Array:
+    """1/f, and 0 where f is 0."""
+    inverse: Array = np.divide(1.0, factors, out=np.zeros_like(factors), where=factors != 0.0)
+    return inverse

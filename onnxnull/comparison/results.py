@@ -160,7 +160,8 @@ class InputPair:
     """An input of each model, and what the networks cannot see of it.
 
     Attributes:
-        nullity_a, nullity_b: bounds on the dimension of the joint kernel of the layers that read it; None where none is guaranteed.
+        nullity_a, nullity_b: bounds on the dimension of the joint kernel of the layers that read it; None where none is
+            guaranteed.
         angle: between these operator kernels, in the coordinates of a.
         reason: why it cannot be mapped, where the map is NONE.
     """
@@ -275,9 +276,22 @@ class Comparison:
 
     @property
     def complete(self) -> bool:
-        """Whether every weight was analysed and everything ran that was to run."""
+        """Whether every weight was analysed, everything ran that was to run, and what only a run can settle was settled."""
         failed = any(crossing.failed for crossing in self.crossings) or (self.agreement is not None and self.agreement.failed)
-        return not (self.unsupported_a or self.unsupported_b or failed)
+        return not (self.unsupported_a or self.unsupported_b or failed or self.unsettled)
+
+    @property
+    def unsettled(self) -> tuple[Pair, ...]:
+        """Pairs that are the same, but in another order or up to factors that no graph explains, while no run showed that the
+        rest of the network makes up for it; none where the networks are different anyway.
+        """
+        if self.verdict is Verdict.DIFFERENT or (self.agreement is not None and self.agreement.holds is not None):
+            return ()
+        return tuple(
+            pair
+            for pair in self.pairs
+            if not pair.scale.explained or Order.PERMUTED in (pair.inputs, pair.outputs) or pair.inputs is Order.LAYOUT
+        )
 
     @property
     def verdict(self) -> Verdict:
@@ -290,9 +304,8 @@ class Comparison:
         """Why the two files do not hold the same network up to `limit`, one reason each; none where they do."""
         for pair in self.pairs:
             if not pair.verdict.within(limit):
-                yield f"{pair.a.names[0]!r} and {pair.b.names[0]!r} are {pair.verdict.label}"
-            elif not pair.scale.explained:
-                yield f"{pair.a.names[0]!r} and {pair.b.names[0]!r} differ by factors that neither graph explains"
+                names = list(dict.fromkeys((pair.a.names[0], pair.b.names[0])))
+                yield f"{' and '.join(map(repr, names))} {'are' if len(names) > 1 else 'is'} {pair.verdict.label}"
         for name, only in (("second", self.only_a), ("first", self.only_b)):
             yield from (f"{side.names[0]!r} has no partner in the {name} model" for side in only)
         if self.agreement is not None and self.agreement.holds is False:

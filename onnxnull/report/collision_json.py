@@ -172,8 +172,8 @@ def _run(run: Run, labels: Sequence[str] | None) -> dict[str, Any]:
         "verdict": run.verdict.label,
         "session": plain(run.session),
         "layers": [_layer(check) for check in run.layers],
-        "outputs": [_change(change) for change in run.outputs],
-        "control": [_change(change) for change in run.control],
+        "outputs": [change_of(change) for change in run.outputs],
+        "control": [change_of(change) for change in run.control],
         "predictions": predictions(run, labels),
         "trace": [_step(step) for step in run.trace],
     }
@@ -194,7 +194,8 @@ def _claim(claim: Claim) -> dict[str, Any]:
     }
 
 
-def _change(change: Change) -> dict[str, Any]:
+def change_of(change: Change) -> dict[str, Any]:
+    """How far two runs are apart in one output."""
     return {
         "name": change.name,
         "shape": list(change.shape),
@@ -223,7 +224,7 @@ def _eight_bit(found: EightBit) -> dict[str, Any]:
     return {
         "rounded": number(found.rounded),
         "precision": found.precision,
-        "outputs": [_change(change) for change in found.outputs],
+        "outputs": [change_of(change) for change in found.outputs],
     }
 
 

@@ -16,9 +16,11 @@ from onnxnull.results import (
     Bounds,
     FrontierReport,
     LookupTable,
+    ModelInfo,
     ModelReport,
     OperatorReport,
     Quantization,
+    Unsupported,
     WeightReport,
 )
 
@@ -44,18 +46,9 @@ def dump(document: dict[str, Any]) -> str:
 
 def model(report: ModelReport) -> dict[str, Any]:
     """One entry of `models`."""
-    info, paper, full = report.model, report.paper, report.full
+    paper, full = report.paper, report.full
     return {
-        "model": {
-            "file": info.file,
-            "sha256": info.sha256,
-            "producer": info.producer,
-            "ir_version": info.ir_version,
-            "opset": dict(sorted(info.opset.items())),
-            "inputs": [
-                {"name": i.name, "dtype": i.dtype, "shape": None if i.shape is None else list(i.shape)} for i in info.inputs
-            ],
-        },
+        "model": described(report.model),
         "summary": {
             "paper": {
                 "weights": paper.weights,
@@ -70,13 +63,27 @@ def model(report: ModelReport) -> dict[str, Any]:
                 "weights": full.weights,
                 "rank_deficient": full.rank_deficient,
                 "nullity": full.nullity,
-                "input_nullity": _bounds(full.input_nullity),
+                "input_nullity": bounds_of(full.input_nullity),
             },
         },
         "weights": [weight_document(weight) for weight in report.weights],
         "tables": [_table(table) for table in report.tables],
         "frontier": [_frontier(frontier) for frontier in report.frontier],
-        "unsupported": [{"node": u.node, "op": u.op, "code": u.code.code, "reason": u.reason} for u in report.unsupported],
+        "unsupported": [unsupported(what) for what in report.unsupported],
+    }
+
+
+def described(info: ModelInfo) -> dict[str, Any]:
+    """What the file says of itself."""
+    return {
+        "file": info.file,
+        "sha256": info.sha256,
+        "producer": info.producer,
+        "ir_version": info.ir_version,
+        "opset": dict(sorted(info.opset.items())),
+        "inputs": [
+            {"name": i.name, "dtype": i.dtype, "shape": None if i.shape is None else list(i.shape)} for i in info.inputs
+        ],
     }
 
 
@@ -89,7 +96,7 @@ def weight_document(weight: WeightReport) -> dict[str, Any]:
         "dtype": weight.dtype,
         "inputs": weight.inputs,
         "outputs": weight.outputs,
-        "rank": _ranks(weight.ranks),
+        "rank": ranks_of(weight.ranks),
         "nullity": {notion.value: weight.ranks.nullity(notion) for notion in Notion},
         "stacked": None
         if stacked is None
@@ -123,7 +130,7 @@ def _quantization(quantization: Quantization | None) -> dict[str, Any] | None:
         "executed": None
         if executed is None
         else {
-            "rank": _ranks(executed),
+            "rank": ranks_of(executed),
             "nullity": {notion.value: executed.nullity(notion) for notion in Notion},
         },
     }
@@ -135,7 +142,7 @@ def _table(table: LookupTable) -> dict[str, Any]:
         "dtype": table.dtype,
         "rows": table.rows,
         "columns": table.columns,
-        "rank": None if table.ranks is None else _ranks(table.ranks),
+        "rank": None if table.ranks is None else ranks_of(table.ranks),
         "reason": table.reason,
         "nodes": list(table.nodes),
     }
@@ -147,8 +154,8 @@ def _operator(operator: OperatorReport | None) -> dict[str, Any] | None:
     return {
         "input_shape": list(operator.input_shape),
         "unread": operator.unread,
-        "float64": _bounds(operator.float64),
-        "exact": _bounds(operator.exact),
+        "float64": bounds_of(operator.float64),
+        "exact": bounds_of(operator.exact),
         "proved": {
             "float64": operator.float64.proved,
             "exact": None if operator.exact is None else operator.exact.proved,
@@ -164,7 +171,7 @@ def _frontier(frontier: FrontierReport) -> dict[str, Any]:
         "weights": list(frontier.weights),
         "guaranteed": frontier.guaranteed,
         "reason": frontier.reason,
-        "input_nullity": _bounds(frontier.input_nullity),
+        "input_nullity": bounds_of(frontier.input_nullity),
         "proved": None if frontier.input_nullity is None else frontier.input_nullity.proved,
         "data": [
             {"file": share.file, "kernel_share": None if share.share is None else number(share.share)}
@@ -173,11 +180,18 @@ def _frontier(frontier: FrontierReport) -> dict[str, Any]:
     }
 
 
-def _bounds(bounds: Bounds | None) -> list[int] | None:
+def unsupported(what: Unsupported) -> dict[str, Any]:
+    """A weight that was not analysed, and why."""
+    return {"node": what.node, "op": what.op, "code": what.code.code, "reason": what.reason}
+
+
+def bounds_of(bounds: Bounds | None) -> list[int] | None:
+    """[lower, upper]."""
     return None if bounds is None else [bounds.lower, bounds.upper]
 
 
-def _ranks(ranks: RankProfile) -> dict[str, Any]:
+def ranks_of(ranks: RankProfile) -> dict[str, Any]:
+    """Value and certainty in every notion."""
     return {notion.value: _rank(ranks.rank(notion)) for notion in Notion}
 
 

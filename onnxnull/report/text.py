@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from onnxnull.report import tables, words
@@ -21,6 +22,11 @@ def render(batch: Batch, *, terminal_width: int | None = None) -> str:
 
     Why a model could not be opened is for stderr; Table 1 has a row for it, a text about it alone is empty.
     """
+    return page(lambda console: _print(console, batch), terminal_width)
+
+
+def page(draw: Callable[[Console], None], terminal_width: int | None) -> str:
+    """What `draw` prints, as text: coloured and fitted to a terminal of that width, or plain and unfolded."""
     from rich.console import Console
 
     buffer = io.StringIO()
@@ -34,17 +40,21 @@ def render(batch: Batch, *, terminal_width: int | None = None) -> str:
         markup=False,
         emoji=False,
     )
+    draw(console)
+    return "".join(f"{line.rstrip()}\n" for line in buffer.getvalue().splitlines())
+
+
+def _print(console: Console, batch: Batch) -> None:
     if len(batch.reports) + len(batch.failures) == 1:
         for report in batch.reports:
             _print_one(console, report)
     else:
-        _print_table(console, tables.table1(batch))
+        print_table(console, tables.table1(batch))
         if batch.failures or not all(report.complete for report in batch.reports):
             console.print(words.STAR, style="dim")
         console.print(words.TABLE1_LEGEND, style="dim")
         for report in batch.reports:
             _print_incomplete(console, report)
-    return "".join(f"{line.rstrip()}\n" for line in buffer.getvalue().splitlines())
 
 
 def _print_one(console: Console, report: ModelReport) -> None:
@@ -54,7 +64,7 @@ def _print_one(console: Console, report: ModelReport) -> None:
     _print_incomplete(console, report)
     if report.weights:
         console.print()
-        _print_table(console, tables.weights(report))
+        print_table(console, tables.weights(report))
         console.print()
         for line in words.legend(report):
             console.print(line, style="dim")
@@ -69,7 +79,8 @@ def _print_incomplete(console: Console, report: ModelReport) -> None:
         console.print(f"  {words.unsupported(what)}")
 
 
-def _print_table(console: Console, table: tables.Table) -> None:
+def print_table(console: Console, table: tables.Table) -> None:
+    """A table, fitted to the console's width."""
     from rich.table import Table
     from rich.text import Text
 

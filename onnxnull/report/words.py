@@ -8,6 +8,7 @@ from onnxnull.results import (
     Bounds,
     FrontierReport,
     LookupTable,
+    ModelInfo,
     ModelReport,
     PaperSummary,
     Quantization,
@@ -42,7 +43,11 @@ def shortened(text: str, limit: int) -> str:
 
 def headline(report: ModelReport) -> str:
     """One line: what the file is."""
-    model = report.model
+    return described(report.model)
+
+
+def described(model: ModelInfo) -> str:
+    """One line: file, producer, opset, inputs."""
     opsets = (f"opset {shown(domain)} {version}".replace("  ", " ") for domain, version in sorted(model.opset.items()))
     shapes = []
     for i in model.inputs:

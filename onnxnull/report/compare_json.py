@@ -1,0 +1,155 @@
+"""JSON, schema `onnxnull.compare/1` (schemas/compare.json): two models side by side, every number that was found.
+
+As the analysis: byte-identical from run to run, no times, no absolute paths, floats with six significant digits, ASCII only.
+What was not computed is null; what was computed and is no finite number is the text "nan" or "inf".
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from onnxnull.comparison.results import (
+    Agreement,
+    Comparison,
+    CrossedRun,
+    Crossing,
+    InputPair,
+    KernelAngle,
+    Pair,
+    Side,
+    Verdict,
+)
+from onnxnull.kernel.rank import Notion
+from onnxnull.report.collision_json import change_of, number
+from onnxnull.report.json import bounds_of, described, ranks_of, unsupported
+from onnxnull.results import Bounds
+
+SCHEMA = "onnxnull.compare/1"
+
+
+def render(comparison: Comparison, limit: Verdict) -> str:
+    """The comparison as JSON text."""
+    return json.dumps(document(comparison, limit), indent=1, allow_nan=False) + "\n"
+
+
+def document(comparison: Comparison, limit: Verdict) -> dict[str, Any]:
+    """The whole document."""
+    reasons = list(comparison.differences(limit))
+    return {
+        "schema": SCHEMA,
+        "a": described(comparison.a),
+        "b": described(comparison.b),
+        "same_up_to": limit.label,
+        "same": None if not (reasons or (comparison.complete and comparison.pairs)) else not reasons,
+        "complete": comparison.complete,
+        "verdict": comparison.verdict.label,
+        "differences": reasons,
+        "unsettled": [list(pair.a.names) for pair in comparison.unsettled],
+        "pairs": [_pair(pair) for pair in comparison.pairs],
+        "only_a": [_side(side) for side in comparison.only_a],
+        "only_b": [_side(side) for side in comparison.only_b],
+        "inputs": [_input(pair) for pair in comparison.inputs],
+        "collisions": [_crossing(crossing) for crossing in comparison.crossings],
+        "agreement": None if comparison.agreement is None else _agreement(comparison.agreement),
+        "unsupported_a": [unsupported(what) for what in comparison.unsupported_a],
+        "unsupported_b": [unsupported(what) for what in comparison.unsupported_b],
+    }
+
+
+def _pair(pair: Pair) -> dict[str, Any]:
+    scale = pair.scale
+    return {
+        "a": _side(pair.a),
+        "b": _side(pair.b),
+        "matched": pair.matched.label,
+        "verdict": pair.verdict.label,
+        "order": {"inputs": pair.inputs.label, "outputs": pair.outputs.label},
+        "scale": {
+            "factors": scale.factors.label,
+            "least": number(scale.least),
+            "most": number(scale.most),
+            "nodes_a": list(scale.nodes_a),
+            "nodes_b": list(scale.nodes_b),
+            "explained": scale.explained,
+        },
+        "difference": number(pair.difference),
+        "steps": number(pair.steps),
+        "rounding": pair.rounding,
+        "kernel_angle": _angle(pair.angle),
+    }
+
+
+def _side(side: Side) -> dict[str, Any]:
+    ranks = side.ranks
+    numerical = (Notion.FLOAT32, Notion.FLOAT64)
+    return {
+        "weights": list(side.names),
+        "nodes": list(side.nodes),
+        "ops": list(side.ops),
+        "dtype": side.dtype,
+        "inputs": side.inputs,
+        "outputs": side.outputs,
+        "rank": None if ranks is None else {notion.value: ranks_of(ranks)[notion.value] for notion in numerical},
+        "nullity": None if ranks is None else {notion.value: ranks.nullity(notion) for notion in numerical},
+        "sigma_max": None if ranks is None else number(ranks.sigma_max),
+        "sigma_min": None if ranks is None else number(ranks.sigma_min),
+    }
+
+
+def _angle(angle: KernelAngle) -> dict[str, Any]:
+    return {"degrees": number(angle.degrees), "at_least": angle.at_least, "reason": angle.reason}
+
+
+def _input(pair: InputPair) -> dict[str, Any]:
+    return {
+        "a": pair.a,
+        "b": pair.b,
+        "mapped": pair.mapped.label,
+        "reason": pair.reason,
+        "nullity_a": _nullity(pair.nullity_a),
+        "nullity_b": _nullity(pair.nullity_b),
+        "kernel_angle": _angle(pair.angle),
+    }
+
+
+def _nullity(bounds: Bounds | None) -> dict[str, Any] | None:
+    return None if bounds is None else {"bounds": bounds_of(bounds), "proved": bounds.proved}
+
+
+def _crossing(crossing: Crossing) -> dict[str, Any]:
+    return {
+        "built_on": crossing.built_on,
+        "failed": crossing.failed,
+        "reason": crossing.reason,
+        "runs": [_run(run) for run in crossing.runs],
+    }
+
+
+def _run(run: CrossedRun) -> dict[str, Any]:
+    return {
+        "precision": run.precision,
+        "own": run.own,
+        "other": run.crossed.label,
+        "outputs": [change_of(each) for each in run.outputs],
+        "control": [change_of(each) for each in run.control],
+    }
+
+
+def _agreement(agreement: Agreement) -> dict[str, Any]:
+    return {
+        "holds": agreement.holds,
+        "limit": number(agreement.limit),
+        "reason": agreement.reason,
+        "failed": agreement.failed,
+        "outputs": [
+            {
+                "a": pair.a,
+                "b": pair.b,
+                "max_abs": number(pair.max_abs),
+                "spread": number(pair.spread),
+                "ratio": number(pair.ratio),
+            }
+            for pair in agreement.outputs
+        ],
+    }
