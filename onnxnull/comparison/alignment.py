@@ -128,7 +128,8 @@ def _unit_columns(blocks: Array) -> Array:
     g, q, p = blocks.shape
     stacked = blocks.transpose(1, 0, 2).reshape(q, g * p)
     lengths = np.linalg.norm(stacked, axis=0)
-    return np.divide(stacked, lengths, out=np.zeros_like(stacked), where=lengths > 0.0)
+    unit: Array = np.divide(stacked, lengths, out=np.zeros_like(stacked), where=lengths > 0.0)
+    return unit
 
 
 def _likeness(first: Array, second: Array) -> float:

@@ -78,14 +78,15 @@ def compare(
     progress("matching the weights")
     matches = match(first.known, second.known)
     pairs: list[Pair] = []
-    judged: dict[tuple[str, str], Judged] = {}
+    judged: dict[tuple[inputs.Key, inputs.Key], Judged] = {}
     ranks: dict[bytes, RankProfile] = {}
     for number, found in enumerate(matches, start=1):
         progress(f"weight {number} of {len(matches)}, {found.a[0].weight.name}")
         pair, verdict = _pair(found, first, second, ranks)
         pairs.append(pair)
         if len(found.a) == len(found.b) == 1:
-            judged |= {(x.name, y.name): verdict for x, _ in found.a[0].weight.uses for y, _ in found.b[0].weight.uses}
+            keys = [[(view.name, use.signature) for view, use in side[0].weight.uses] for side in (found.a, found.b)]
+            judged |= {(one, other): verdict for one in keys[0] for other in keys[1]}
     progress("comparing the inputs")
     links = inputs.links(first.fronts, second.fronts, judged)
     read = tuple(

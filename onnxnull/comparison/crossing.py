@@ -109,8 +109,7 @@ def _cross(built_on: str, own: Subject, other: Subject, ways: _Ways) -> Crossing
         others = {ways[name][0]: ways[name][1](array) for name, array in collision.others.items()}
         runs = _on_other(other, there, collision, arrays, others)
     except OnnxnullError as error:
-        nothing = error.exit_code is ExitCode.NOTHING
-        return Crossing(built_on, reason=f"[{error.code.code}] {error.seen}", failed=not nothing)
+        return Crossing(built_on, reason=_told(error), failed=error.exit_code is not ExitCode.NOTHING)
     own_verdicts = {run.precision: run.verdict.label for run in collision.runs}
     return Crossing(
         built_on,
@@ -189,7 +188,7 @@ def agreement(a: Subject, b: Subject, links: Sequence[Link], limit: float | None
             moved = {name: array + shifts.get(name, 0.0) for name, array in feeds.items()}
             found.append(_outputs(first, second, other.run(moved)))
     except OnnxnullError as error:
-        return Agreement(reason=f"[{error.code.code}] {error.seen}", failed=True)
+        return Agreement(reason=_told(error), failed=True)
     told = [each for each in found if not isinstance(each, str)]
     if not told:
         return Agreement(reason=str(found[0]), failed=limit is not None)
@@ -245,6 +244,12 @@ def _output(name: str, partner: str, first: np.ndarray, second: np.ndarray, thei
     spread = compare(name, wide, second.astype(np.float64)).max_abs if second.shape == first.shape else float("nan")
     ratio = 0.0 if apart == 0.0 else apart / spread if spread > 0.0 else float("inf")
     return OutputPair(name, partner, apart, spread, ratio)
+
+
+def _told(error: OnnxnullError) -> str:
+    """Code and what was seen; what to do, where it was not that there is nothing to find."""
+    remedy = "" if error.exit_code is ExitCode.NOTHING else f"; {error.remedy}"
+    return f"[{error.code.code}] {error.seen}{remedy}"
 
 
 def _unmapped(a: Subject, b: Subject, links: Sequence[Link]) -> str | None:

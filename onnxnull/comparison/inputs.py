@@ -25,6 +25,8 @@ from onnxnull.operators.steps import UnknownShapeError
 _CLOSE = 0.3
 """Relative difference of what first layers compute that still counts as the same: int8 and 4 bits stay below."""
 _FLOATS = ("float", "bfloat")
+Key = tuple[str, tuple[object, ...]]
+"""Name of a node, and the signature of one of its uses of a weight."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,12 +70,12 @@ class Link:
         return inverse(self.linear).apply(x) if x.dtype.kind == "f" else x
 
 
-def links(a: tuple[Frontier, ...], b: tuple[Frontier, ...], judged: Mapping[tuple[str, str], Judged]) -> tuple[Link, ...]:
+def links(a: tuple[Frontier, ...], b: tuple[Frontier, ...], judged: Mapping[tuple[Key, Key], Judged]) -> tuple[Link, ...]:
     """The inputs in pairs, by name where all names are the same, else in order.
 
     Args:
         a, b: the frontier of every input.
-        judged: (node of a, node of b) → the verdict on their weights.
+        judged: how a node of a and one of b use their weights → the verdict on these.
     """
     named = {front.input.name: front for front in b}
     in_order = [front.input.name for front in a] != [front.input.name for front in b] and set(named) != {
@@ -98,7 +100,7 @@ def carried(front: Frontier, linear: Selection, described: GraphInput) -> Fronti
     return replace(front, input=described, layers=layers, entries=linear.inputs)
 
 
-def _link(a: Frontier, b: Frontier, judged: Mapping[tuple[str, str], Judged]) -> Link:
+def _link(a: Frontier, b: Frontier, judged: Mapping[tuple[Key, Key], Judged]) -> Link:
     if not (a.input.dtype.startswith(_FLOATS) and b.input.dtype.startswith(_FLOATS)):
         if a.input.dtype == b.input.dtype and a.input.shape == b.input.shape:
             shape = tuple(d or 1 for d in a.input.shape or ())
@@ -134,6 +136,10 @@ def _candidates(a: GraphInput, b: GraphInput) -> Iterator[tuple[InputMap, Select
     for order in ((0, 2, 3, 1), (0, 3, 1, 2)) if len(first) == 4 and first != second else ():
         if tuple(first[axis] for axis in order) == second:
             yield InputMap.LAYOUT, Selection(first, np.arange(math.prod(first)).reshape(first).transpose(order), np.ones(()))
+
+
+def _key(layer: Layer) -> Key:
+    return layer.node, layer.use.signature
 
 
 def _as_read(reads: tuple[Reads, Reads]) -> Selection:

@@ -57,7 +57,7 @@ def summary(comparison: Comparison, limit: Verdict) -> list[str]:
     if comparison.unsettled:
         names = some([shown(pair.a.names[0]) for pair in comparison.unsettled])
         lines.append(
-            f"Not settled: {names} hold the same numbers in another order or up to factors that nothing in the graphs explains; "
+            f"Not settled: {names} hold the same numbers in another order, or up to factors that no graph explains; "
             "whether the rest of the network makes up for it shows when both are run."
         )
     lines += [_input(pair) for pair in comparison.inputs]
