@@ -14,9 +14,9 @@ from onnxnull.comparison.crossing import Running, Subject, agreement, crossings
 from onnxnull.comparison.features import features
 from onnxnull.comparison.folding import Folds, Surroundings
 from onnxnull.comparison.judging import Judged, judge
-from onnxnull.comparison.matching import Known, Match, match, side_by_side
+from onnxnull.comparison.matching import Known, Match, match, moved, side_by_side
 from onnxnull.comparison.operators import input_pair
-from onnxnull.comparison.results import Agreement, Comparison, Crossing, KernelAngle, Pair, Side, Verdict
+from onnxnull.comparison.results import Agreement, Comparison, Crossing, KernelAngle, Matched, Pair, Side, Verdict
 from onnxnull.errors import Code, OnnxnullError
 from onnxnull.frontier import Frontier, find
 from onnxnull.graph.constants import EvaluationError
@@ -80,9 +80,9 @@ def compare(
     pairs: list[Pair] = []
     judged: dict[tuple[inputs.Key, inputs.Key], Judged] = {}
     ranks: dict[bytes, RankProfile] = {}
-    for number, found in enumerate(matches, start=1):
+    for number, (found, elsewhere) in enumerate(zip(matches, moved(matches), strict=True), start=1):
         progress(f"weight {number} of {len(matches)}, {found.a[0].weight.name}")
-        pair, verdict = _pair(found, first, second, ranks)
+        pair, verdict = _pair(found, first, second, ranks, elsewhere)
         pairs.append(pair)
         if len(found.a) == len(found.b) == 1:
             keys = [[(view.name, use.signature) for view, use in side[0].weight.uses] for side in (found.a, found.b)]
@@ -172,7 +172,7 @@ def _check_names(shapes: Mapping[str, Sequence[int]], a: Model, b: Model) -> Non
             raise OnnxnullError(Code.INPUT_SHAPE, f"neither model has an input {name!r}; inputs are {known}")
 
 
-def _pair(found: Match, a: _Opened, b: _Opened, ranks: dict[bytes, RankProfile]) -> tuple[Pair, Judged]:
+def _pair(found: Match, a: _Opened, b: _Opened, ranks: dict[bytes, RankProfile], elsewhere: bool) -> tuple[Pair, Judged]:
     """The verdict on partners, their ranks and the angle between their kernels."""
     folds = [
         opened.folds[id(parts[0])] if len(parts) == 1 and len(other) == 1 else Folds()
@@ -186,10 +186,11 @@ def _pair(found: Match, a: _Opened, b: _Opened, ranks: dict[bytes, RankProfile])
     pair = Pair(
         a=sides[0],
         b=sides[1],
-        matched=found.matched,
+        matched=found.matched if close.verdict is Verdict.DIFFERENT else Matched.CONTENT,
         verdict=close.verdict,
         inputs=order.inputs,
         outputs=order.outputs,
+        moved=elsewhere,
         scale=close.scale,
         difference=close.difference,
         steps=close.steps,

@@ -107,7 +107,10 @@ def _link(a: Frontier, b: Frontier, judged: Mapping[tuple[Key, Key], Judged]) ->
             return Link(a.input, b.input, InputMap.SHAPE, identity(shape))
         return Link(a.input, b.input, InputMap.NONE, None, _types(a.input, b.input))
     partners = [
-        (one, other, judged[one.node, other.node]) for one in a.layers for other in b.layers if (one.node, other.node) in judged
+        (one, other, judged[_key(one), _key(other)])
+        for one in a.layers
+        for other in b.layers
+        if (_key(one), _key(other)) in judged
     ]
     reads = [found for site in partners if (found := _reads(a, b, *site)) is not None]
     candidates = [*_candidates(a.input, b.input), *((InputMap.READ, _as_read(found)) for found in reads)]

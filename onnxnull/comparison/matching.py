@@ -12,6 +12,7 @@ Among weights of one shape, in this order; what is settled is not looked at agai
 from __future__ import annotations
 
 import itertools
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -64,6 +65,23 @@ def match(a: Sequence[Known], b: Sequence[Known]) -> list[Match]:
         found += stage([k for k in a if id(k) not in used], [k for k in b if id(k) not in used])
     place = {id(known): number for number, known in enumerate(a)}
     return sorted(found, key=lambda each: place[id(each.a[0])])
+
+
+def moved(matches: Sequence[Match]) -> list[bool]:
+    """For each match whether it stands in another place: all but the longest run of them that both models have in one order."""
+    places = [found.b[0].position for found in matches]
+    ends: list[int] = []
+    before: list[int | None] = []
+    for number, place in enumerate(places):
+        length = bisect_left([places[end] for end in ends], place)
+        before.append(ends[length - 1] if length else None)
+        ends[length : length + 1] = [number]
+    stays: set[int] = set()
+    at = ends[-1] if ends else None
+    while at is not None:
+        stays.add(at)
+        at = before[at]
+    return [number not in stays for number in range(len(matches))]
 
 
 def side_by_side(parts: Sequence[Known]) -> Array:

@@ -126,6 +126,7 @@ class Pair:
 
     Attributes:
         inputs, outputs: in which order b holds those of a.
+        moved: whether they stand in another place of the graph, before or behind partners that the other stands behind or before.
         difference: ‖A − B‖/‖B‖ (Frobenius) once order and factors are taken out.
         steps: the largest deviation in steps of the quantisation grid; None unless the verdict is QUANTIZED.
         rounding: the type whose rounding explains the difference; None unless the verdict rests on it.
@@ -138,6 +139,7 @@ class Pair:
     verdict: Verdict
     inputs: Order
     outputs: Order
+    moved: bool
     scale: Scale
     difference: float
     steps: float | None
@@ -282,15 +284,13 @@ class Comparison:
 
     @property
     def unsettled(self) -> tuple[Pair, ...]:
-        """Pairs that are the same, but in another order or up to factors that no graph explains, while no run showed that the
-        rest of the network makes up for it; none where the networks are different anyway.
+        """Pairs that are the same, but in another order, in another place, or up to factors that no graph explains, while no run
+        showed that the rest of the network makes up for it; none where the networks are different anyway.
         """
         if self.verdict is Verdict.DIFFERENT or (self.agreement is not None and self.agreement.holds is not None):
             return ()
         return tuple(
-            pair
-            for pair in self.pairs
-            if not pair.scale.explained or Order.PERMUTED in (pair.inputs, pair.outputs) or pair.inputs is Order.LAYOUT
+            pair for pair in self.pairs if pair.moved or not pair.scale.explained or {pair.inputs, pair.outputs} != {Order.SAME}
         )
 
     @property

@@ -65,6 +65,7 @@ def _pair(pair: Pair) -> dict[str, Any]:
         "matched": pair.matched.label,
         "verdict": pair.verdict.label,
         "order": {"inputs": pair.inputs.label, "outputs": pair.outputs.label},
+        "moved": pair.moved,
         "scale": {
             "factors": scale.factors.label,
             "least": number(scale.least),

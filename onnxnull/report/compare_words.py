@@ -57,7 +57,7 @@ def summary(comparison: Comparison, limit: Verdict) -> list[str]:
     if comparison.unsettled:
         names = some([shown(pair.a.names[0]) for pair in comparison.unsettled])
         lines.append(
-            f"Not settled: {names} hold the same numbers in another order, or up to factors that no graph explains; "
+            f"Not settled: {names} hold the same numbers in another order or place, or up to factors that no graph explains; "
             "whether the rest of the network makes up for it shows when both are run."
         )
     lines += [_input(pair) for pair in comparison.inputs]
@@ -136,6 +136,8 @@ def _notes(pair: Pair) -> str:
     for what, order in (("inputs", pair.inputs), ("outputs", pair.outputs)):
         if order is not Order.SAME:
             parts.append(f"{what} {'exchanged axes' if order is Order.LAYOUT else 'permuted'}")
+    if pair.moved:
+        parts.append("in another place")
     if pair.scale.factors is not Factors.NONE:
         parts.append(_scale(pair.scale))
     if pair.rounding is not None and pair.verdict in (Verdict.ROUNDED, Verdict.SCALED):
