@@ -235,6 +235,10 @@ def _one_sample(described: GraphInput) -> tuple[int, ...] | None:
 
 
 def _types(a: GraphInput, b: GraphInput) -> str:
+    """Why one cannot become the other."""
+    for described in (a, b):
+        if _one_sample(described) is None:
+            return f"the shape of {described.name!r} is open: fix it with --input-shape NAME:D0,D1,..."
     first, second = (
         f"{i.dtype} {'?' if i.shape is None else '×'.join('?' if d is None else str(d) for d in i.shape)}" for i in (a, b)
     )

@@ -126,7 +126,7 @@ class Pair:
 
     Attributes:
         inputs, outputs: in which order b holds those of a.
-        moved: whether they stand in another place of the graph, before or behind partners that the other stands behind or before.
+        moved: whether they stand in another place of the graph, one before and the other behind some other partners.
         difference: ‖A − B‖/‖B‖ (Frobenius) once order and factors are taken out.
         steps: the largest deviation in steps of the quantisation grid; None unless the verdict is QUANTIZED.
         rounding: the type whose rounding explains the difference; None unless the verdict rests on it.
@@ -284,8 +284,8 @@ class Comparison:
 
     @property
     def unsettled(self) -> tuple[Pair, ...]:
-        """Pairs that are the same, but in another order, in another place, or up to factors that no graph explains, while no run
-        showed that the rest of the network makes up for it; none where the networks are different anyway.
+        """Pairs that are the same, but in another order or place, or up to factors that no graph explains, while no run showed
+        that the rest of the network makes up for it; none where the networks are different anyway.
         """
         if self.verdict is Verdict.DIFFERENT or (self.agreement is not None and self.agreement.holds is not None):
             return ()
