@@ -14,7 +14,7 @@ from onnxnull.comparison.crossing import Running, Subject, agreement, crossings
 from onnxnull.comparison.features import features
 from onnxnull.comparison.folding import Folds, Surroundings
 from onnxnull.comparison.judging import Judged, judge
-from onnxnull.comparison.matching import Known, Match, match, moved, side_by_side
+from onnxnull.comparison.matching import Known, Match, match, matrix_of, moved, side_by_side
 from onnxnull.comparison.operators import input_pair
 from onnxnull.comparison.results import Agreement, Comparison, Crossing, KernelAngle, Matched, Pair, Side, Verdict
 from onnxnull.errors import Code, OnnxnullError
@@ -23,6 +23,7 @@ from onnxnull.graph.constants import EvaluationError
 from onnxnull.graph.flow import Flow
 from onnxnull.graph.limits import Limits
 from onnxnull.graph.model import Model, dtype_name, open_model
+from onnxnull.graph.quantization import quantized_parts
 from onnxnull.kernel.linear_map import Array
 from onnxnull.kernel.rank import ExactPolicy, Notion, RankProfile, rank_profile
 from onnxnull.results import ModelInfo, Unsupported
@@ -155,7 +156,7 @@ def _matrix(weight: Weight) -> Array | Unsupported:
     if dtype.is_string() or dtype.name in ("BOOL", "COMPLEX64", "COMPLEX128"):
         return refuse(Code.OPERATOR, f"has type {dtype_name(dtype)}")
     try:
-        matrix = weight.use.matrix()
+        matrix = matrix_of(weight)
     except EvaluationError as error:
         return refuse(Code.CONSTANT, f"was not evaluated: {error}")
     if not np.isfinite(matrix).all():
@@ -179,7 +180,7 @@ def _pair(found: Match, a: _Opened, b: _Opened, ranks: dict[bytes, RankProfile],
         for opened, parts, other in ((a, found.a, found.b), (b, found.b, found.a))
     ]
     matrices = [side_by_side(parts) for parts in (found.a, found.b)]
-    types = [dtype_name(parts[0].weight.use.constant.dtype) for parts in (found.a, found.b)]
+    types = [_dtype(parts[0].weight) for parts in (found.a, found.b)]
     judged = judge(matrices[0], matrices[1], (types[0], types[1]), (folds[0], folds[1]))
     close, order = judged.closeness, judged.alignment
     sides = [_side(parts, _ranks(parts, m, ranks)) for parts, m in zip((found.a, found.b), matrices, strict=True)]
@@ -225,11 +226,17 @@ def _side(parts: Sequence[Known], ranks: RankProfile | None) -> Side:
         names=tuple(weight.name for weight in weights),
         nodes=tuple(weight.node.name for weight in weights),
         ops=tuple(op_name(weight.node) for weight in weights),
-        dtype=dtype_name(weights[0].use.constant.dtype),
+        dtype=_dtype(weights[0]),
         inputs=g * q,
         outputs=g * sum(part.features.shape[2] for part in parts),
         ranks=ranks,
     )
+
+
+def _dtype(weight: Weight) -> str:
+    """Of the constant; of its codes where it is quantized."""
+    parts = quantized_parts(weight.use.constant)
+    return dtype_name(parts[0].codes.dtype if parts else weight.use.constant.dtype)
 
 
 def _limit(pairs: Sequence[Pair], *, complete: bool) -> float | None:

@@ -44,8 +44,8 @@ class Known:
     position: float
 
     def matrix(self) -> Array:
-        """The blocks (g, q, p), float64. Raises `EvaluationError`."""
-        return self.weight.use.matrix()
+        """What is compared. Raises `EvaluationError`."""
+        return matrix_of(self.weight)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,6 +55,12 @@ class Match:
     a: tuple[Known, ...]
     b: tuple[Known, ...]
     matched: Matched
+
+
+def matrix_of(weight: Weight) -> Array:
+    """The blocks (g, q, p) in float64, with the node's factor; of a quantized weight S∘(Wq − Z). Raises `EvaluationError`."""
+    blocks: Array = weight.use.scale * weight.blocks().astype(np.float64)
+    return blocks
 
 
 def match(a: Sequence[Known], b: Sequence[Known]) -> list[Match]:
