@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from onnxnull.comparison.results import Factors, Scale, Verdict
 from onnxnull.kernel.linear_map import Array
@@ -31,6 +32,8 @@ _STEP = 1.01
 """A deviation in steps that counts as one, with room for the rounding of the step itself."""
 _SHORT_LINE = 32
 """Entries of a line in which no two need be a few steps apart."""
+_AT_ONCE = 64
+"""Lines for which all numbers of steps are tried at once, and that are looked at before all of them are."""
 _CORNER = 64
 """Rows and columns on which factors of both are tried first."""
 NO_SCALE = Scale()
@@ -157,7 +160,7 @@ def _steps(lines: Array) -> Array | None:
     A line of one or two sizes lies on many grids; its step is taken to be as fine as that of the finest other line.
     """
     used = lines[:, lines.any(axis=0)]
-    if used.size == 0 or not _found(used[:_FIRST, : max(1, _FIRST // max(1, min(len(used), _FIRST)))])[2].all():
+    if used.size == 0 or not _found(used[:_FIRST, : min(_AT_ONCE, max(1, _FIRST // min(len(used), _FIRST)))])[2].all():
         return None
     step, levels, good = _found(lines)
     zero = ~lines.any(axis=0)
@@ -187,10 +190,7 @@ def _found(lines: Array) -> tuple[Array, Array, Array]:
         for parts in range(1, 7):
             _try(lines, top, np.rint(top * parts / gap), levels)
     if len(lines) <= _SHORT_LINE:
-        for count in range(2, 256):
-            if np.all((levels > 0.0) | short):
-                break
-            _try(lines, top, np.full(top.shape, float(count)), levels)
+        _try_all(lines, top, levels, np.flatnonzero((levels == 0.0) & ~short))
     step = np.divide(top, levels, out=np.full(top.shape, np.nan), where=(levels > 0.0) & ~short)
     return step, np.where(short, 0.0, levels), np.where((levels > 0.0) | short, 1.0, 0.0)
 
@@ -205,6 +205,16 @@ def _try(lines: Array, top: Array, count: Array, levels: Array) -> None:
     room = np.clip(count[wanted] * 2.0**-11, 2e-3, 0.05) if len(lines) > _SHORT_LINE else 2e-3
     fits = np.abs(multiples - np.rint(multiples)).max(axis=0) <= room
     levels[wanted[fits]] = count[wanted[fits]]
+
+
+def _try_all(lines: Array, top: Array, levels: Array, wanted: NDArray[np.intp]) -> None:
+    """The same for every number of steps up to 255, the least that fits."""
+    counts = np.arange(2.0, 256.0)
+    for start in range(0, len(wanted), _AT_ONCE):
+        some = wanted[start : start + _AT_ONCE]
+        multiples = counts[:, None, None] * (lines[:, some] / top[some])
+        fits = np.abs(multiples - np.rint(multiples)).max(axis=1) <= 2e-3
+        levels[some] = np.where(fits.any(axis=0), counts[np.argmax(fits, axis=0)], 0.0)
 
 
 def _fits(a: Array, b: Array) -> Iterator[tuple[Factors, Array, Array]]:

@@ -181,7 +181,8 @@ def _pair(found: Match, a: _Opened, b: _Opened, ranks: dict[bytes, RankProfile],
     ]
     matrices = [side_by_side(parts) for parts in (found.a, found.b)]
     types = [_dtype(parts[0].weight) for parts in (found.a, found.b)]
-    judged = judge(matrices[0], matrices[1], (types[0], types[1]), (folds[0], folds[1]))
+    content = found.matched is Matched.CONTENT  # for the others, matching has looked for an order in vain
+    judged = judge(matrices[0], matrices[1], (types[0], types[1]), (folds[0], folds[1]), rearranged=content)
     close, order = judged.closeness, judged.alignment
     sides = [_side(parts, _ranks(parts, m, ranks)) for parts, m in zip((found.a, found.b), matrices, strict=True)]
     pair = Pair(

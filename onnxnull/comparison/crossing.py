@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -18,7 +19,7 @@ from onnxnull.comparison.results import Agreement, Crossed, CrossedRun, Crossing
 from onnxnull.errors import Code, ExitCode, OnnxnullError
 from onnxnull.graph.limits import Limits
 from onnxnull.graph.model import GraphInput
-from onnxnull.runtime.precision import Precision
+from onnxnull.runtime.precision import Precision, has_integer_arithmetic
 from onnxnull.runtime.providers import Provider
 from onnxnull.runtime.session import Runner
 
@@ -71,6 +72,12 @@ class Subject:
             made = Search(self.path, Place(name), execution, shapes=self._shapes, limits=self._limits, progress=self._progress)
             self._searches[name] = self._searches[made.input().name] = made
         return self._searches[name]
+
+    @functools.cached_property
+    def precisions(self) -> tuple[Precision, ...]:
+        """What it runs at: as it is, where it computes on integers."""
+        native = networks_twin(self.path, Precision.NATIVE, self.running.providers[0], self._limits)
+        return (Precision.NATIVE,) if has_integer_arithmetic(native.proto) else self.running.precisions
 
     def runner(self, precision: Precision, provider: Provider, extra_outputs: Sequence[str] = ()) -> Runner:
         """A session of it. Raises `OnnxnullError`."""
@@ -150,7 +157,7 @@ def _on_other(
             raise
     measured: dict[str, _Measured] = {}
     for provider in other.running.providers:
-        for precision in other.running.precisions:
+        for precision in other.precisions:
             runner = other.runner(precision, provider)
             first, second, third = (runner.run({**others, name: x}) for x in arrays)
             outputs, control = (

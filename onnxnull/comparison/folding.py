@@ -4,7 +4,8 @@ Behind the weight (on its outputs) and in front of it (on its inputs) the values
 
 1. BatchNormalization at inference (opset 1 to 15): X → (X − mean)·scale/√(var + epsilon) + B along axis 1;
 2. Mul and Div by a constant of one entry per channel, or of one entry in all;
-3. Add, Sub, Identity and Cast, which have no factor,
+3. Mul by such a constant times the scale that a DynamicQuantizeLinear computes, as dynamic quantization leaves it;
+4. Add, Sub, Identity and Cast, which have no factor,
 
 behind it only as long as nothing else reads them. Channels are axis 1 of a convolution's tensors, the last axis of a product's.
 """
@@ -83,6 +84,8 @@ class Surroundings:
                 return found
             factors = _factors(view, index, axis)
             if factors is None:
+                factors = self._of_dynamic_quantization(view, index, axis)
+            if factors is None:
                 return found
             if factors.size > 1 and total.size > 1 and factors.size != total.size:
                 return found
@@ -93,6 +96,19 @@ class Surroundings:
             if following is None:
                 return found
             value = following.value
+
+    def _of_dynamic_quantization(self, view: NodeView, index: int, axis: int) -> Array | None:
+        """s_w of y·(s_x·s_w), s_x the scale of the activation that DynamicQuantizeLinear computes; None for another node."""
+        other = view.inputs[1 - index] if view.op_type == "Mul" else None
+        made_by = None if other is None else other.value.producer()
+        product = None if made_by is None else self._views.get(made_by)
+        if product is None or product.op_type != "Mul":
+            return None
+        for i, operand in enumerate(product.inputs):
+            scale = None if operand is None else operand.value.producer()
+            if scale is not None and scale.op_type == "DynamicQuantizeLinear":
+                return _constant_factors(product, i, axis, _rank(view, index))
+        return None
 
     def _next(self, value: ir.Value, forward: bool) -> tuple[NodeView | None, int]:
         """The node that alone reads `value`, or that makes it, and the index of the operand that is followed."""
@@ -121,20 +137,25 @@ def _factors(view: NodeView, index: int, axis: int) -> Array | None:
         return np.full(1, -1.0 if view.op_type == "Sub" and index == 1 else 1.0) if len(moving) == 1 else None
     if view.op_type == "BatchNormalization":
         return _normalization(view, axis) if index == 0 else None
-    if view.op_type == "Mul" or (view.op_type == "Div" and index == 0):
-        constant = constant_value(view, 1 - index)
-        if constant is None or constant.dtype.kind not in "fV":
-            return None
-        numbers = constant.astype(np.float64)
-        if numbers.size > 1:
-            place = axis if axis < 0 else axis - _rank(view, index)
-            if place >= 0 or numbers.ndim < -place or numbers.shape[place] != numbers.size:
-                return None
-        flat = numbers.ravel()
-        if view.op_type == "Mul":
-            return flat
-        return 1.0 / flat if np.all(flat != 0.0) else None
+    if view.op_type == "Mul":
+        return _constant_factors(view, index, axis, _rank(view, index))
+    if view.op_type == "Div" and index == 0:
+        factors = _constant_factors(view, index, axis, _rank(view, index))
+        return None if factors is None or not np.all(factors) else 1.0 / factors
     return None
+
+
+def _constant_factors(view: NodeView, index: int, axis: int, rank: int) -> Array | None:
+    """The constant operand beside `index`, one number per channel of a tensor of this rank or in all; None for another."""
+    constant = constant_value(view, 1 - index)
+    if constant is None or constant.dtype.kind not in "fV":
+        return None
+    numbers = constant.astype(np.float64)
+    if numbers.size > 1:
+        place = axis if axis < 0 else axis - rank
+        if place >= 0 or numbers.ndim < -place or numbers.shape[place] != numbers.size:
+            return None
+    return numbers.ravel()
 
 
 def _normalization(view: NodeView, axis: int) -> Array | None:

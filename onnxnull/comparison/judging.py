@@ -35,16 +35,17 @@ class Judged:
     outputs: tuple[Array, Array]
 
 
-def judge(a: Array, b: Array, types: tuple[str, str], folds: tuple[Folds, Folds]) -> Judged:
+def judge(a: Array, b: Array, types: tuple[str, str], folds: tuple[Folds, Folds], *, rearranged: bool = True) -> Judged:
     """The closest verdict that one of the orders gives.
 
     Args:
         a, b: blocks (g, q, p), float64.
         types: of their constants.
         folds: the factors around a and around b.
+        rearranged: whether other orders than the one they are in are looked for.
     """
     best: Judged | None = None
-    for alignment in _orders(a, b, folds):
+    for alignment in _orders(a, b, folds) if rearranged else (UNCHANGED,):
         moved = alignment.apply(a)
         found, outputs = _with_folds(moved, b, types, (_moved(folds[0], alignment, a.shape), folds[1]))
         if found.verdict is Verdict.DIFFERENT:
