@@ -23,8 +23,9 @@ from numpy.typing import NDArray
 from onnxnull.comparison.results import Order
 from onnxnull.kernel.linear_map import Array
 
-ALIKE = 0.9
-"""Median cosine of columns that belong together: int8 leaves 0.999, 4 bits 0.99, and strangers √(1/q)."""
+_ALIKE, _ALIKE_SHORT, _SHORT = 0.9, 0.99, 32
+"""Median cosine of columns that belong together: int8 leaves 0.999, 4 bits 0.99, and strangers √(1/q). Short columns, 3×3
+filters of one channel say, have look-alikes among many strangers."""
 _SAMPLE = 512
 """Rows that cosines are taken over, where there are more."""
 _QUANTILES = 48
@@ -61,17 +62,22 @@ class Alignment:
 UNCHANGED = Alignment(None, None, Order.SAME, Order.SAME, 1.0)
 
 
+def are_alike(likeness: float, q: int) -> bool:
+    """Whether a median cosine of columns of q entries says that they belong together."""
+    return likeness >= (_ALIKE if q > _SHORT else _ALIKE_SHORT)
+
+
 def alignments(a: Array, b: Array) -> Iterator[Alignment]:
     """How b's order may follow from a's: each in which their columns are alike, the simplest first.
 
     Where they are alike as they are, and the matrices are large, orders of the inputs are not looked for.
     """
-    g, _, p = a.shape
+    g, q, p = a.shape
     if b.shape != a.shape or a.size == 0:
         return
     first, second = _unit_columns(a), _unit_columns(b)
     likeness = _likeness(first, second)
-    alike = likeness >= ALIKE
+    alike = are_alike(likeness, q)
     if alike:
         yield replace(UNCHANGED, likeness=likeness)
     for rows, inputs in _row_orders(first, second, g):
@@ -87,7 +93,7 @@ def alignments(a: Array, b: Array) -> Iterator[Alignment]:
             moved = first[rows]
             columns = _assign(_cosines(second, moved))
         likeness = _likeness(moved[:, columns], second)
-        if likeness >= ALIKE and _keeps_groups(columns, g, p):
+        if are_alike(likeness, q) and _keeps_groups(columns, g, p):
             found = _named(rows, columns, inputs, likeness)
             if found.rows is not None or found.columns is not None:
                 yield found
@@ -99,7 +105,7 @@ def _row_orders(first: Array, second: Array, g: int) -> Iterator[tuple[NDArray[n
     yield None, Order.SAME
     some = np.linspace(0, columns - 1, min(columns, 16)).astype(int)
     for rows in exchanges(q):
-        if _likeness(first[np.ix_(rows, some)], second[:, some]) >= ALIKE:
+        if are_alike(_likeness(first[np.ix_(rows, some)], second[:, some]), q):
             yield rows, Order.LAYOUT
     if g == 1 and 1 < q <= _MOST_ROWS and columns > 1:
         yield _assign(-_distances(_profiles(second), _profiles(first))), Order.PERMUTED

@@ -4,7 +4,7 @@ Among weights of one shape, in this order; what is settled is not looked at agai
 
 1. the same numbers; duplicates by name, then in the order of the graph;
 2. columns that are alike as they are: the assignment with the largest likeness;
-3. moments that are alike, and an order of inputs and outputs in which the columns are alike: permuted weights;
+3. moments that are alike, and an order of inputs and outputs in which they are the same up to factors: permuted weights;
 4. several weights that read one value, side by side, against one (fused query, key and value);
 5. what is left over: by name, then by the place in the graph. These are partners, and different.
 """
@@ -18,9 +18,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from onnxnull.comparison.alignment import ALIKE, alignments
+from onnxnull.comparison.alignment import alignments, are_alike
+from onnxnull.comparison.closeness import scaled_closeness
 from onnxnull.comparison.features import Features, distance, likeness
-from onnxnull.comparison.results import Matched
+from onnxnull.comparison.results import Matched, Verdict
 from onnxnull.kernel.linear_map import Array
 from onnxnull.weights import Weight
 
@@ -32,6 +33,7 @@ _ROUNDS = 3
 """Candidates that are tried for every weight."""
 _MOST_PARTS = 4
 _NEVER = 1e6
+_ANY_TYPE = ("float32", "float32")
 _Shape = tuple[int, int, int]
 
 
@@ -111,7 +113,7 @@ def _alike(a: Sequence[Known], b: Sequence[Known]) -> Iterator[Match]:
     for ours, theirs in _classes(a, b):
         costs = np.array([[1.0 - likeness(one.features, other.features) for other in theirs] for one in ours])
         for i, j in _assigned(costs + 1e-9 * _strangeness(ours, theirs)):
-            if costs[i, j] <= 1.0 - ALIKE:
+            if are_alike(1.0 - costs[i, j], ours[i].features.shape[1]):
                 yield Match((ours[i],), (theirs[j],), Matched.CONTENT)
 
 
@@ -124,11 +126,21 @@ def _rearranged(a: Sequence[Known], b: Sequence[Known]) -> Iterator[Match]:
             for i, j in _assigned(costs + 1e-6 * _strangeness(ours, theirs)):
                 if costs[i, j] >= _NEVER:
                     continue
-                if any(True for _ in alignments(ours[i].matrix(), theirs[j].matrix())):
+                if _is_rearranged(ours[i].matrix(), theirs[j].matrix()):
                     yield Match((ours[i],), (theirs[j],), Matched.CONTENT)
                     costs[i, :] = costs[:, j] = _NEVER
                 else:
                     costs[i, j] = _NEVER
+
+
+def _is_rearranged(a: Array, b: Array) -> bool:
+    """Whether b is a in another order, up to factors, rounding and quantisation.
+
+    Among many short columns, 3×3 filters of one channel say, strangers find look-alikes: that columns are alike is not enough.
+    """
+    return any(
+        scaled_closeness(alignment.apply(a), b, _ANY_TYPE).verdict is not Verdict.DIFFERENT for alignment in alignments(a, b)
+    )
 
 
 def _side_by_side(a: Sequence[Known], b: Sequence[Known]) -> Iterator[Match]:
