@@ -14,7 +14,7 @@ from onnxnull.collision.perturb import Recipe
 from onnxnull.collision.results import Change, Collision, Run, Verdict
 from onnxnull.collision.search import Execution, Place, Search
 from onnxnull.collision.subjects import networks_twin
-from onnxnull.comparison.inputs import Link, inverse
+from onnxnull.comparison.inputs import Link, inverse, one_sample
 from onnxnull.comparison.results import Agreement, Crossed, CrossedRun, Crossing, OutputPair
 from onnxnull.errors import Code, ExitCode, OnnxnullError
 from onnxnull.graph.limits import Limits
@@ -49,7 +49,7 @@ class Subject:
     Args:
         path: of the file.
         inputs: of the model.
-        shapes: input → dimensions, where the file leaves them open.
+        shapes: input → dimensions, where the file leaves them open; an open batch is one sample.
     """
 
     def __init__(
@@ -62,7 +62,8 @@ class Subject:
         progress: Callable[[str], None],
     ) -> None:
         self.path, self.inputs, self.running = path, inputs, running
-        self._shapes, self._limits, self._progress = shapes, limits, progress
+        whole = {described.name: shape for described in inputs if (shape := one_sample(described)) is not None}
+        self._shapes, self._limits, self._progress = {**whole, **shapes}, limits, progress
         self._searches: dict[str | None, Search] = {}
 
     def search(self, name: str | None = None) -> Search:
@@ -160,8 +161,9 @@ def _on_other(
         for precision in other.precisions:
             runner = other.runner(precision, provider)
             first, second, third = (runner.run({**others, name: x}) for x in arrays)
+            tensors = [output for output, array in first.items() if isinstance(array, np.ndarray)]
             outputs, control = (
-                tuple(compare(output, first[output], moved[output]) for output in first) for moved in (second, third)
+                tuple(compare(output, first[output], moved[output]) for output in tensors) for moved in (second, third)
             )
             measured[f"{runner.precision.value} {provider.value}"] = _Measured(runner.precision.value, outputs, control)
     return list(measured.values())
@@ -243,6 +245,8 @@ def _read_of_zeros(subject: Subject, tensor: str) -> np.ndarray:
 
 def _output(name: str, partner: str, first: np.ndarray, second: np.ndarray, theirs: np.ndarray) -> OutputPair | str:
     """The outputs side by side, or why they cannot be compared."""
+    if not (isinstance(first, np.ndarray) and isinstance(theirs, np.ndarray)):
+        return f"output {name!r} or {partner!r} is no tensor"
     squeezed = [tuple(size for size in array.shape if size != 1) for array in (first, theirs)]
     if squeezed[0] != squeezed[1] or first.dtype.kind != theirs.dtype.kind or first.dtype.kind not in "fiub":
         return f"output {name!r} is {first.dtype} {first.shape}, {partner!r} is {theirs.dtype} {theirs.shape}"

@@ -131,7 +131,7 @@ def _link(a: Frontier, b: Frontier, judged: Mapping[tuple[Key, Key], Judged]) ->
 
 def _candidates(a: GraphInput, b: GraphInput) -> Iterator[tuple[InputMap, Selection]]:
     """What shapes alone suggest."""
-    first, second = (_one_sample(described) for described in (a, b))
+    first, second = (one_sample(described) for described in (a, b))
     if first is None or second is None:
         return
     if first == second:
@@ -226,7 +226,7 @@ def _is_bijection(selection: Selection) -> bool:
     return selection.inputs == selection.outputs == selection.rank
 
 
-def _one_sample(described: GraphInput) -> tuple[int, ...] | None:
+def one_sample(described: GraphInput) -> tuple[int, ...] | None:
     """The shape, an open batch being one; None where more is open."""
     shape = described.shape
     if shape is None or None in shape[1:]:
@@ -237,7 +237,7 @@ def _one_sample(described: GraphInput) -> tuple[int, ...] | None:
 def _types(a: GraphInput, b: GraphInput) -> str:
     """Why one cannot become the other."""
     for described in (a, b):
-        if _one_sample(described) is None:
+        if one_sample(described) is None:
             return f"the shape of {described.name!r} is open: fix it with --input-shape NAME:D0,D1,..."
     first, second = (
         f"{i.dtype} {'?' if i.shape is None else '×'.join('?' if d is None else str(d) for d in i.shape)}" for i in (a, b)

@@ -168,13 +168,14 @@ def _scale(scale: Scale) -> str:
 def _input(pair: InputPair) -> str:
     names = f"Input '{shown(pair.a)}'" if pair.a == pair.b else f"Inputs '{shown(pair.a)}' and '{shown(pair.b)}'"
     kernels = _both(_nullity(pair.nullity_a), _nullity(pair.nullity_b))
-    mapped = f"{pair.mapped.meaning}" + (f": {shown(pair.reason, 300)}" if pair.reason is not None else "")
     text = f"{names}: dimensions that the network cannot see {kernels}; "
     if pair.angle.degrees is not None:
         text += f"largest principal angle between these kernels {angle(pair.angle)}; "
     elif pair.angle.reason is not None and pair.mapped is not InputMap.NONE:
         text += f"no angle between kernels: {shown(pair.angle.reason, 300)}; "
-    return f"{text}carried over {mapped}."
+    if pair.mapped is InputMap.NONE:
+        return f"{text}one cannot be carried over to the other: {shown(pair.reason or '', 300)}."
+    return f"{text}carried over {pair.mapped.meaning}."
 
 
 def _nullity(bounds: Bounds | None) -> str:

@@ -8,7 +8,7 @@ import onnxruntime as ort
 import pytest
 
 from onnxnull import Running, compare
-from onnxnull.comparison.results import Factors, Matched, Verdict
+from onnxnull.comparison.results import Crossed, Factors, Matched, Verdict
 from onnxnull.errors import ExitCode
 from onnxnull.kernel.rank import Notion
 from tests.shared import shared_model
@@ -64,6 +64,15 @@ def test_quantized_by_onnxruntime(per_channel: bool, tmp_path: Path) -> None:
     assert all(pair.steps is not None and pair.steps <= 0.51 for pair in found.pairs)
     assert found.exit_code() is ExitCode.PASS
     assert found.exit_code(Verdict.SCALED) is ExitCode.VIOLATED
+
+
+def test_a_shipped_transformer_whose_batch_is_open() -> None:
+    model = Path(__file__).parents[2] / "models" / "digits_vit.onnx"
+    found = compare(model, model, running=Running())
+    assert found.exit_code() is ExitCode.PASS
+    assert [[run.crossed for run in crossing.runs] for crossing in found.crossings] == [[Crossed.COLLIDES] * 2] * 2
+    assert found.inputs[0].nullity_a is not None
+    assert found.inputs[0].nullity_a.lower == 10_752
 
 
 def test_a_transformer_with_itself() -> None:
