@@ -187,7 +187,7 @@ def agreement(a: Subject, b: Subject, links: Sequence[Link], limit: float | None
     if unmapped is not None:
         return Agreement(reason=unmapped, failed=limit is not None)
     try:
-        cases = [random_case(a.inputs, seed, {}).arrays for seed in (a.running.seed, a.running.seed + 1)]
+        cases = [_inputs(a.inputs, a.running.seed + number, 1 - number) for number in (0, 1)]
         runner, other = (subject.runner(Precision.FLOAT32, a.running.providers[0]) for subject in (a, b))
         first, second = (runner.run(case) for case in cases)
         feeds = {link.b.name: link.to_b(cases[0][link.a.name]) for link in links}
@@ -202,6 +202,12 @@ def agreement(a: Subject, b: Subject, links: Sequence[Link], limit: float | None
     if not told:
         return Agreement(reason=str(found[0]), failed=limit is not None)
     return Agreement(min(told, key=lambda pairs: max((pair.ratio for pair in pairs), default=0.0)), limit)
+
+
+def _inputs(inputs: Sequence[GraphInput], seed: int, whole: int) -> Feeds:
+    """Random floats; integers and booleans are all `whole`, a number that token ids, masks and flags may be."""
+    arrays = random_case(inputs, seed, {}).arrays
+    return {name: array if array.dtype.kind == "f" else np.full_like(array, whole) for name, array in arrays.items()}
 
 
 def _outputs(first: Feeds, second: Feeds, theirs: Feeds) -> tuple[OutputPair, ...] | str:
@@ -253,6 +259,8 @@ def _output(name: str, partner: str, first: np.ndarray, second: np.ndarray, thei
     wide = first.astype(np.float64)
     apart = compare(name, wide, theirs.astype(np.float64).reshape(first.shape)).max_abs
     spread = compare(name, wide, second.astype(np.float64)).max_abs if second.shape == first.shape else float("nan")
+    if not spread > 0.0:  # the other input changes nothing here, or gives no numbers
+        spread = float(np.max(np.abs(wide), initial=0.0))
     ratio = 0.0 if apart == 0.0 else apart / spread if spread > 0.0 else float("inf")
     return OutputPair(name, partner, apart, spread, ratio)
 

@@ -225,7 +225,8 @@ class OutputPair:
     """One output of both models for the same input.
 
     Attributes:
-        max_abs: max |b − a|. spread: max |a' − a|, a' for another input. ratio: their quotient (0/0 = 0).
+        max_abs: max |b − a|. spread: max |a' − a|, a' for another input, or max |a| where that changes nothing. ratio: their
+            quotient (0/0 = 0).
     """
 
     a: str
