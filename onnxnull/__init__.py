@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from onnxnull.collision.search import Execution, Place, Search
     from onnxnull.comparison.compare import compare
     from onnxnull.comparison.crossing import Running
-    from onnxnull.comparison.results import Comparison, Verdict
+    from onnxnull.comparison.results import Comparison
+    from onnxnull.comparison.verdicts import Verdict
     from onnxnull.errors import Code, OnnxnullError
     from onnxnull.graph.limits import Limits
     from onnxnull.inputs import Preprocessing
@@ -73,7 +74,7 @@ _HOMES = {
     "Recipe": "onnxnull.collision.perturb",
     "Running": "onnxnull.comparison.crossing",
     "Search": "onnxnull.collision.search",
-    "Verdict": "onnxnull.comparison.results",
+    "Verdict": "onnxnull.comparison.verdicts",
     "analyze": "onnxnull.analysis",
     "compare": "onnxnull.comparison.compare",
     "load_cases": "onnxnull.collision.cases",

@@ -13,7 +13,8 @@ from onnxnull.cli import options
 
 if TYPE_CHECKING:
     from onnxnull.comparison.crossing import Running
-    from onnxnull.comparison.results import Comparison, Verdict
+    from onnxnull.comparison.results import Comparison
+    from onnxnull.comparison.verdicts import Verdict
 
 
 @click.command("compare")
@@ -48,7 +49,7 @@ def command(ctx: click.Context, /, first: str, second: str, fmt: str, output: Pa
     2 if something was not compared, 3 if there is nothing to compare.
     """
     from onnxnull.comparison.compare import compare
-    from onnxnull.comparison.results import Verdict
+    from onnxnull.comparison.verdicts import Verdict
 
     options.check_output(output, (first, second))
     limit = next(verdict for verdict in Verdict if verdict.label == settings["limit"])

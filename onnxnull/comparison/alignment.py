@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxnull.comparison.results import Order
+from onnxnull.comparison.verdicts import Order
 from onnxnull.kernel.linear_map import Array
 
 _ALIKE, _ALIKE_SHORT, _SHORT = 0.9, 0.99, 32
@@ -31,6 +31,8 @@ _SAMPLE = 512
 _QUANTILES = 48
 _SMALL = 50_000
 """Entries of a matrix for which everything is tried."""
+_LOOKED_AT, _NEARER = 128, 0.7
+"""Rows that tell strangers apart, and how much nearer the rows of partners are than those of one weight among themselves."""
 _MOST_ROWS = 8192
 """Rows for which assignments of rows are tried."""
 
@@ -86,7 +88,10 @@ def alignments(a: Array, b: Array) -> Iterator[Alignment]:
         moved = first if rows is None else first[rows]
         columns = np.arange(g * p)
         if inputs is not Order.LAYOUT:
-            columns = _assign(_cosines(second, moved))
+            cosines = _cosines(second, moved)
+            if rows is None and not are_alike(float(np.median(cosines.max(axis=1))), q):
+                continue  # no assignment can do better
+            columns = _assign(cosines)
         if rows is not None and inputs is Order.PERMUTED:
             signs = np.where(np.einsum("ij,ij->j", moved[:, columns], second) < 0.0, -1.0, 1.0)
             rows = _assign(_row_cosines(second, first[:, columns] * signs))
@@ -108,7 +113,9 @@ def _row_orders(first: Array, second: Array, g: int) -> Iterator[tuple[NDArray[n
         if are_alike(_likeness(first[np.ix_(rows, some)], second[:, some]), q):
             yield rows, Order.LAYOUT
     if g == 1 and 1 < q <= _MOST_ROWS and columns > 1:
-        yield _assign(-_distances(_profiles(second), _profiles(first))), Order.PERMUTED
+        profiles = _profiles(second), _profiles(first)
+        if not _are_strangers(*profiles):
+            yield _assign(-_distances(*profiles)), Order.PERMUTED
 
 
 def exchanges(q: int) -> Iterator[NDArray[np.intp]]:
@@ -146,8 +153,9 @@ def _likeness(first: Array, second: Array) -> float:
 
 
 def _cosines(first: Array, second: Array) -> Array:
-    """|cosine| of every column of `first` with every column of `second`."""
-    cosines: Array = np.abs(_sampled(first).T @ _sampled(second))
+    """|cosine| of every column of `first` with every column of `second`, over some of the rows."""
+    one, other = (rows / np.maximum(np.linalg.norm(rows, axis=0), 1e-300) for rows in (_sampled(first), _sampled(second)))
+    cosines: Array = np.abs(one.T @ other)
     return cosines
 
 
@@ -172,6 +180,17 @@ def _profiles(columns: Array) -> Array:
         return ordered
     some: Array = ordered[:, np.linspace(0, ordered.shape[1] - 1, _QUANTILES).astype(int)]
     return some
+
+
+def _are_strangers(first: Array, second: Array) -> bool:
+    """Whether rows of the first have no nearer neighbour in the second than rows of the second have among themselves.
+
+    Seen on some rows, and in the median: equal rows are neighbours at distance 0.
+    """
+    some = np.linspace(0, len(first) - 1, min(len(first), _LOOKED_AT)).astype(int)
+    across = _distances(first[some], second).min(axis=1)
+    within = np.sort(_distances(second[some], second), axis=1)[:, 1]
+    return bool(np.median(across) > _NEARER * np.median(within))
 
 
 def _distances(first: Array, second: Array) -> Array:

@@ -18,7 +18,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxnull.comparison.results import Factors, Scale, Verdict
+from onnxnull.comparison.results import Scale
+from onnxnull.comparison.verdicts import Factors, Verdict
 from onnxnull.kernel.linear_map import Array
 
 _TYPES = {"float64": (2.0**-53, 2.0**-1074), "float32": (2.0**-24, 2.0**-150), "float16": (2.0**-11, 2.0**-25)}
@@ -33,7 +34,9 @@ _STEP = 1.01
 _SHORT_LINE = 32
 """Entries of a line in which no two need be a few steps apart."""
 _AT_ONCE = 64
-"""Lines for which all numbers of steps are tried at once, and that are looked at before all of them are."""
+"""Lines for which all numbers of steps are tried at once."""
+_CORNER_COLUMNS, _CORNER_LINES = 8, 16
+"""Columns and lines that are looked at before all of them are."""
 _CORNER = 64
 """Rows and columns on which factors of both are tried first."""
 NO_SCALE = Scale()
@@ -109,8 +112,7 @@ def _possible(a: Array, b: Array, types: tuple[str, str]) -> Iterator[str]:
 
 def _is_held(matrix: Array, name: str) -> bool:
     """Whether every number is one of this type."""
-    flat = matrix.ravel()
-    return _held(flat[:_FIRST], name) and _held(flat, name)
+    return _held(np.asarray(matrix.flat[:_FIRST]), name) and _held(matrix, name)
 
 
 def _held(numbers: Array, name: str) -> bool:
@@ -138,20 +140,28 @@ def _in_steps(a: Array, b: Array, apart: Array) -> float | None:
 def _grid(matrix: Array) -> Array | None:
     """The step of the grid that the entries lie on, broadcastable to the matrix; None where they lie on none."""
     g, q, p = matrix.shape
-    whole = _steps(matrix.reshape(-1, 1))
-    if whole is not None:
-        return whole.reshape(1, 1, 1)
-    columns = _steps(matrix.transpose(1, 0, 2).reshape(q, g * p))
-    if columns is not None:
-        return columns.reshape(g, 1, p)
-    for rows in _BLOCKS:
-        if q % rows or q <= rows:
+    corner = matrix[:1, : max(_BLOCKS), :_CORNER_COLUMNS]
+    for rows in (None, q, *(rows for rows in _BLOCKS if rows < q and q % rows == 0)):
+        if not _may_have_steps(_in_lines(corner, None if rows is None else min(rows, corner.shape[1]))):
             continue
-        blocks = matrix.reshape(g, q // rows, rows, p)
-        found = _steps(np.moveaxis(blocks, 2, 0).reshape(rows, -1))
+        found = _steps(_in_lines(matrix, rows))
         if found is not None:
-            return np.repeat(found.reshape(g, q // rows, p), rows, axis=1)
+            return found.reshape(1, 1, 1) if rows is None else np.repeat(found.reshape(g, q // rows, p), rows, axis=1)
     return None
+
+
+def _in_lines(matrix: Array, rows: int | None) -> Array:
+    """(entries, lines): everything in one line, or so many rows of each column in one."""
+    g, q, p = matrix.shape
+    if rows is None:
+        return matrix.reshape(-1, 1)
+    return np.moveaxis(matrix[:, : q - q % rows].reshape(g, q // rows, rows, p), 2, 0).reshape(rows, -1)
+
+
+def _may_have_steps(lines: Array) -> bool:
+    """Whether no line shows that it lies on no grid."""
+    used = lines[:, lines.any(axis=0)][:, :_CORNER_LINES]
+    return bool(used.size == 0 or _found(used)[2].all())
 
 
 def _steps(lines: Array) -> Array | None:
@@ -159,9 +169,6 @@ def _steps(lines: Array) -> Array | None:
 
     A line of one or two sizes lies on many grids; its step is taken to be as fine as that of the finest other line.
     """
-    used = lines[:, lines.any(axis=0)]
-    if used.size == 0 or not _found(used[:_FIRST, : min(_AT_ONCE, max(1, _FIRST // min(len(used), _FIRST)))])[2].all():
-        return None
     step, levels, good = _found(lines)
     zero = ~lines.any(axis=0)
     unclear = np.isnan(step) & ~zero

@@ -16,7 +16,8 @@ from onnxnull.comparison.folding import Folds, Surroundings
 from onnxnull.comparison.judging import Judged, judge
 from onnxnull.comparison.matching import Known, Match, match, matrix_of, moved, side_by_side
 from onnxnull.comparison.operators import input_pair
-from onnxnull.comparison.results import Agreement, Comparison, Crossing, KernelAngle, Matched, Pair, Side, Verdict
+from onnxnull.comparison.results import Agreement, Comparison, Crossing, KernelAngle, Pair, Side
+from onnxnull.comparison.verdicts import Matched, Verdict
 from onnxnull.errors import Code, OnnxnullError
 from onnxnull.frontier import Frontier, find
 from onnxnull.graph.constants import EvaluationError

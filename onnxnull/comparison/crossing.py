@@ -15,7 +15,8 @@ from onnxnull.collision.results import Change, Collision, Run, Verdict
 from onnxnull.collision.search import Execution, Place, Search
 from onnxnull.collision.subjects import networks_twin
 from onnxnull.comparison.inputs import Link, inverse, one_sample
-from onnxnull.comparison.results import Agreement, Crossed, CrossedRun, Crossing, OutputPair
+from onnxnull.comparison.results import Agreement, CrossedRun, Crossing, OutputPair
+from onnxnull.comparison.verdicts import Crossed
 from onnxnull.errors import Code, ExitCode, OnnxnullError
 from onnxnull.graph.limits import Limits
 from onnxnull.graph.model import GraphInput

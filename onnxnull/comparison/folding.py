@@ -27,7 +27,6 @@ from onnxnull.operators.steps import constant_value
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-_CONVOLUTIONS = frozenset({"Conv", "ConvTranspose"})
 _WITHOUT_FACTOR = frozenset({"Add", "Sub", "Identity", "Cast", "Dropout"})
 
 
@@ -65,7 +64,7 @@ class Surroundings:
         operand = view.inputs[use.activation]
         if operand is None:
             return Folds()
-        axis = 1 if view.op_type.removeprefix("QLinear").removesuffix("Integer") in _CONVOLUTIONS else -1
+        axis = 1 if use.on_images else -1
         g, q, p = use.shape
         behind = self._chain(view.outputs[0].value, axis, forward=True)
         before = self._chain(operand.value, axis, forward=False)

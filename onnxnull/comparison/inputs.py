@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxnull.comparison.judging import Judged
-from onnxnull.comparison.results import InputMap
+from onnxnull.comparison.verdicts import InputMap
 from onnxnull.frontier import Frontier, Layer
 from onnxnull.graph.model import GraphInput
 from onnxnull.kernel.linear_map import Array
@@ -78,10 +78,8 @@ def links(a: tuple[Frontier, ...], b: tuple[Frontier, ...], judged: Mapping[tupl
         judged: how a node of a and one of b use their weights → the verdict on these.
     """
     named = {front.input.name: front for front in b}
-    in_order = [front.input.name for front in a] != [front.input.name for front in b] and set(named) != {
-        front.input.name for front in a
-    }
-    pairs = zip(a, b, strict=False) if in_order else ((front, named[front.input.name]) for front in a)
+    same_names = set(named) == {front.input.name for front in a}
+    pairs = [(front, named[front.input.name]) for front in a] if same_names else list(zip(a, b, strict=False))
     return tuple(_link(one, other, judged) for one, other in pairs)
 
 

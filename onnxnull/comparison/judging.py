@@ -11,7 +11,8 @@ import numpy as np
 from onnxnull.comparison.alignment import UNCHANGED, Alignment, alignments
 from onnxnull.comparison.closeness import Closeness, closeness, scale_of, scaled_closeness
 from onnxnull.comparison.folding import Fold, Folds
-from onnxnull.comparison.results import Factors, Scale, Verdict
+from onnxnull.comparison.results import Scale
+from onnxnull.comparison.verdicts import Factors, Verdict
 from onnxnull.kernel.linear_map import Array
 
 _NO_FACTORS = (np.ones((1, 1, 1)), np.ones((1, 1, 1)))

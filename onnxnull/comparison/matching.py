@@ -21,7 +21,7 @@ import numpy as np
 from onnxnull.comparison.alignment import alignments, are_alike
 from onnxnull.comparison.closeness import scaled_closeness
 from onnxnull.comparison.features import Features, distance, likeness
-from onnxnull.comparison.results import Matched, Verdict
+from onnxnull.comparison.verdicts import Matched, Verdict
 from onnxnull.kernel.linear_map import Array
 from onnxnull.weights import Weight
 

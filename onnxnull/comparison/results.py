@@ -1,67 +1,18 @@
-"""What comparing two models gives: verdicts that explain themselves, and a tree of frozen dataclasses.
+"""What comparing two models gives: a tree of frozen dataclasses.
 
 `a` and `b` are the two models in the order in which they were named. Matrices are (inputs, outputs), as everywhere.
 """
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from onnxnull.collision.results import Change
+from onnxnull.comparison.verdicts import Crossed, Factors, InputMap, Matched, Order, Verdict
 from onnxnull.errors import ExitCode
 from onnxnull.kernel.rank import RankProfile
 from onnxnull.results import Bounds, ModelInfo, Unsupported
-
-
-class _Told(enum.Enum):
-    """An enumeration whose members are a label and what it means."""
-
-    def __init__(self, label: str, meaning: str) -> None:
-        self.label = label
-        self.meaning = meaning
-
-
-class Verdict(_Told):
-    """How far apart two weights are, once both are in the same order; each includes the ones before it."""
-
-    IDENTICAL = ("identical", "every number is the same, to the bit")
-    ROUNDED = ("rounded", "the same up to rounding to the coarser of the two types")
-    SCALED = ("scaled", "the same up to rounding and factors on inputs or outputs, as folding a BatchNormalization leaves them")
-    QUANTIZED = ("quantized", "every entry is within one step of a grid of at most 16 bits that one of the two lies on")
-    DIFFERENT = ("different", "further apart than rounding, factors and quantisation explain")
-
-    def within(self, limit: Verdict) -> bool:
-        """Whether this is at least as close as `limit`."""
-        order = list(Verdict)
-        return order.index(self) <= order.index(limit)
-
-
-class Matched(_Told):
-    """Why two weights are taken for partners."""
-
-    CONTENT = ("content", "their numbers belong together")
-    NAME = ("name", "their numbers do not belong together, but their names and shapes are the same")
-    ORDER = ("order", "neither numbers nor names belong together, but their shape and their place in the graph do")
-
-
-class Order(_Told):
-    """In which order b holds the inputs (rows) or outputs (columns) of a."""
-
-    SAME = ("same", "in the same order")
-    LAYOUT = ("layout", "as after exchanging two axes, channels first or last (NCHW or NHWC)")
-    PERMUTED = ("permuted", "in another order")
-
-
-class Factors(_Told):
-    """What has to be multiplied so that two weights become the same."""
-
-    NONE = ("none", "nothing")
-    ONE = ("one", "the whole matrix, by one factor")
-    OUTPUTS = ("outputs", "every output by its own factor")
-    INPUTS = ("inputs", "every input by its own factor")
-    BOTH = ("both", "inputs and outputs by factors of their own")
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,16 +98,6 @@ class Pair:
     angle: KernelAngle
 
 
-class InputMap(_Told):
-    """How an input of a becomes the one of b."""
-
-    SAME = ("same", "as it is: the first layers read both alike")
-    READ = ("read", "so that the first layers read the same numbers (layout, scaling and shift undone)")
-    SHAPE = ("shape", "as it is: the shapes are the same; how the first layers read them was not compared")
-    LAYOUT = ("layout", "axes exchanged: one has channels first, the other last")
-    NONE = ("none", "not at all")
-
-
 @dataclass(frozen=True, slots=True)
 class InputPair:
     """An input of each model, and what the networks cannot see of it.
@@ -175,17 +116,6 @@ class InputPair:
     nullity_b: Bounds | None
     angle: KernelAngle
     reason: str | None = None
-
-
-class Crossed(_Told):
-    """What a pair of inputs that collides on one model does on the other."""
-
-    COLLIDES = ("collides", "it collides there too: every claim holds, or the outputs are the same to the bit")
-    NEARLY = (
-        "nearly",
-        "no collision there: the outputs move, at least ten times less than for an equally large change that is seen",
-    )
-    SEEN = ("seen", "no collision there: the outputs move as for any other change")
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,8 @@ from onnxnull.comparison.results import (
     KernelAngle,
     Pair,
     Side,
-    Verdict,
 )
+from onnxnull.comparison.verdicts import Verdict
 from onnxnull.kernel.rank import Notion
 from onnxnull.report.collision_json import change_of, number
 from onnxnull.report.json import bounds_of, described, ranks_of, unsupported

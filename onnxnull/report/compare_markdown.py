@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from onnxnull.comparison.results import Comparison, Verdict
+from onnxnull.comparison.results import Comparison
+from onnxnull.comparison.verdicts import Verdict
 from onnxnull.report import compare_words as words
 from onnxnull.report.markdown import escape
 

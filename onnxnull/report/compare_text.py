@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onnxnull.comparison.results import Comparison, Verdict
+from onnxnull.comparison.results import Comparison
+from onnxnull.comparison.verdicts import Verdict
 from onnxnull.report import compare_words as words
 from onnxnull.report import text
 

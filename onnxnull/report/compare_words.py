@@ -7,19 +7,14 @@ import math
 from onnxnull.comparison.results import (
     Agreement,
     Comparison,
-    Crossed,
     Crossing,
-    Factors,
-    InputMap,
     InputPair,
     KernelAngle,
-    Matched,
-    Order,
     Pair,
     Scale,
     Side,
-    Verdict,
 )
+from onnxnull.comparison.verdicts import Crossed, Factors, InputMap, Matched, Order, Verdict
 from onnxnull.kernel.rank import Notion
 from onnxnull.report.tables import Table
 from onnxnull.report.words import count, described, nullity_cell, rank_cell, shown, some, unsupported

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from onnxnull.comparison.alignment import alignments
 from onnxnull.comparison.matching import _assigned
-from onnxnull.comparison.results import Order
+from onnxnull.comparison.verdicts import Order
 from onnxnull.kernel.linear_map import Array
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from onnxnull.comparison.closeness import closeness, scaled_closeness
-from onnxnull.comparison.results import Factors, Verdict
+from onnxnull.comparison.verdicts import Factors, Verdict
 
 Array = NDArray[np.float64]
 FLOATS = ("float32", "float32")

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from onnxnull import Running, compare
-from onnxnull.comparison.results import Comparison, Crossed, Factors, InputMap, Matched, Order, Pair, Verdict
+from onnxnull.comparison.results import Comparison, Pair
+from onnxnull.comparison.verdicts import Crossed, Factors, InputMap, Matched, Order, Verdict
 from onnxnull.errors import Code, ExitCode, OnnxnullError
 from onnxnull.kernel.rank import Notion
 

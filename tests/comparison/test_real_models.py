@@ -8,7 +8,7 @@ import onnxruntime as ort
 import pytest
 
 from onnxnull import Running, compare
-from onnxnull.comparison.results import Crossed, Factors, Matched, Verdict
+from onnxnull.comparison.verdicts import Crossed, Factors, Matched, Verdict
 from onnxnull.errors import ExitCode
 from onnxnull.kernel.rank import Notion
 from tests.shared import shared_model
@@ -33,7 +33,7 @@ def test_batch_normalization_folded_by_onnxruntime(tmp_path: Path) -> None:
     assert all(pair.scale.factors is Factors.OUTPUTS for pair in found.pairs if pair.verdict is Verdict.SCALED)
     assert all(pair.scale.explained for pair in found.pairs)
     assert {crossing.reason for crossing in found.crossings} == {
-        "[injective] 'stem_conv' is injective on inputs of shape 3×32×32 (proved): no two of them collide"
+        "[injective] 'stem_conv' is injective on inputs of shape 1×3×32×32 (proved): no two of them collide"
     }
 
 

@@ -16,21 +16,16 @@ from onnxnull.collision.results import Change
 from onnxnull.comparison.results import (
     Agreement,
     Comparison,
-    Crossed,
     CrossedRun,
     Crossing,
-    Factors,
-    InputMap,
     InputPair,
     KernelAngle,
-    Matched,
-    Order,
     OutputPair,
     Pair,
     Scale,
     Side,
-    Verdict,
 )
+from onnxnull.comparison.verdicts import Crossed, Factors, InputMap, Matched, Order, Verdict
 from onnxnull.report import compare_json, compare_markdown, compare_text
 from onnxnull.results import Bounds
 from tests.comparison.networks import folded, network, permuted, write
