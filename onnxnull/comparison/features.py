@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,25 +48,31 @@ def features(matrix: Array, folds: Folds) -> Features:
     )
 
 
-def likeness(first: Features, second: Features) -> float:
-    """The median cosine of the sampled columns, for the best of the folds on the inputs."""
-    if first.shape != second.shape:
-        return 0.0
-    return max(_cosine(one, other) for one in first.samples for other in second.samples)
+def likenesses(ours: Sequence[Features], theirs: Sequence[Features]) -> Array:
+    """(ours, theirs): the median |cosine| of the sampled columns, for the best of the folds on the inputs; all of one shape.
+
+    Two zero columns are alike.
+    """
+    stacks = [np.stack([sample for each in side for sample in each.samples]) for side in (ours, theirs)]
+    if 0 in stacks[0].shape[1:]:
+        return np.ones((len(ours), len(theirs)))
+    columns = [np.moveaxis(stack, 2, 0) for stack in stacks]  # (columns, samples, rows)
+    cosines = np.abs(columns[0] @ columns[1].swapaxes(1, 2))
+    empty = [np.asarray(~stack.any(axis=1)).T for stack in stacks]
+    cosines[empty[0][:, :, None] & empty[1][:, None, :]] = 1.0
+    median = np.median(cosines, axis=0)
+    starts = [np.cumsum([0, *(len(each.samples) for each in side)])[:-1] for side in (ours, theirs)]
+    best: Array = np.maximum.reduceat(np.maximum.reduceat(median, starts[0], axis=0), starts[1], axis=1)
+    return best
 
 
-def _cosine(first: Array, second: Array) -> float:
-    """The median |cosine| of columns side by side; two zero columns are alike."""
-    if first.size == 0:
-        return 1.0
-    both_zero = ~first.any(axis=0) & ~second.any(axis=0)
-    return float(np.median(np.where(both_zero, 1.0, np.abs(np.einsum("ij,ij->j", first, second)))))
+def distances(ours: Sequence[Features], theirs: Sequence[Features]) -> Array:
+    """(ours, theirs): how far apart the moments are, relative to their size: 0 to 1."""
+    from scipy.spatial.distance import cdist
 
-
-def distance(first: Features, second: Features) -> float:
-    """How far apart the moments are, relative to their size: 0 to 1."""
-    sizes = np.abs(first.moments) + np.abs(second.moments)
-    return float(np.mean(np.abs(first.moments - second.moments) / np.where(sizes > 0.0, sizes, 1.0)))
+    stacks = [np.stack([each.moments for each in side]) for side in (ours, theirs)]
+    apart: Array = cdist(stacks[0], stacks[1], "canberra") / stacks[0].shape[1]
+    return apart
 
 
 def _sample(blocks: Array) -> Array:

@@ -20,7 +20,7 @@ import numpy as np
 
 from onnxnull.comparison.alignment import alignments, are_alike
 from onnxnull.comparison.closeness import scaled_closeness
-from onnxnull.comparison.features import Features, distance, likeness
+from onnxnull.comparison.features import Features, distances, likenesses
 from onnxnull.comparison.verdicts import Matched, Verdict
 from onnxnull.kernel.linear_map import Array
 from onnxnull.weights import Weight
@@ -31,7 +31,10 @@ _SMALL = 20_000
 """Entries of a weight whose moments say little: every candidate is tried."""
 _ROUNDS = 3
 """Candidates that are tried for every weight."""
-_MOST_PARTS = 4
+_MOST_PARTS, _FEW_READERS = 4, 12
+"""Weights that may be one together; readers of one value of which any may be, where of more only neighbours are."""
+_MOST_OF_A_SHAPE = 500
+"""Weights of one shape that are all compared with each other."""
 _NEVER = 1e6
 _ANY_TYPE = ("float32", "float32")
 _Shape = tuple[int, int, int]
@@ -99,9 +102,11 @@ def side_by_side(parts: Sequence[Known]) -> Array:
 
 def _same_numbers(a: Sequence[Known], b: Sequence[Known]) -> Iterator[Match]:
     for ours, theirs in _classes(a, b):
-        for digest in dict.fromkeys(known.features.digest for known in ours):
-            first = [known for known in ours if known.features.digest == digest]
-            second = [known for known in theirs if known.features.digest == digest]
+        equal: dict[bytes, tuple[list[Known], list[Known]]] = {}
+        for number, side in enumerate((ours, theirs)):
+            for known in side:
+                equal.setdefault(known.features.digest, ([], []))[number].append(known)
+        for first, second in equal.values():
             named = list(_by_name(first, second))
             used = {id(known) for each in named for known in (*each.a, *each.b)}
             left = ([known for known in side if id(known) not in used] for side in (first, second))
@@ -110,16 +115,16 @@ def _same_numbers(a: Sequence[Known], b: Sequence[Known]) -> Iterator[Match]:
 
 
 def _alike(a: Sequence[Known], b: Sequence[Known]) -> Iterator[Match]:
-    for ours, theirs in _classes(a, b):
-        costs = np.array([[1.0 - likeness(one.features, other.features) for other in theirs] for one in ours])
+    for ours, theirs in _neighbours(a, b):
+        costs = 1.0 - likenesses([known.features for known in ours], [known.features for known in theirs])
         for i, j in _assigned(costs + 1e-9 * _strangeness(ours, theirs)):
             if are_alike(1.0 - costs[i, j], ours[i].features.shape[1]):
                 yield Match((ours[i],), (theirs[j],), Matched.CONTENT)
 
 
 def _rearranged(a: Sequence[Known], b: Sequence[Known]) -> Iterator[Match]:
-    for ours, theirs in _classes(a, b):
-        costs = np.array([[distance(one.features, other.features) for other in theirs] for one in ours])
+    for ours, theirs in _neighbours(a, b):
+        costs = distances([known.features for known in ours], [known.features for known in theirs])
         if np.prod(ours[0].features.shape) > _SMALL:
             costs[costs > _NEAR] = _NEVER
         for _ in range(_ROUNDS):
@@ -147,8 +152,9 @@ def _side_by_side(a: Sequence[Known], b: Sequence[Known]) -> Iterator[Match]:
     """Several against one, in both directions."""
     used: set[int] = set()
     for split, whole, flipped in ((a, b, False), (b, a, True)):
+        groups = _readers(split)
         for one in whole:
-            for parts in _runs(split, one.features.shape):
+            for parts in _runs(groups, one.features.shape):
                 if used & {id(known) for known in (one, *parts)}:
                     continue
                 if any(True for _ in alignments(side_by_side(parts), one.matrix())):
@@ -165,18 +171,28 @@ def _by_name(a: Sequence[Known], b: Sequence[Known]) -> Iterator[Match]:
 
 
 def _by_order(a: Sequence[Known], b: Sequence[Known]) -> Iterator[Match]:
-    for ours, theirs in _classes(a, b):
+    for ours, theirs in _neighbours(a, b):
         for i, j in _assigned(_strangeness(ours, theirs)):
             yield Match((ours[i],), (theirs[j],), Matched.ORDER)
 
 
+def _neighbours(a: Sequence[Known], b: Sequence[Known]) -> Iterator[tuple[list[Known], list[Known]]]:
+    """The weights that have one shape; where there are very many, those that are about as far into their models."""
+    for ours, theirs in _classes(a, b):
+        parts = -(-max(len(ours), len(theirs)) // _MOST_OF_A_SHAPE)
+        for part in range(parts):
+            some, others = (side[part * len(side) // parts : (part + 1) * len(side) // parts] for side in (ours, theirs))
+            if some and others:
+                yield some, others
+
+
 def _classes(a: Sequence[Known], b: Sequence[Known]) -> Iterator[tuple[list[Known], list[Known]]]:
     """The weights of both models that have one shape."""
-    for shape in dict.fromkeys(known.features.shape for known in a):
-        ours = [known for known in a if known.features.shape == shape]
-        theirs = [known for known in b if known.features.shape == shape]
-        if theirs:
-            yield ours, theirs
+    sides: dict[_Shape, tuple[list[Known], list[Known]]] = {}
+    for number, side in enumerate((a, b)):
+        for known in side:
+            sides.setdefault(known.features.shape, ([], []))[number].append(known)
+    yield from ((ours, theirs) for ours, theirs in sides.values() if ours and theirs)
 
 
 def _strangeness(ours: Sequence[Known], theirs: Sequence[Known]) -> Array:
@@ -186,18 +202,28 @@ def _strangeness(ours: Sequence[Known], theirs: Sequence[Known]) -> Array:
     )
 
 
-def _runs(split: Sequence[Known], shape: _Shape) -> Iterator[tuple[Known, ...]]:
-    """Weights of several outputs that read one value, in the order of the graph, with the outputs of `shape` together."""
-    g, q, p = shape
-    readers: dict[object, list[Known]] = {}
+def _readers(split: Sequence[Known]) -> dict[int, list[list[Known]]]:
+    """Number of inputs → groups of several weights that read one value."""
+    groups: dict[object, list[Known]] = {}
     for known in split:
         use, view = known.weight.use, known.weight.node
         operand = None if use.activation is None else view.inputs[use.activation]
-        if operand is not None and known.features.shape[:2] == (g, q) and g == 1:
-            readers.setdefault(operand.value, []).append(known)
-    for group in readers.values():
+        if operand is not None and known.features.shape[0] == 1:
+            groups.setdefault((operand.value, known.features.shape[1]), []).append(known)
+    by_inputs: dict[int, list[list[Known]]] = {}
+    for group in groups.values():
+        if len(group) > 1:
+            by_inputs.setdefault(group[0].features.shape[1], []).append(group)
+    return by_inputs
+
+
+def _runs(groups: dict[int, list[list[Known]]], shape: _Shape) -> Iterator[tuple[Known, ...]]:
+    """Weights that read one value, in the order of the graph, with the outputs of `shape` together."""
+    g, q, p = shape
+    for group in groups.get(q, ()) if g == 1 else ():
         for count in range(2, _MOST_PARTS + 1):
-            for parts in itertools.combinations(group, count):
+            neighbours = zip(*(group[i:] for i in range(count)), strict=False)
+            for parts in itertools.combinations(group, count) if len(group) <= _FEW_READERS else neighbours:
                 if sum(known.features.shape[2] for known in parts) == p:
                     yield parts
 

@@ -8,12 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from onnx import helper
 
 from onnxnull import Running, compare
 from onnxnull.comparison.results import Comparison, Pair
 from onnxnull.comparison.verdicts import Crossed, Factors, InputMap, Matched, Order, Verdict
 from onnxnull.errors import Code, ExitCode, OnnxnullError
 from onnxnull.kernel.rank import Notion
+from tests.helpers import model, value
 
 from .networks import (
     CONVOLUTIONS,
@@ -195,6 +197,52 @@ class TestFused:
         assert found.exit_code() is ExitCode.VIOLATED
         whole = [pair for pair in found.pairs if len(pair.a.names) == 3]
         assert [pair.verdict for pair in whole] == [D]
+
+    def test_a_fused_operator(self, tmp_path: Path) -> None:
+        """com.microsoft's Attention against its MatMuls, Softmax and the rest."""
+        rng, node = np.random.default_rng(0), helper.make_node
+        q, k, v = (rng.standard_normal((16, 16)).astype(np.float32) for _ in range(3))
+        fused = model(
+            [node("Attention", ["x", "w", "b"], ["y"], "attention", domain="com.microsoft", num_heads=2)],
+            {"w": np.concatenate([q, k, v], axis=1), "b": np.zeros(48, np.float32)},
+            inputs=[value("x", [1, 4, 16])],
+            imports={"com.microsoft": 1},
+        )
+        nodes = [node("MatMul", ["x", f"w{part}"], [part], part) for part in "qkv"]
+        nodes += [node("Reshape", [part, "heads"], [f"{part}4"]) for part in "qkv"]
+        orders = {"q": [0, 2, 1, 3], "k": [0, 2, 3, 1], "v": [0, 2, 1, 3]}
+        nodes += [node("Transpose", [f"{part}4"], [f"{part}t"], perm=perm) for part, perm in orders.items()]
+        nodes += [
+            node("MatMul", ["qt", "kt"], ["product"]),
+            node("Mul", ["product", "scale"], ["scores"]),
+            node("Softmax", ["scores"], ["weights"], axis=-1),
+            node("MatMul", ["weights", "vt"], ["o"]),
+            node("Transpose", ["o"], ["ot"], perm=[0, 2, 1, 3]),
+            node("Reshape", ["ot", "flat"], ["y"]),
+        ]
+        constants = {"wq": q, "wk": k, "wv": v, "heads": [1, 4, 2, 8], "flat": [1, 4, 16], "scale": np.float32(8**-0.5)}
+        split = model(nodes, constants, inputs=[value("x", [1, 4, 16])])
+        for name, proto in (("fused", fused), ("split", split)):
+            (tmp_path / name).write_bytes(proto.SerializeToString())
+        found = compare(tmp_path / "split", tmp_path / "fused", running=Running())
+        (pair,) = found.pairs
+        assert (pair.a.names, pair.b.names, pair.verdict) == (("wq", "wk", "wv"), ("w",), I)
+        assert found.exit_code() is ExitCode.PASS
+
+
+def test_many_weights_of_one_shape(tmp_path: Path) -> None:
+    """A chain of 520 products; each second one differs a little in the other file."""
+    rng = np.random.default_rng(0)
+    weights = [rng.standard_normal((2, 2)).astype(np.float32) for _ in range(520)]
+    for name, step in (("a", 0.0), ("b", 5e-8)):
+        nodes = [helper.make_node("MatMul", [f"x{i}", f"w{i}"], [f"x{i + 1}"], f"n{i}") for i in range(520)]
+        constants = {f"w{i}": w + step * (i % 2) * w for i, w in enumerate(weights)}
+        proto = model(nodes, constants, inputs=[value("x0", [1, 2])])
+        (tmp_path / name).write_bytes(proto.SerializeToString())
+    found = compare(tmp_path / "a", tmp_path / "b")
+    assert len(found.pairs) == 520
+    assert all(pair.a.names == pair.b.names for pair in found.pairs)
+    assert {pair.verdict for pair in found.pairs} == {I, R}
 
 
 class TestWhatIsNotTheSame:
