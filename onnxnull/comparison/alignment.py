@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 from onnxnull.comparison.verdicts import Order
 from onnxnull.kernel.linear_map import Array
 
-_ALIKE, _ALIKE_SHORT, _SHORT = 0.9, 0.97, 32
-"""Median cosine of columns that belong together: 8 bits leave 0.9999, 4 bits 0.98, and strangers have √(1/q). Short columns,
-3×3 filters of one channel say, have look-alikes among many strangers."""
+_ALIKE, _ALIKE_SHORT, _SHORT = 0.9, 0.99, 32
+"""Median cosine of columns that belong together: 8 bits leave 0.9999, 4 bits 0.98 to 0.998, and strangers have √(1/q). Short
+columns, 3×3 filters of one channel say, have look-alikes among many strangers."""
 _SAMPLE = 512
 """Rows that cosines are taken over, where there are more."""
 _QUANTILES = 48

@@ -26,7 +26,7 @@ from onnxnull.kernel.linear_map import Array
 from onnxnull.weights import Weight
 
 _NEAR = 0.05
-"""Distance of moments above which no order of rows and columns is looked for: 8 bits leave 0.002 of large weights, 4 bits 0.02."""
+"""Distance of moments above which no order of rows and columns is looked for; 8 bits leave 0.002, 4 bits 0.02."""
 _SMALL = 20_000
 """Entries of a weight whose moments say little: every candidate is tried."""
 _ROUNDS = 3
