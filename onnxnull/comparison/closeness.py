@@ -116,12 +116,13 @@ def _is_held(matrix: Array, name: str) -> bool:
 
 
 def _held(numbers: Array, name: str) -> bool:
-    if name == "float16":
-        with np.errstate(over="ignore"):
-            return bool(np.array_equal(numbers.astype(np.float16).astype(np.float64), numbers))
-    single = numbers.astype(np.float32)  # bfloat16: the upper half of a float32
-    low = np.ascontiguousarray(single).view(np.uint32) & np.uint32(0xFFFF)
-    return bool(np.array_equal(single.astype(np.float64), numbers) and not low.any())
+    with np.errstate(over="ignore"):
+        stored = numbers.astype(np.float16 if name == "float16" else np.float32)
+    if not np.array_equal(stored.astype(np.float64), numbers):
+        return False
+    if name != "bfloat16":
+        return True
+    return not bool(np.any(np.ascontiguousarray(stored).view(np.uint32) & np.uint32(0xFFFF)))  # a float32's upper half
 
 
 def _in_steps(a: Array, b: Array, apart: Array) -> float | None:

@@ -34,8 +34,7 @@ Progress = Callable[[str], None]
 """Called with what comes next."""
 _LEAST_LIMIT, _AMPLIFIED = 1e-3, 200.0
 """Outputs may be apart by this share of what another random input changes, and by so many times the weights' differences
-(root of the sum of their squares); a heuristic: 48 was seen, of a
-text classifier rounded to float16."""
+(root of the sum of their squares); a heuristic: 48 was seen, of a text classifier rounded to float16."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
