@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -29,11 +28,11 @@ from onnxnull.comparison.verdicts import Crossed, Factors, InputMap, Matched, Or
 from onnxnull.report import compare_json, compare_markdown, compare_text
 from onnxnull.results import Bounds
 from tests.comparison.networks import folded, network, permuted, write
+from tests.schemas import conforms, validator
 
 from .batches import HOSTILE, profile, report, unsupported
 from .test_markdown import tables
 
-SCHEMA = json.loads((Path(compare_json.__file__).parent / "schemas" / "compare.json").read_text("utf-8"))
 LIMIT = Verdict.QUANTIZED
 
 
@@ -104,15 +103,11 @@ def everything(name: str = "w") -> Comparison:
 
 def checked(document: str) -> dict[str, Any]:
     """The JSON, checked against the schema."""
-    found: dict[str, Any] = json.loads(document)
-    jsonschema.Draft202012Validator(SCHEMA).validate(found)
+    found: dict[str, Any] = conforms(document)
     return found
 
 
 class TestJson:
-    def test_the_schema_is_one(self) -> None:
-        jsonschema.Draft202012Validator.check_schema(SCHEMA)
-
     @pytest.mark.parametrize("agreed", [Agreement(reason="why", failed=True), None])
     def test_everything_is_in_the_schema(self, agreed: Agreement | None) -> None:
         found = checked(compare_json.render(everything(), LIMIT))
@@ -127,7 +122,7 @@ class TestJson:
         document = compare_json.document(everything(), LIMIT)
         for broken in ({**document, "more": 1}, {key: document[key] for key in document if key != "pairs"}):
             with pytest.raises(jsonschema.ValidationError):
-                jsonschema.Draft202012Validator(SCHEMA).validate(broken)
+                validator("compare").validate(broken)
 
     def test_real_ones_are_in_the_schema_and_the_same_twice(self, tmp_path: Path) -> None:
         net = network()
