@@ -18,9 +18,11 @@ from onnxnull.errors import Code, OnnxnullError, one_line
 from onnxnull.graph import constants, evaluable, functions, validity
 from onnxnull.graph.bodies import subgraphs
 from onnxnull.graph.constants import SMALL, Blocked, Constant, EvaluationError
+from onnxnull.graph.limits import bounded
 from onnxnull.graph.model import Model
 from onnxnull.graph.types import declared_type, merged, shape_of_type, tensor_type
 from onnxnull.graph.view import NodeView, Operand
+from onnxnull.kernel.budget import Budget, OutOfBudget
 
 if TYPE_CHECKING:
     import onnx
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 
 # The size of their output depends on values, and is at most (rank of the input) × (its size).
 _BOUNDED_BY_INPUT = {"Compress", "NonZero", "Unique"}
+_TIMES = 128
+"""How much work evaluating may take, in bytes moved, for each byte that it may make."""
 
 
 class Flow:
@@ -46,6 +50,8 @@ class Flow:
         self._constants: dict[ir.Value, Constant | Blocked] = {}
         self._types: dict[ir.Value, onnx.TypeProto] = {}
         self._known: set[ir.Value] = set()
+        made = model.limits.made_bytes(model.stored_bytes)
+        self._made, self._work = Budget(made), Budget(_TIMES * made)
         self._walk(model.graph, "")
 
     def operand(self, value: ir.Value) -> Operand:
@@ -69,15 +75,15 @@ class Flow:
             self._define(value)
             # in a body, an initializer that is also an input is only the default of what the node hands over
             if value.const_value is not None and not (prefix and value.is_graph_input()):
-                self._constants[value] = constants.stored(value.name or "", value.const_value)
+                self._constants[value] = self._stored(value.name or "", value.const_value)
         for index, node in enumerate(graph):
-            name = prefix + (node.name if node.name else f"{node.op_type}_{index}")
+            name = bounded(prefix + (node.name if node.name else f"{node.op_type}_{index}"))
             for operand in node.inputs:
                 if operand is not None and operand not in self._known:
                     raise OnnxnullError(Code.INVALID_MODEL, f"node {name!r} reads {operand.name!r}, which nothing produces")
             self._visit(node, name)
             for attribute, body in subgraphs(node):
-                self._walk(body, f"{name}.{attribute}/")
+                self._walk(body, bounded(f"{name}.{attribute}/"))
             self._adopt_branch_types(node)
             self._block_control_flow(node)
         for value in graph.outputs:
@@ -116,10 +122,13 @@ class Flow:
         if attribute is None or attribute.name == "sparse_value":
             self._constants[output] = Blocked(label, "a sparse or missing Constant value")
         elif attribute.name == "value":
-            self._constants[output] = constants.stored(label, attribute.as_tensor())
+            self._constants[output] = self._stored(label, attribute.as_tensor())
         else:
             dtype = {"f": np.float32, "i": np.int64, "s": np.object_}[attribute.name.removeprefix("value_")[0]]
             self._constants[output] = constants.known(np.asarray(attribute.value, dtype=dtype), "constant")
+
+    def _stored(self, name: str, tensor: ir.TensorProtocol) -> Constant | Blocked:
+        return constants.stored(name, tensor, self.model.limits.constant_bytes)
 
     def _shape_node(self, node: ir.Node, operand: Operand) -> None:
         """`Shape` (start and end since opset 15) and `Size` read no values: of a known shape they are constants."""
@@ -212,35 +221,51 @@ class Flow:
             self._block(node, reason)
             return
         for index, value in enumerate(node.outputs):
-            if not value.name:
-                continue
-            self._constants[value] = self._folded(node, proto, operands, index, value)
+            if value.name:
+                try:
+                    self._constants[value] = self._folded(node, proto, operands, index, value)
+                except EvaluationError as error:
+                    self._constants[value] = Blocked(value.name, str(error))
 
     def _folded(
         self, node: ir.Node, proto: onnx.NodeProto, operands: tuple[Constant | None, ...], index: int, value: ir.Value
-    ) -> Constant | Blocked:
+    ) -> Constant:
+        """One output. Raises `EvaluationError` where it cannot be evaluated, or would take too much."""
         import onnx_ir as ir
 
-        kind = self._types.get(value)
+        op, kind = node.op_type, self._types.get(value)
         shape = None if kind is None else shape_of_type(kind)
-        make = functools.partial(constants.computed, proto, self.model.opsets, operands, index)
+        if kind is None or shape is None or None in shape:
+            most = sum(c.size * max(1, len(c.shape)) for c in operands if c)
+            if op not in _BOUNDED_BY_INPUT or most > SMALL or kind is None:
+                raise EvaluationError(f"op {op}: the size of its output is not known beforehand")
+            cost = evaluable.work(node, operands, most, 8 * most)
+            return constants.known(
+                constants.run(constants.Step(proto, self.model.opsets, operands, index, cost, self._work)), "bounded"
+            )
+        sizes, dtype = tuple(dim for dim in shape if dim is not None), ir.DataType(kind.tensor_type.elem_type)
+        if dtype.is_string() or dtype.name == "UNDEFINED":
+            raise EvaluationError(f"op {op}: its output has the type {dtype.name}")
+        entries = math.prod(sizes)
+        if evaluable.least_entries(node, operands) > entries:
+            raise EvaluationError(f"op {op}: it gives more entries than inference says")
+        nbytes = math.ceil(entries * dtype.bitwidth / 8)
+        cost = evaluable.work(node, operands, entries, nbytes)
+        result = constants.computed(
+            constants.Step(proto, self.model.opsets, operands, index, cost, self._work), dtype, sizes
+        )
+        if not isinstance(result.source, constants.Step) or result.source.node is not proto:
+            return result
+        if nbytes > (limit := self.model.limits.constant_bytes):
+            raise EvaluationError(f"op {op} gives {nbytes} bytes; the limit is {limit} (--max-constant-bytes)")
         try:
-            if kind is None or shape is None or None in shape:
-                if node.op_type not in _BOUNDED_BY_INPUT or sum(c.size for c in operands if c) > SMALL or kind is None:
-                    return Blocked(value.name or "", f"op {node.op_type}: the size of its output is not known beforehand")
-                step = constants.Step(proto, self.model.opsets, operands, index)
-                return constants.known(constants.run(step), "bounded")
-            dtype = ir.DataType(kind.tensor_type.elem_type)
-            if dtype.is_string() or dtype.name == "UNDEFINED":
-                return Blocked(value.name or "", f"op {node.op_type}: its output has the type {dtype.name}")
-            result = make(dtype, tuple(int(dim) for dim in shape if dim is not None))
-            if result.nbytes > (limit := self.model.limits.constant_bytes) and isinstance(result.source, constants.Step):
-                return Blocked(value.name or "", f"op {node.op_type} gives {result.nbytes} bytes; the limit is {limit}")
-            # evaluated on sight, once: chains of small constants can be long
-            small = all(c is None or c.size <= SMALL for c in operands)
-            return constants.settled(result) if result.size <= SMALL and (small or dtype.is_integer()) else result
-        except EvaluationError as error:
-            return Blocked(value.name or "", str(error))
+            self._made.spend(nbytes)
+        except OutOfBudget:
+            why = f"{nbytes} bytes more than a model of this size may make (--max-amplification)"
+            raise EvaluationError(f"op {op} gives {why}") from None
+        # evaluated on sight, once: chains of small constants can be long
+        small = all(c is None or c.size <= SMALL for c in operands)
+        return constants.settled(result) if result.size <= SMALL and (small or dtype.is_integer()) else result
 
     def _block(self, node: ir.Node, reason: str) -> None:
         for value in node.outputs:
