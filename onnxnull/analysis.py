@@ -169,7 +169,7 @@ def _analyze_weight(
 
 
 def _operator(node: NodeView, use: LinearUse, ranks: RankProfile, work: float) -> OperatorReport | None:
-    """Bounds on the input nullity of a convolution, where the shape of one sample is known."""
+    """Bounds on the input nullity of a convolution, where the shape of one sample is known, fits, and is not too large."""
     from onnxnull.kernel.batched import Batched
     from onnxnull.kernel.convolution import Convolution, TransposedConvolution
     from onnxnull.kernel.image_nullity import image_nullities
@@ -178,7 +178,10 @@ def _operator(node: NodeView, use: LinearUse, ranks: RankProfile, work: float) -
     shape = shape_at(node, use.activation) if use.on_images and use.activation is not None else None
     if shape is None or None in shape[1:]:
         return None
-    linear_map = use.linear_map(use.matrix(), (1, *(d for d in shape[1:] if d is not None)))
+    try:
+        linear_map = use.linear_map(use.matrix(), (1, *(d for d in shape[1:] if d is not None)))
+    except ValueError:  # strides of 0, an image of another rank, or one that is too large
+        return None
     sample = linear_map.sample if isinstance(linear_map, Batched) else None
     if not isinstance(sample, Convolution | TransposedConvolution):
         return None

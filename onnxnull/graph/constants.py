@@ -248,7 +248,9 @@ def _applied(step: Step, arrays: Sequence[np.ndarray | None]) -> np.ndarray:
         why = "evaluating constants takes more work than a model of this size may ask for (--max-amplification)"
         raise EvaluationError(f"op {op}: {why}") from None
     try:
-        with np.errstate(all="ignore"):  # what it gives is looked at, and an Inf or NaN is found there
+        # An Inf or NaN among floats is found in what comes out; integers divided by 0 give numbers like others.
+        integers = all(array is None or array.dtype.kind in "iu" for array in arrays)
+        with np.errstate(all="ignore", divide="raise" if integers else "ignore"):
             return apply(step.node, step.opsets, arrays, step.output)
     except MemoryError:
         raise

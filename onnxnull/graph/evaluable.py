@@ -34,7 +34,7 @@ _IN_PROPORTION = frozenset(
     """.split()
 )
 _PRODUCTS = frozenset({"Einsum", "Gemm", "MatMul"})
-_ENTRY_BY_ENTRY = frozenset(
+ENTRY_BY_ENTRY = frozenset(
     ["GatherElements", "GatherND", "Resize", "ReverseSequence", "ScatterElements", "ScatterND", "Scatter", "Upsample"]
 )
 _LOOP = 4096
@@ -47,7 +47,7 @@ def reason_against(node: ir.Node, version: int, operands: Sequence[Constant | No
     """Why this op on these constants is not evaluated; None where it may be. Random generators are the caller's."""
     if any(c is not None and c.dtype.is_string() for c in operands):
         return f"op {node.op_type}: strings are not evaluated"
-    known = node.op_type in _IN_PROPORTION or node.op_type in _ENTRY_BY_ENTRY or node.op_type in _PRODUCTS
+    known = node.op_type in _IN_PROPORTION or node.op_type in ENTRY_BY_ENTRY or node.op_type in _PRODUCTS
     if node.domain not in ("", "ai.onnx") or not known:
         return f"op {node.op_type} is not among those that are evaluated over constants"
     if node.op_type == "Dropout" and _trains(node, version, operands):
@@ -58,7 +58,7 @@ def reason_against(node: ir.Node, version: int, operands: Sequence[Constant | No
 def work(node: ir.Node, operands: Sequence[Constant | None], entries: int, nbytes: int) -> float:
     """What it costs to evaluate an op that nothing speaks against, whose outputs have so many entries and bytes."""
     moved = float(nbytes + sum(c.nbytes for c in operands if c is not None))
-    if node.op_type in _ENTRY_BY_ENTRY:
+    if node.op_type in ENTRY_BY_ENTRY:
         moved *= _LOOP
     elif node.op_type in _PRODUCTS:
         moved += _products(node, operands, entries)

@@ -26,8 +26,14 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
 
+_KEYS = ("location", "offset", "length")
+"""All that we read of external data; onnx warns of keys that it does not know."""
+
+
 def check_all(proto: onnx.ModelProto, folder: Path, limits: Limits) -> int:
     """Check the external data of every tensor of a model; returns the bytes of all external files. `folder` is absolute.
+
+    Other keys than the location, the offset and the length are dropped from `proto`.
 
     Raises:
         OnnxnullError: a tensor breaks the rules above, or all together stand for more than the limits allow: ranges of one
@@ -41,6 +47,9 @@ def check_all(proto: onnx.ModelProto, folder: Path, limits: Limits) -> int:
     for tensor in validity.stored_tensors(proto):
         if tensor.data_location != onnx.TensorProto.EXTERNAL:
             continue
+        kept = [entry for entry in tensor.external_data if entry.key in _KEYS]
+        del tensor.external_data[:]
+        tensor.external_data.extend(kept)
         try:
             external = ir.serde.deserialize_tensor(tensor)
         except Exception as error:

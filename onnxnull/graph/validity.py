@@ -101,6 +101,9 @@ def _check_nodes(nodes: Iterable[onnx.NodeProto]) -> None:
             twice = next(name for name in names if names.count(name) > 1)
             raise OnnxnullError(Code.INVALID_MODEL, f"node {node.name!r} ({node.op_type}) has two attributes {twice!r}")
         for attribute in node.attribute:
+            if attribute.HasField("sparse_tensor") or attribute.sparse_tensors:
+                seen = f"node {node.name!r} ({node.op_type}) holds a sparse tensor"
+                raise OnnxnullError(Code.OPERATOR, seen, "store it as a dense one")
             for body in bodies_of(attribute):
                 _check_graph(body)
 

@@ -21,7 +21,7 @@ from onnxnull.errors import Code, OnnxnullError
 _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
 _DEEPEST = 96
 """Messages inside each other; protobuf's library stops at 100."""
-_PER_NODE = 64
+_PER_NODE = 32
 """Messages and strings for each node that is allowed: attributes, names, types, dimensions, metadata."""
 
 

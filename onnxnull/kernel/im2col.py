@@ -88,6 +88,14 @@ class ConvGeometry:
         return math.prod(self.output_spatial)
 
     @property
+    def padded(self) -> int:
+        """Positions of the image with its padding, as far as filters reach: arrays of that size are made."""
+        axes = zip(self.spatial, self.pads_begin, self.pads_end, self.output_spatial, self.strides, self.extent, strict=True)
+        return math.prod(
+            max(n + max(0, begin) + max(0, end), (count - 1) * stride + extent) for n, begin, end, count, stride, extent in axes
+        )
+
+    @property
     def patch_size(self) -> int:
         """q = channels/groups · ∏ kernel."""
         return self.channels // self.groups * math.prod(self.kernel)

@@ -29,6 +29,8 @@ from onnxnull.operators.lowering import LAST, Emitter, NotLowerableError, Site, 
 from onnxnull.operators.registry import LinearUse, Refusal, constant_at, holds_weights, is_constant
 
 Shape = tuple[int, ...]
+_MOST_POSITIONS = 1 << 25
+"""Of an image with its padding: twice those of 4096×4096."""
 
 
 @holds_weights("Conv")
@@ -84,11 +86,13 @@ def transposed_blocks(groups: int, weight: np.ndarray) -> np.ndarray:
 
 
 def convolution_on(node: NodeView, kernel: Shape, blocks: np.ndarray, image: Shape) -> Convolution:
-    """A Conv node on one sample of shape `image` = (C, *spatial)."""
+    """A Conv node on one sample of shape `image` = (C, *spatial). Raises `ValueError` where they do not fit, or are too large."""
     spatial = image[1:]
     strides, dilations = _per_axis(node, "strides", spatial), _per_axis(node, "dilations", spatial)
     begins, ends = _pads(node, spatial, kernel, strides, dilations)
-    return Convolution(ConvGeometry(spatial, kernel, strides, dilations, begins, ends, image[0], len(blocks)), blocks)
+    geometry = ConvGeometry(spatial, kernel, strides, dilations, begins, ends, image[0], len(blocks))
+    _check_size(geometry)
+    return Convolution(geometry, blocks)
 
 
 def transposed_convolution_on(node: NodeView, kernel: Shape, blocks: np.ndarray, image: Shape) -> TransposedConvolution:
@@ -114,7 +118,7 @@ def transposed_convolution_on(node: NodeView, kernel: Shape, blocks: np.ndarray,
         begins, ends = (small, large) if auto_pad == "SAME_UPPER" else (large, small)
         if node.attribute("output_shape", None) is not None:  # an output beyond every filter's reach is zero there
             ends = tuple(t - begin for t, begin in zip(totals, begins, strict=True))
-    return transposed(
+    made = transposed(
         spatial,
         kernel,
         blocks,
@@ -124,6 +128,14 @@ def transposed_convolution_on(node: NodeView, kernel: Shape, blocks: np.ndarray,
         pads_end=ends,
         output_padding=extra,
     )
+    _check_size(made.geometry)
+    return made
+
+
+def _check_size(geometry: ConvGeometry) -> None:
+    """Raise `ValueError` where the image is too large to be looked at position by position."""
+    if geometry.padded > _MOST_POSITIONS:
+        raise ValueError(f"an image of {geometry.padded} positions with its padding; the limit is {_MOST_POSITIONS}")
 
 
 def _conv_map(node: NodeView, weight: Shape, blocks: np.ndarray, activation: Shape) -> LinearMap:

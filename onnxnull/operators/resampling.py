@@ -20,6 +20,7 @@ from onnxnull.kernel.linear_map import Array, LinearMap
 from onnxnull.kernel.primitives import Identity, Matrix, Permute
 from onnxnull.kernel.selection import Selection
 from onnxnull.operators.steps import (
+    LARGEST,
     MakeMap,
     UnknownShapeError,
     constant_value,
@@ -68,6 +69,8 @@ def resized(node: NodeView, index: int) -> MakeMap | None:
         matrices = {}
         for axis, (n, m) in enumerate(zip(shape, target, strict=True)):
             scale = float(factors.get(axis, m / n))
+            if n * m > LARGEST:
+                raise UnknownShapeError(f"Resize {node.name!r} makes {m} entries of {n} along an axis")
             if scale != 1.0 or n != m:
                 x = _COORDINATES[coordinates](np.arange(m, dtype=np.float64), scale, n, m)
                 if mode == "nearest" and _hangs_on_rounding(coordinates, rounding, x, scale, n):

@@ -65,7 +65,7 @@ def floats_in_the_field_for_integers(folder: Path) -> onnx.ModelProto:
     return stored(onnx.TensorProto(data_type=FLOAT, dims=[4, 3], int64_data=[1] * 12))
 
 
-@listed(Code.CONSTANT)
+@refused(Code.INVALID_MODEL)
 def type_that_does_not_exist(folder: Path) -> onnx.ModelProto:
     """Data type 99."""
     return stored(claiming(4, 3, kind=99))
@@ -89,7 +89,7 @@ def complex_weights(folder: Path) -> onnx.ModelProto:
     return model([node("MatMul", ["x", "W"], ["y"])], {"W": W.astype(np.complex64)})
 
 
-@listed(Code.CONSTANT)
+@refused(Code.INVALID_MODEL)
 def a_million_dimensions(folder: Path) -> onnx.ModelProto:
     """A million dimensions of one."""
     return stored(claiming(*[1] * 1_000_000, data=bytes(4)))
@@ -155,7 +155,7 @@ def sparse_initializer(folder: Path) -> onnx.ModelProto:
     return made
 
 
-@listed(Code.CONSTANT)
+@refused(Code.OPERATOR)
 def sparse_constant(folder: Path) -> onnx.ModelProto:
     """A Constant node with a sparse value of 2⁴⁰ × 2⁴⁰ entries."""
     values, indices = (onnx.helper.make_tensor(n, k, [1], [1]) for n, k in (("S", FLOAT), ("i", onnx.TensorProto.INT64)))
