@@ -29,8 +29,8 @@ from onnxnull.operators.lowering import LAST, Emitter, NotLowerableError, Site, 
 from onnxnull.operators.registry import LinearUse, Refusal, constant_at, holds_weights, is_constant
 
 Shape = tuple[int, ...]
-_MOST_POSITIONS = 1 << 25
-"""Of an image with its padding: twice those of 4096×4096."""
+_MOST_POSITIONS, _LONGEST_AXIS = 1 << 24, 1 << 17
+"""Of an image with its padding: those of 4096×4096, and this many outputs along an axis."""
 
 
 @holds_weights("Conv")
@@ -134,8 +134,8 @@ def transposed_convolution_on(node: NodeView, kernel: Shape, blocks: np.ndarray,
 
 def _check_size(geometry: ConvGeometry) -> None:
     """Raise `ValueError` where the image is too large to be looked at position by position."""
-    if geometry.padded > _MOST_POSITIONS:
-        raise ValueError(f"an image of {geometry.padded} positions with its padding; the limit is {_MOST_POSITIONS}")
+    if geometry.padded > _MOST_POSITIONS or max(geometry.output_spatial, default=0) > _LONGEST_AXIS:
+        raise ValueError(f"an image of {geometry.padded} positions with its padding: more than are looked at one by one")
 
 
 def _conv_map(node: NodeView, weight: Shape, blocks: np.ndarray, activation: Shape) -> LinearMap:
