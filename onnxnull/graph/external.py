@@ -51,7 +51,7 @@ def check_all(proto: onnx.ModelProto, folder: Path, limits: Limits) -> int:
         del tensor.external_data[:]
         tensor.external_data.extend(kept)
         try:
-            external = ir.serde.deserialize_tensor(tensor)
+            external = ir.serde.deserialize_tensor(tensor, base_path=str(folder))
         except Exception as error:
             raise OnnxnullError(Code.INVALID_MODEL, f"tensor {tensor.name!r}: {one_line(error)}") from error
         assert isinstance(external, ir.ExternalTensor)

@@ -1,0 +1,76 @@
+"""Hostile files: each ends with its code, in five seconds, within a gigabyte, and without touching what lies beside them."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from scripts.fuzzing.sandbox import Outcome
+from scripts.fuzzing.server import Server
+from tests.hostile.catalogue import CASES, Case
+
+FATAL = [case for case in CASES.values() if case.fatal]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    """A warm process that has not imported onnxruntime; a child of it runs each command."""
+    with Server() as started:
+        yield started
+
+
+def check(outcome: Outcome, home: Path) -> None:
+    """What holds of every command, whatever it says."""
+    assert outcome.crashed is None, (outcome.crashed, outcome.err)
+    outside = [path for path in outcome.touched if not Path(path).is_relative_to(home)]
+    assert not outside
+    assert not outcome.alarms
+    assert "onnxruntime" not in outcome.modules
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_analysis(case: Case, server: Server, tmp_path: Path) -> None:
+    home = case.write(tmp_path / "case")
+    outcome = server.run(["analyze", case.typed, "--format", "json"], home, modules=["onnxruntime"])
+    check(outcome, home)
+    report = json.loads(outcome.out)
+    gaps = {gap["code"] for model in report["models"] for gap in model["unsupported"]}
+    errors = {error["code"] for error in report["errors"]}
+    wanted = {code.code for code in case.codes}
+    assert (errors, gaps) == ((wanted, set()) if case.fatal else (set(), wanted))
+    assert outcome.code == case.exit
+    assert all(len(line) < 2000 and line.isprintable() for line in outcome.err.splitlines())
+
+
+@pytest.mark.parametrize("case", FATAL, ids=lambda case: case.name)
+@pytest.mark.parametrize("command", ["prove", "collide"])
+def test_the_other_commands_refuse_the_same_files(command: str, case: Case, server: Server, tmp_path: Path) -> None:
+    home = case.write(tmp_path / "case")
+    arguments = {"prove": ["prove", case.typed], "collide": ["collide", case.typed, "--random", "0", "--provider", "cpu"]}
+    outcome = server.run(arguments[command], home, modules=["onnxruntime"])
+    check(outcome, home)
+    (code,) = case.codes
+    assert f"{case.typed}: error[{code.code}]: " in outcome.err
+    assert outcome.code == 2
+
+
+def test_there_are_many() -> None:
+    assert len(CASES) >= 60
+    assert len({case.text for case in CASES.values()}) == len(CASES)
+
+
+def test_the_readme_lists_them() -> None:
+    text = Path(__file__).with_name("README.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^\| `(\w+)` \| (.*) \| (.*) \|$", text, re.MULTILINE)
+    assert listed == [(case.name, case.text, outcome_of(case)) for case in CASES.values()]
+
+
+def outcome_of(case: Case) -> str:
+    """What the README says of a case."""
+    if case.codes:
+        return ", ".join(sorted(f"`{code.code}`" for code in case.codes)) + (" (refused)" if case.fatal else " (listed)")
+    return "`nothing-linear`" if case.exit == 3 else "analysed"
