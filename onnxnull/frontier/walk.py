@@ -38,6 +38,7 @@ _MOST_TERMS = 100
 """Maps that a path may be made of, where they do not collapse into one."""
 _LOOP = 64
 """How many entries that are moved at once take the time of one that is moved alone."""
+_PRINTED = {"FLOAT", "FLOATS", "INT", "INTS", "STRING", "STRINGS"}
 _FLOATS = {"float16", "bfloat16", "float32", "float64"}
 
 
@@ -62,7 +63,7 @@ class Layer:
         """Equal for two layers that are one map of the input: the same weight, used in the same way, behind the same path."""
         if self.view is None:
             return (id(self),)
-        attributes = sorted((a.name, repr(a.value)) for a in self.view.node.attributes.values())
+        attributes = sorted((a.name, _printed(a)) for a in self.view.node.attributes.values())
         return (self.use.signature, id(self.path), self.use.activation, self.view.op_type, *attributes)
 
     def map(self) -> LinearMap:
@@ -77,6 +78,11 @@ class Layer:
             return linear_map @ self.path
         except ValueError as error:
             raise UnknownShapeError(f"the weight of {self.node!r} does not fit what it reads: {one_line(error)}") from None
+
+
+def _printed(attribute: ir.Attr) -> str:
+    """Equal for equal numbers and texts; of a tensor or a graph nothing is printed."""
+    return repr(attribute.value) if attribute.type.name in _PRINTED else f"at {id(attribute.value)}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 # The size of their output depends on values, and is at most (rank of the input) × (its size).
 _BOUNDED_BY_INPUT = {"Compress", "NonZero", "Unique"}
+_VALUES = {"value", "value_float", "value_floats", "value_int", "value_ints", "value_string", "value_strings"}
 _TIMES = 128
 """How much work evaluating may take, in bytes moved, for each byte that it may make."""
 
@@ -115,14 +116,15 @@ class Flow:
         self.nodes.append(NodeView(name, node.op_type, node.domain, version, inputs, outputs, node, self.model.one_sample))
 
     def _constant_node(self, node: ir.Node) -> None:
-        """`Constant`: exactly one attribute holds the value (opset 1 to 24; the typed ones since 12, sparse since 11)."""
+        """`Constant`: exactly one attribute holds the value (opset 1 to 24; the typed ones since 12). Sparse ones were refused."""
         output = node.outputs[0]
         label = output.name or ""
-        attribute = next(iter(node.attributes.values()), None)
-        if attribute is None or attribute.name == "sparse_value":
-            self._constants[output] = Blocked(label, "a sparse or missing Constant value")
-        elif attribute.name == "value":
-            self._constants[output] = self._stored(label, attribute.as_tensor())
+        found = [attribute for attribute in node.attributes.values() if attribute.name.startswith("value")]
+        if len(found) != 1 or found[0].name not in _VALUES:
+            raise OnnxnullError(Code.INVALID_MODEL, f"the Constant {label!r} has no value, or several")
+        (attribute,) = found
+        if attribute.name == "value":
+            self._constants[output] = self._stored(label, attribute.value)
         else:
             dtype = {"f": np.float32, "i": np.int64, "s": np.object_}[attribute.name.removeprefix("value_")[0]]
             self._constants[output] = constants.known(np.asarray(attribute.value, dtype=dtype), "constant")

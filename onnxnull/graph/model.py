@@ -185,9 +185,9 @@ def tensors_of(graph: ir.Graph) -> Iterator[ir.TensorProtocol]:
     for node in graph:
         for attribute in node.attributes.values():
             if attribute.type == ir.AttributeType.TENSOR:
-                yield attribute.as_tensor()
+                yield attribute.value  # `as_tensor` fails on a tensor without a type
             elif attribute.type == ir.AttributeType.TENSORS:
-                yield from attribute.as_tensors()
+                yield from attribute.value
         for _, body in subgraphs(node):
             yield from tensors_of(body)
 

@@ -70,14 +70,15 @@ def output_shape(node: NodeView, number: int = 0) -> tuple[int, ...]:
 
 
 def constant_value(node: NodeView, index: int) -> np.ndarray | None:
-    """The array of a constant operand; None where it is no constant or could not be evaluated."""
+    """The array of a constant operand; None where it is no constant, could not be evaluated, or holds no real numbers."""
     operand = node.input(index)
     if operand is None or not isinstance(operand.constant, Constant):
         return None
     try:
-        return operand.constant.array()
+        array = operand.constant.array()
     except EvaluationError:
         return None
+    return array if array.dtype.kind in "biufV" else None
 
 
 def only_operand(node: NodeView, index: int) -> bool:

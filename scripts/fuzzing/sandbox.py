@@ -41,6 +41,7 @@ class Outcome:
         touched: paths that it opened or listed, in order; not those of the program itself.
         alarms: processes, sockets and libraries that it opened.
         modules: which of the modules that were asked about it had imported in the end.
+        sessions: how many sessions of onnxruntime it made, where that was asked.
     """
 
     code: int
@@ -50,6 +51,7 @@ class Outcome:
     touched: tuple[str, ...] = ()
     alarms: tuple[str, ...] = ()
     modules: tuple[str, ...] = ()
+    sessions: int = 0
 
     @property
     def crashed(self) -> str | None:
@@ -90,19 +92,21 @@ def run(
     seconds: float = SECONDS,
     memory: int = MEMORY,
     modules: Sequence[str] = (),
+    sessions: bool = False,
 ) -> Outcome:
-    """`onnxnull ARGUMENTS...` in `folder`, in a child."""
+    """`onnxnull ARGUMENTS...` in `folder`, in a child; `sessions`: import onnxruntime first, and count its sessions."""
     with tempfile.TemporaryDirectory(prefix="onnxnull-sandbox-") as name:
         place = Path(name)
         child = os.fork()
         if child == 0:
-            _be_the_child(arguments, folder, place, seconds, memory, modules)
+            _be_the_child(arguments, folder, place, seconds, memory, modules, sessions)
         status, used = _wait(child, seconds * _PATIENCE)
         said = place / "said.json"
         found = json.loads(said.read_text()) if said.exists() else {}
         out, err = ((place / each).read_text(errors="replace") if (place / each).exists() else "" for each in ("out", "err"))
     code = os.waitstatus_to_exitcode(status)
-    return Outcome(code, used, out, err, *(tuple(found.get(key, ())) for key in ("touched", "alarms", "modules")))
+    lists = (tuple(found.get(key, ())) for key in ("touched", "alarms", "modules"))
+    return Outcome(code, used, out, err, *lists, sessions=found.get("sessions", 0))
 
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -129,11 +133,20 @@ def _wait(child: int, patience: float) -> tuple[int, float]:
 
 
 def _be_the_child(
-    arguments: Sequence[str], folder: Path, place: Path, seconds: float, memory: int, modules: Sequence[str]
+    arguments: Sequence[str],
+    folder: Path,
+    place: Path,
+    seconds: float,
+    memory: int,
+    modules: Sequence[str],
+    sessions: bool,
 ) -> None:
     """Never returns."""
     code = 70
+    made: list[object] = []
     try:
+        if sessions:
+            _count_sessions(made)
         os.chdir(folder)
         for number, name in ((1, "out"), (2, "err")):
             handle = os.open(place / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -159,10 +172,24 @@ def _be_the_child(
             code = int(ended.code or 0)
         seen, alarms = [path for path in watch.touched if not _is_program(path)], list(watch.alarms)
         loaded = [module for module in modules if module in sys.modules]
-        (place / "said.json").write_text(json.dumps({"touched": seen, "alarms": alarms, "modules": loaded}))
+        (place / "said.json").write_text(json.dumps({"touched": seen, "alarms": alarms, "modules": loaded, "sessions": len(made)}))
     except BaseException:  # noqa: BLE001 - a child must not go on as a second parent
         traceback.print_exc()
     finally:
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
         os._exit(code)
+
+
+def _count_sessions(made: list[object]) -> None:
+    """Import onnxruntime, and put every session that is made on the list."""
+    import onnxruntime
+
+    original = onnxruntime.InferenceSession
+
+    class Counted(original):  # type: ignore[misc,valid-type]
+        def __init__(self, *arguments: Any, **keywords: Any) -> None:
+            made.append(None)
+            super().__init__(*arguments, **keywords)
+
+    onnxruntime.InferenceSession = Counted

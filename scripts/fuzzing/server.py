@@ -29,12 +29,12 @@ def warm_up(*, runtime: bool = False) -> None:
 
 
 class Server:
-    """The warm process, for tests: it is none of pytest, has one thread, and never imports what a child is not to import."""
+    """The warm process, for tests: it is none of pytest, and has one thread. With `runtime` it has imported onnxruntime."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, runtime: bool = False) -> None:
         env = {**os.environ, "PYTHONPATH": str(_ROOT), "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "scripts.fuzzing.server"],
+            [sys.executable, "-m", "scripts.fuzzing.server", *(["--runtime"] if runtime else [])],
             cwd=_ROOT,
             env=env,
             stdin=subprocess.PIPE,
@@ -58,19 +58,20 @@ class Server:
         seconds: float = SECONDS,
         memory: int = MEMORY,
         modules: Sequence[str] = (),
+        sessions: bool = False,
     ) -> Outcome:
         """See `sandbox.run`."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         request = {"arguments": list(arguments), "folder": str(folder), "seconds": seconds, "memory": memory}
-        self._process.stdin.write(json.dumps({**request, "modules": list(modules)}) + "\n")
+        self._process.stdin.write(json.dumps({**request, "modules": list(modules), "sessions": sessions}) + "\n")
         self._process.stdin.flush()
         answer = json.loads(self._process.stdout.readline())
         return Outcome(**{key: tuple(value) if isinstance(value, list) else value for key, value in answer.items()})
 
 
 def _serve() -> None:
-    warm_up()
+    warm_up(runtime="--runtime" in sys.argv)
     for line in sys.stdin:
         request = json.loads(line)
         outcome = run(request.pop("arguments"), Path(request.pop("folder")), **request)

@@ -37,6 +37,13 @@ class Case:
     fatal: bool = False
     typed: str = MODEL
 
+    @property
+    def outcome(self) -> str:
+        """What becomes of it, for the README."""
+        if self.codes:
+            return ", ".join(sorted(f"`{code.code}`" for code in self.codes)) + (" (refused)" if self.fatal else " (listed)")
+        return "`nothing-linear`" if self.exit == 3 else "analysed"
+
     def write(self, folder: Path) -> Path:
         """Write the case into `folder`, which is made; returns the model's own folder."""
         home = folder / "model"

@@ -23,13 +23,19 @@ def server() -> Iterator[Server]:
         yield started
 
 
+@pytest.fixture(scope="module")
+def runtime_server() -> Iterator[Server]:
+    """A warm process that has."""
+    with Server(runtime=True) as started:
+        yield started
+
+
 def check(outcome: Outcome, home: Path) -> None:
     """What holds of every command, whatever it says."""
     assert outcome.crashed is None, (outcome.crashed, outcome.err)
     outside = [path for path in outcome.touched if not Path(path).is_relative_to(home)]
     assert not outside
     assert not outcome.alarms
-    assert "onnxruntime" not in outcome.modules
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
@@ -37,6 +43,7 @@ def test_analysis(case: Case, server: Server, tmp_path: Path) -> None:
     home = case.write(tmp_path / "case")
     outcome = server.run(["analyze", case.typed, "--format", "json"], home, modules=["onnxruntime"])
     check(outcome, home)
+    assert not outcome.modules
     report = json.loads(outcome.out)
     gaps = {gap["code"] for model in report["models"] for gap in model["unsupported"]}
     errors = {error["code"] for error in report["errors"]}
@@ -47,11 +54,11 @@ def test_analysis(case: Case, server: Server, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("case", FATAL, ids=lambda case: case.name)
-@pytest.mark.parametrize("command", ["prove", "collide"])
-def test_the_other_commands_refuse_the_same_files(command: str, case: Case, server: Server, tmp_path: Path) -> None:
+def test_what_runs_a_model_refuses_the_same_files_before_there_is_a_session(case: Case, runtime_server: Server, tmp_path: Path) -> None:
     home = case.write(tmp_path / "case")
-    arguments = {"prove": ["prove", case.typed], "collide": ["collide", case.typed, "--random", "0", "--provider", "cpu"]}
-    outcome = server.run(arguments[command], home, modules=["onnxruntime"])
+    arguments = ["collide", case.typed, "--random", "0", "--provider", "cpu"]
+    outcome = runtime_server.run(arguments, home, sessions=True)
+    assert outcome.sessions == 0
     check(outcome, home)
     (code,) = case.codes
     assert f"{case.typed}: error[{code.code}]: " in outcome.err
@@ -66,11 +73,4 @@ def test_there_are_many() -> None:
 def test_the_readme_lists_them() -> None:
     text = Path(__file__).with_name("README.md").read_text(encoding="utf-8")
     listed = re.findall(r"^\| `(\w+)` \| (.*) \| (.*) \|$", text, re.MULTILINE)
-    assert listed == [(case.name, case.text, outcome_of(case)) for case in CASES.values()]
-
-
-def outcome_of(case: Case) -> str:
-    """What the README says of a case."""
-    if case.codes:
-        return ", ".join(sorted(f"`{code.code}`" for code in case.codes)) + (" (refused)" if case.fatal else " (listed)")
-    return "`nothing-linear`" if case.exit == 3 else "analysed"
+    assert listed == [(case.name, case.text, case.outcome) for case in CASES.values()]

@@ -97,7 +97,7 @@ def two_gigabytes_of_nothing(folder: Path) -> None:
 
 
 @refused(Code.NOT_ONNX)
-def one_gigabyte_of_nothing(folder: Path) -> None:
-    """A sparse file of 1 GiB: every byte of it is a tag that means nothing."""
+def half_a_gigabyte_of_nothing(folder: Path) -> None:
+    """A sparse file of 512 MiB: every byte of it is a tag that means nothing."""
     with (folder / "model.onnx").open("wb") as file:
-        file.truncate(1 << 30)
+        file.truncate(1 << 29)

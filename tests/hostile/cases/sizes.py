@@ -21,34 +21,34 @@ def graph_of(content: bytes) -> bytes:
 
 
 @refused(Code.TOO_LARGE)
-def twenty_million_empty_nodes(folder: Path) -> bytes:
-    """Forty megabytes of empty nodes, two bytes each."""
-    return graph_of(b"\x0a\x00" * 20_000_000)
+def ten_million_empty_nodes(folder: Path) -> bytes:
+    """Twenty megabytes of empty nodes, two bytes each."""
+    return graph_of(b"\x0a\x00" * 10_000_000)
 
 
 @refused(Code.TOO_LARGE)
-def twenty_million_empty_tensors(folder: Path) -> bytes:
-    """Forty megabytes of empty initializers, two bytes each."""
-    return graph_of(b"\x2a\x00" * 20_000_000)
+def ten_million_empty_tensors(folder: Path) -> bytes:
+    """Twenty megabytes of empty initializers, two bytes each."""
+    return graph_of(b"\x2a\x00" * 10_000_000)
 
 
 @refused(Code.TOO_LARGE)
-def twenty_million_empty_names(folder: Path) -> bytes:
-    """A node of twenty million inputs without a name."""
-    return graph_of(field(1, b"\x0a\x00" * 20_000_000))
+def ten_million_empty_names(folder: Path) -> bytes:
+    """A node of ten million inputs without a name."""
+    return graph_of(field(1, b"\x0a\x00" * 10_000_000))
 
 
 @refused(Code.TOO_LARGE)
 def more_nodes_than_the_limit(folder: Path) -> onnx.ModelProto:
-    """A chain of 200,001 Relus."""
-    return chained("Relu", 200_001)
+    """A chain of 50,001 Relus."""
+    return chained("Relu", 50_001)
 
 
 @refused(Code.TOO_LARGE)
 def more_nodes_in_bodies(folder: Path) -> onnx.ModelProto:
-    """200,001 nodes, a thousand to each body."""
+    """50,001 nodes, a thousand to each body."""
     branch = helper.make_graph([node("Relu", ["x"], [f"b{i}"]) for i in range(1000)], "body", [], [value("b0", None)])
-    many = [node("If", ["c"], [f"y{i}"], then_branch=branch, else_branch=branch) for i in range(101)]
+    many = [node("If", ["c"], [f"y{i}"], then_branch=branch, else_branch=branch) for i in range(26)]
     return model(many, inputs=[X, value("c", [], onnx.TensorProto.BOOL)])
 
 
@@ -70,28 +70,28 @@ def a_hundred_thousand_additions(folder: Path) -> onnx.ModelProto:
 
 
 @harmless
-def twenty_thousand_identities(folder: Path) -> onnx.ModelProto:
-    """The weight behind twenty thousand Identities: that is allowed."""
-    return chain(repeated("Identity", 20_000), {"a": W})
+def ten_thousand_identities(folder: Path) -> onnx.ModelProto:
+    """The weight behind ten thousand Identities: that is allowed."""
+    return chain(repeated("Identity", 10_000), {"a": W})
 
 
 @harmless
-def twenty_thousand_additions(folder: Path) -> onnx.ModelProto:
-    """The weight behind twenty thousand Adds: that is allowed."""
-    return chain(repeated("Add", 20_000, ["{}", "a"]), {"a": W})
+def ten_thousand_additions(folder: Path) -> onnx.ModelProto:
+    """The weight behind ten thousand Adds: that is allowed."""
+    return chain(repeated("Add", 10_000, ["{}", "a"]), {"a": W})
 
 
 @harmless
-def twenty_thousand_steps(folder: Path) -> onnx.ModelProto:
-    """The weight behind twenty thousand Negs of the input."""
-    return chained("Neg", 20_000)
+def ten_thousand_steps(folder: Path) -> onnx.ModelProto:
+    """The weight behind ten thousand Negs of the input."""
+    return chained("Neg", 10_000)
 
 
 @harmless
-def a_fan_of_ten_thousand(folder: Path) -> onnx.ModelProto:
-    """Ten thousand branches from one value, and one sum of them all."""
-    fan = [node("Neg", ["x"], [f"v{i}"]) for i in range(10_000)]
-    return model([*fan, node("Sum", [f"v{i}" for i in range(10_000)], ["s"]), node("MatMul", ["s", "W"], ["y"])], {"W": W})
+def a_fan_of_five_thousand(folder: Path) -> onnx.ModelProto:
+    """Five thousand branches from one value, and one sum of them all."""
+    fan = [node("Neg", ["x"], [f"v{i}"]) for i in range(5000)]
+    return model([*fan, node("Sum", [f"v{i}" for i in range(5000)], ["s"]), node("MatMul", ["s", "W"], ["y"])], {"W": W})
 
 
 @harmless
@@ -102,9 +102,9 @@ def diamonds_of_the_input(folder: Path) -> onnx.ModelProto:
 
 
 @harmless
-def one_weight_in_five_thousand_nodes(folder: Path) -> onnx.ModelProto:
-    """One weight, multiplied by five thousand nodes."""
-    nodes = [node("MatMul", ["x", "W"], [f"y{i}"]) for i in range(5000)]
+def one_weight_in_three_thousand_nodes(folder: Path) -> onnx.ModelProto:
+    """One weight, multiplied by three thousand nodes."""
+    nodes = [node("MatMul", ["x", "W"], [f"y{i}"]) for i in range(3000)]
     return model(nodes, {"W": W}, outputs=[value("y0", None)])
 
 
@@ -117,8 +117,8 @@ def three_thousand_inputs(folder: Path) -> onnx.ModelProto:
 
 
 @harmless
-def three_thousand_weights(folder: Path) -> onnx.ModelProto:
-    """Three thousand weights of one entry each."""
-    nodes = [node("MatMul", ["x", f"w{i}"], [f"y{i}"]) for i in range(3000)]
-    constants = {f"w{i}": np.full((1, 1), i + 1, np.float32) for i in range(3000)}
+def two_thousand_weights(folder: Path) -> onnx.ModelProto:
+    """Two thousand weights of one entry each."""
+    nodes = [node("MatMul", ["x", f"w{i}"], [f"y{i}"]) for i in range(2000)]
+    constants = {f"w{i}": np.full((1, 1), i + 1, np.float32) for i in range(2000)}
     return model(nodes, constants, inputs=[value("x", [1, 1], FLOAT)])
