@@ -7,7 +7,6 @@ each feeds the other: a `Shape` of a known shape is a constant, and a constant d
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
@@ -116,7 +115,7 @@ class Flow:
         self.nodes.append(NodeView(name, node.op_type, node.domain, version, inputs, outputs, node, self.model.one_sample))
 
     def _constant_node(self, node: ir.Node) -> None:
-        """`Constant`: exactly one attribute holds the value (opset 1 to 24; the typed ones since 12). Sparse ones were refused."""
+        """`Constant`: exactly one attribute holds the value (opset 1 to 24); sparse ones were refused."""
         output = node.outputs[0]
         label = output.name or ""
         found = [attribute for attribute in node.attributes.values() if attribute.name.startswith("value")]
@@ -253,9 +252,7 @@ class Flow:
             raise EvaluationError(f"op {op}: it gives more entries than inference says")
         nbytes = math.ceil(entries * dtype.bitwidth / 8)
         cost = evaluable.work(node, operands, entries, nbytes)
-        result = constants.computed(
-            constants.Step(proto, self.model.opsets, operands, index, cost, self._work), dtype, sizes
-        )
+        result = constants.computed(constants.Step(proto, self.model.opsets, operands, index, cost, self._work), dtype, sizes)
         if not isinstance(result.source, constants.Step) or result.source.node is not proto:
             return result
         if nbytes > (limit := self.model.limits.constant_bytes):

@@ -94,7 +94,8 @@ def _callees_first(calls: dict[Identifier, Counter[Identifier]]) -> Sequence[Ide
     from graphlib import CycleError, TopologicalSorter
 
     try:
-        return list(TopologicalSorter({name: [c for c in called if c in calls] for name, called in calls.items()}).static_order())
+        inner = {name: [callee for callee in called if callee in calls] for name, called in calls.items()}
+        return list(TopologicalSorter(inner).static_order())
     except CycleError as error:
         raise OnnxnullError(Code.INVALID_MODEL, f"local function {error.args[1][0][1]!r} calls itself") from None
 
@@ -154,5 +155,3 @@ def _make_names_unique(graph: ir.Graph, first: Sequence[ir.Value]) -> None:
         while value.name in taken:
             value.name = f"{base}_{next(numbers)}"
         taken.add(value.name)
-
-

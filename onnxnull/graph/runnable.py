@@ -23,9 +23,11 @@ def check_runnable(flow: Flow) -> None:
     limit = flow.model.limits.constant_bytes
     sizes = [(tensor.name or "", _bytes(tensor.shape.numpy(), tensor.dtype)) for tensor in tensors_of(flow.model.graph)]
     for node in flow.nodes:
-        for operand in (*node.inputs, *node.outputs):
-            if operand is not None and operand.shape is not None and None not in operand.shape:
-                sizes.append((operand.name, _bytes([size or 0 for size in operand.shape], operand.dtype)))
+        sizes += [
+            (operand.name, _bytes([size or 0 for size in operand.shape], operand.dtype))
+            for operand in (*node.inputs, *node.outputs)
+            if operand is not None and operand.shape is not None and None not in operand.shape
+        ]
     name, largest = max(sizes, key=lambda item: item[1], default=("", 0))
     if largest > limit:
         seen = f"{name!r} has {largest} bytes when the model runs; the limit is {limit}"

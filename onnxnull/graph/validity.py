@@ -151,7 +151,9 @@ def _check_text(*names: object) -> None:
         if isinstance(name, bytes):
             raise OnnxnullError(Code.INVALID_MODEL, f"the text {name!r} is not UTF-8")
         if isinstance(name, str) and len(name) > LONGEST_NAME:
-            raise OnnxnullError(Code.TOO_LARGE, f"a name of {len(name)} characters, {name[:40]!r}...", "export it with shorter names")
+            raise OnnxnullError(
+                Code.TOO_LARGE, f"a name of {len(name)} characters, {name[:40]!r}...", "export it with shorter names"
+            )
 
 
 def check_node(node: ir.Node, name: str, schema: onnx.defs.OpSchema | None) -> None:
@@ -170,9 +172,8 @@ def check_node(node: ir.Node, name: str, schema: onnx.defs.OpSchema | None) -> N
             kinds = f"is {given.type.name} where {kind} is needed"
             raise OnnxnullError(Code.INVALID_MODEL, f"node {name!r}: attribute {key!r} {kinds}")
     for attribute in node.attributes.values():
-        if attribute.type.name == "STRING":
-            if isinstance(attribute.value, bytes):
-                _check_text(attribute.value)
+        if attribute.type.name == "STRING" and isinstance(attribute.value, bytes):
+            _check_text(attribute.value)
     if node.op_type == "Einsum":
         _check_equation(name, node.attributes["equation"].as_string().replace(" ", ""))
     for what, count, least, most in (

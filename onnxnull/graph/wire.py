@@ -51,7 +51,7 @@ class _Malformed(Exception):
 
 
 def check(data: mmap.mmap | bytes, nodes: int) -> None:
-    """Raise `OnnxnullError` unless `data` reads like a model of at most `nodes` nodes, nested no deeper than protobuf allows."""
+    """Raise `OnnxnullError` unless `data` reads like a model of at most `nodes` nodes, not nested too deeply for protobuf."""
     try:
         _walk(data, nodes)
     except _Malformed:
@@ -94,7 +94,9 @@ def _walk(data: mmap.mmap | bytes, most_nodes: int) -> None:
             raise OnnxnullError(Code.TOO_LARGE, f"more than {most_nodes} nodes", "raise --max-nodes if you trust the file")
         open_messages.append((kind, end))
         if len(open_messages) > _DEEPEST:
-            raise OnnxnullError(Code.TOO_LARGE, "bodies or types inside each other, deeper than a protobuf may be", "export it flatter")
+            raise OnnxnullError(
+                Code.TOO_LARGE, "bodies or types inside each other, deeper than a protobuf may be", "export it flatter"
+            )
         kind, end = child, position + size
 
 

@@ -86,7 +86,7 @@ def transposed_blocks(groups: int, weight: np.ndarray) -> np.ndarray:
 
 
 def convolution_on(node: NodeView, kernel: Shape, blocks: np.ndarray, image: Shape) -> Convolution:
-    """A Conv node on one sample of shape `image` = (C, *spatial). Raises `ValueError` where they do not fit, or are too large."""
+    """A Conv node on one sample of shape `image` = (C, *spatial). Raises `ValueError` if it does not fit, or is too large."""
     spatial = image[1:]
     strides, dilations = _per_axis(node, "strides", spatial), _per_axis(node, "dilations", spatial)
     begins, ends = _pads(node, spatial, kernel, strides, dilations)

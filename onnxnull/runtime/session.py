@@ -149,7 +149,9 @@ def _split(proto: onnx.ModelProto) -> tuple[onnx.ModelProto, list[str], list[np.
     copy.graph.name = proto.graph.name
     for tensor in stored_tensors(proto):
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
-            raise OnnxnullError(Code.RUNTIME, f"the data of tensor {tensor.name!r} is not in the model", "save it with its data")
+            raise OnnxnullError(
+                Code.RUNTIME, f"the data of tensor {tensor.name!r} is not in the model", "save it with its data"
+            )
     names, arrays = [], []
     inside = sum(len(tensor.raw_data) for tensor in proto.graph.initializer) < _INSIDE
     for tensor in proto.graph.initializer:

@@ -10,9 +10,39 @@ from onnx import AttributeProto, TensorProto, helper
 
 Mutation = Callable[[onnx.ModelProto, random.Random], None]
 
-NUMBERS = (0, 1, -1, 2, 3, 7, 64, 255, 4096, 65537, 1 << 20, (1 << 31) - 1, -(1 << 31), 1 << 40, 1 << 62, (1 << 63) - 1, -(1 << 63))
+NUMBERS = (
+    0,
+    1,
+    -1,
+    2,
+    3,
+    7,
+    64,
+    255,
+    4096,
+    65537,
+    1 << 20,
+    (1 << 31) - 1,
+    -(1 << 31),
+    1 << 40,
+    1 << 62,
+    (1 << 63) - 1,
+    -(1 << 63),
+)
 _FLOATS = (0.0, -0.0, 1.0, -1.0, 0.5, 1e-45, 3.4e38, 1e30, float("inf"), float("-inf"), float("nan"))
-_TEXTS = (b"", b"x", b"w", b"W" * 300, b"../x", b"SAME_UPPER", b"ij,jk->ik", b"...", b"\xff\xfe", b"linear", "\u202e\x1b[31m".encode())
+_TEXTS = (
+    b"",
+    b"x",
+    b"w",
+    b"W" * 300,
+    b"../x",
+    b"SAME_UPPER",
+    b"ij,jk->ik",
+    b"...",
+    b"\xff\xfe",
+    b"linear",
+    "\u202e\x1b[31m".encode(),
+)
 _DATA = ("weights.bin", "../outside.bin", "/etc/passwd", ".", "nowhere", "model.onnx", "")
 
 
@@ -37,7 +67,9 @@ def _change_bytes(data: bytearray, others: Sequence[bytes], rng: random.Random) 
     if not data:
         return
     # the interesting bytes are few where most are numbers of weights: look at the beginning and the end more often
-    where = rng.choice((rng.randrange(len(data)), rng.randrange(min(len(data), 600)), len(data) - 1 - rng.randrange(min(len(data), 600))))
+    where = rng.choice(
+        (rng.randrange(len(data)), rng.randrange(min(len(data), 600)), len(data) - 1 - rng.randrange(min(len(data), 600)))
+    )
     kind = rng.randrange(7)
     if kind == 0:
         data[where] = rng.randrange(256)
@@ -83,9 +115,11 @@ def _node(model: onnx.ModelProto, rng: random.Random) -> onnx.NodeProto:
 
 
 def _tensor(model: onnx.ModelProto, rng: random.Random) -> TensorProto:
-    tensors = [t for g in graphs(model) for t in g.initializer]
+    tensors: list[TensorProto] = [t for g in graphs(model) for t in g.initializer]
     tensors += [a.t for n in _nodes(model) for a in n.attribute if a.HasField("t")]
-    return rng.choice(tensors) if tensors else model.graph.initializer.add(name="w", data_type=1, dims=[1], raw_data=bytes(4))
+    if not tensors:
+        tensors = [model.graph.initializer.add(name="w", data_type=1, dims=[1], raw_data=bytes(4))]
+    return rng.choice(tensors)
 
 
 def _names(model: onnx.ModelProto) -> list[str]:
@@ -106,7 +140,9 @@ def _change_attribute(model: onnx.ModelProto, rng: random.Random) -> None:
     node = _node(model, rng)
     if not node.attribute:
         name = rng.choice(("axis", "axes", "strides", "pads", "group", "to", "perm", "transB", "hidden_size", "alpha", "bits"))
-        node.attribute.append(helper.make_attribute(name, rng.choice((rng.choice(NUMBERS), [rng.choice(NUMBERS)] * 2, "x", 0.5))))
+        node.attribute.append(
+            helper.make_attribute(name, rng.choice((rng.choice(NUMBERS), [rng.choice(NUMBERS)] * 2, "x", 0.5)))
+        )
         return
     attribute = rng.choice(node.attribute)
     kind = rng.randrange(8)

@@ -105,8 +105,8 @@ def run(
         found = json.loads(said.read_text()) if said.exists() else {}
         out, err = ((place / each).read_text(errors="replace") if (place / each).exists() else "" for each in ("out", "err"))
     code = os.waitstatus_to_exitcode(status)
-    lists = (tuple(found.get(key, ())) for key in ("touched", "alarms", "modules"))
-    return Outcome(code, used, out, err, *lists, sessions=found.get("sessions", 0))
+    touched, alarms, loaded = (tuple(found.get(key, ())) for key in ("touched", "alarms", "modules"))
+    return Outcome(code, used, out, err, touched, alarms, loaded, found.get("sessions", 0))
 
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -152,8 +152,9 @@ def _be_the_child(
             handle = os.open(place / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             os.dup2(handle, number)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-        for stream, number in (("stdin", 0), ("stdout", 1), ("stderr", 2)):
-            setattr(sys, stream, open(number, "r" if number == 0 else "w", encoding="utf-8", closefd=False))
+        sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
+        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+        sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
         signal.signal(signal.SIGXCPU, signal.SIG_DFL)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         resource.setrlimit(resource.RLIMIT_CPU, (int(seconds) + 1, int(seconds) + 2))
@@ -172,12 +173,14 @@ def _be_the_child(
             code = int(ended.code or 0)
         seen, alarms = [path for path in watch.touched if not _is_program(path)], list(watch.alarms)
         loaded = [module for module in modules if module in sys.modules]
-        (place / "said.json").write_text(json.dumps({"touched": seen, "alarms": alarms, "modules": loaded, "sessions": len(made)}))
+        (place / "said.json").write_text(
+            json.dumps({"touched": seen, "alarms": alarms, "modules": loaded, "sessions": len(made)})
+        )
     except BaseException:  # noqa: BLE001 - a child must not go on as a second parent
         traceback.print_exc()
     finally:
-        for stream in (sys.stdout, sys.stderr):
-            stream.flush()
+        sys.stdout.flush()
+        sys.stderr.flush()
         os._exit(code)
 
 

@@ -175,7 +175,13 @@ def microsoft() -> onnx.ModelProto:
         node("FusedMatMul", ["x", "wf"], ["fm"], domain=MICROSOFT, transB=1, alpha=0.5),
         node("FusedGemm", ["x", "wf", "bf"], ["fg"], domain=MICROSOFT, transB=1, activation="Relu"),
         node("FusedConv", ["im", "wc", "bc"], ["fc"], domain=MICROSOFT, activation="Relu", kernel_shape=[3, 3]),
-        node("DynamicQuantizeLSTM", ["sq", "lw", "lr", "lb", "", "", "", "", "ls", "lz", "ls", "lz"], ["ly"], domain=MICROSOFT, hidden_size=2),
+        node(
+            "DynamicQuantizeLSTM",
+            ["sq", "lw", "lr", "lb", "", "", "", "", "ls", "lz", "ls", "lz"],
+            ["ly"],
+            domain=MICROSOFT,
+            hidden_size=2,
+        ),
         node("Add", ["a", "fm"], ["y"]),
     ]
     constants = {
@@ -270,7 +276,13 @@ def control_flow() -> onnx.ModelProto:
         node("If", ["c"], ["a"], then_branch=then, else_branch=other),
         node("Loop", ["n", "c", "a"], ["b"], body=body(step, rounds, ["on", "u"])),
         node("Unsqueeze", ["b", "axes"], ["s"]),
-        node("Scan", ["x", "s"], ["f", "y"], body=body(scanned, [value("state", None), value("row", None)], ["after", "out"]), num_scan_inputs=1),
+        node(
+            "Scan",
+            ["x", "s"],
+            ["f", "y"],
+            body=body(scanned, [value("state", None), value("row", None)], ["after", "out"]),
+            num_scan_inputs=1,
+        ),
     ]
     constants = {"w": weight(4, 4), "n": np.int64(3), "axes": np.array([0])}
     return model(nodes, constants, [value("x", [2, 4]), value("c", [], BOOL)])

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from scripts.fuzzing.sandbox import MEMORY, SECONDS, Outcome, run
 
@@ -66,8 +67,9 @@ class Server:
         request = {"arguments": list(arguments), "folder": str(folder), "seconds": seconds, "memory": memory}
         self._process.stdin.write(json.dumps({**request, "modules": list(modules), "sessions": sessions}) + "\n")
         self._process.stdin.flush()
-        answer = json.loads(self._process.stdout.readline())
-        return Outcome(**{key: tuple(value) if isinstance(value, list) else value for key, value in answer.items()})
+        answer: dict[str, Any] = json.loads(self._process.stdout.readline())
+        lists = {key: tuple(value) for key, value in answer.items() if isinstance(value, list)}
+        return Outcome(**{**answer, **lists})
 
 
 def _serve() -> None:

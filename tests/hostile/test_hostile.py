@@ -54,7 +54,7 @@ def test_analysis(case: Case, server: Server, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("case", FATAL, ids=lambda case: case.name)
-def test_what_runs_a_model_refuses_the_same_files_before_there_is_a_session(case: Case, runtime_server: Server, tmp_path: Path) -> None:
+def test_what_runs_a_model_refuses_the_same_files_before_a_session(case: Case, runtime_server: Server, tmp_path: Path) -> None:
     home = case.write(tmp_path / "case")
     arguments = ["collide", case.typed, "--random", "0", "--provider", "cpu"]
     outcome = runtime_server.run(arguments, home, sessions=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import onnx
@@ -17,7 +18,7 @@ CHOICE = [X, value("c", [], BOOL)]
 
 def nested_ifs(depth: int) -> bytes:
     """A model of `depth` Ifs, each in the branch of the one before: as bytes, since protobuf's library writes no such depth."""
-    innermost = body([node("MatMul", ["x", "W"], ["b"])], "b").SerializeToString()
+    innermost: bytes = body([node("MatMul", ["x", "W"], ["b"])], "b").SerializeToString()
     other = helper.make_attribute("else_branch", body([node("Identity", ["x"], ["b"])], "b"))
     beside_branch = node("If", ["c"], ["b"]).SerializeToString() + field(5, other.SerializeToString())
     branch = helper.make_attribute("then_branch", body([], "b")).SerializeToString(), onnx.AttributeProto.GRAPH
@@ -31,7 +32,7 @@ def nested_ifs(depth: int) -> bytes:
             before.append(head)
             size += len(head)
     made = model([], {"W": W}, inputs=CHOICE, outputs=[value("b", None)])
-    outer = made.graph.SerializeToString()
+    outer: bytes = made.graph.SerializeToString()
     made.ClearField("graph")
     data: bytes = made.SerializeToString()
     return data + varint(7 << 3 | 2) + varint(len(outer) + size) + outer + b"".join(reversed(before)) + innermost
@@ -65,7 +66,7 @@ def chained(depth: int, calls: int) -> dict[str, list[onnx.NodeProto]]:
     names: Sequence[str] = ["a", *(f"b{i}" for i in range(calls))]
     found = {"F0": [node("Relu", ["a"], ["b"])]}
     for i in range(1, depth):
-        found[f"F{i}"] = [call(f"F{i - 1}", source, target) for source, target in zip(names[:-1], names[1:], strict=True)]
+        found[f"F{i}"] = [call(f"F{i - 1}", source, target) for source, target in pairwise(names)]
     return found
 
 
@@ -87,7 +88,7 @@ def nested_types(folder: Path) -> bytes:
     kind = b""
     for _ in range(10_000):
         kind = field(4, field(1, kind))
-    made = model([], outputs=[value("x", None)]).SerializeToString()
+    made: bytes = model([], outputs=[value("x", None)]).SerializeToString()
     return made + field(7, field(13, field(1, b"v") + field(2, kind)))
 
 
@@ -157,5 +158,7 @@ def call_with_too_many_inputs(folder: Path) -> onnx.ModelProto:
 @harmless
 def function_that_hides_an_operator(folder: Path) -> onnx.ModelProto:
     """A local function named MatMul, in the default domain: the model says what its MatMul is."""
-    function = helper.make_function("", "MatMul", ["a", "b"], ["c"], [node("Gemm", ["a", "b"], ["c"])], [helper.make_opsetid("", 17)])
+    function = helper.make_function(
+        "", "MatMul", ["a", "b"], ["c"], [node("Gemm", ["a", "b"], ["c"])], [helper.make_opsetid("", 17)]
+    )
     return model([node("MatMul", ["x", "W"], ["y"])], {"W": W}, functions=[function])

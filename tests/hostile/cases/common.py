@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -80,10 +81,7 @@ def chain(nodes: Sequence[onnx.NodeProto], constants: Mapping[str, Any], **optio
 def repeated(op: str, count: int, inputs: Sequence[str] = ("{}",), start: str = "a", **attributes: Any) -> list[onnx.NodeProto]:
     """`count` nodes in a row from `start` to `w`; `{}` in `inputs` stands for what the one before gives."""
     names = [start, *(f"v{i}" for i in range(1, count)), "w"]
-    return [
-        node(op, [name.format(before) for name in inputs], [after], **attributes)
-        for before, after in zip(names[:-1], names[1:], strict=True)
-    ]
+    return [node(op, [name.format(before) for name in inputs], [after], **attributes) for before, after in pairwise(names)]
 
 
 def strings(*texts: str) -> np.ndarray:

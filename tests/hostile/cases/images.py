@@ -103,7 +103,7 @@ def resized_input(folder: Path) -> onnx.ModelProto:
 @harmless
 def pooled_input(folder: Path) -> onnx.ModelProto:
     """An AveragePool of windows of 2³⁰ × 2³⁰, most of them padding, in front of the weight."""
-    pool = {"kernel_shape": [1 << 30] * 2, "pads": [1 << 29] * 4, "strides": [1, 1], "count_include_pad": 1}
+    pool: dict[str, Any] = {"kernel_shape": [1 << 30] * 2, "pads": [1 << 29] * 4, "strides": [1, 1], "count_include_pad": 1}
     nodes = [node("AveragePool", ["x"], ["p"], **pool), node("Conv", ["p", "W"], ["y"])]
     return model(nodes, {"W": np.ones((2, 1, 1, 1), np.float32)}, inputs=[value("x", [1, 1, 8, 8])])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -27,7 +28,7 @@ def unknown_domain(folder: Path) -> onnx.ModelProto:
 @listed(Code.OPERATOR)
 def operator_that_loads_a_file(folder: Path) -> onnx.ModelProto:
     """An EPContext, whose attribute names a file that some execution providers load."""
-    attributes = {"ep_cache_context": "../outside.bin", "embed_mode": 0, "main_context": 1}
+    attributes: dict[str, Any] = {"ep_cache_context": "../outside.bin", "embed_mode": 0, "main_context": 1}
     imports = {"com.microsoft": 1}
     return model([node("EPContext", ["x", "W"], ["y"], domain="com.microsoft", **attributes)], {"W": W}, imports=imports)
 
@@ -35,7 +36,7 @@ def operator_that_loads_a_file(folder: Path) -> onnx.ModelProto:
 @listed(Code.OPERATOR)
 def code_in_an_attribute(folder: Path) -> onnx.ModelProto:
     """A PyOp, whose attributes name Python code that onnxruntime once ran."""
-    attributes = {"module": "os", "class_name": "system", "compute": "touch run", "W": W.ravel().tolist()}
+    attributes: dict[str, Any] = {"module": "os", "class_name": "system", "compute": "touch run", "W": W.ravel().tolist()}
     return model([node("PyOp", ["x"], ["y"], domain="pyopadd", **attributes)], imports={"pyopadd": 1})
 
 
@@ -87,7 +88,8 @@ def a_million_integers(folder: Path) -> onnx.ModelProto:
 @harmless
 def a_hundred_thousand_attributes(folder: Path) -> onnx.ModelProto:
     """A node of a hundred thousand attributes that nobody asked for."""
-    return model([node("MatMul", ["x", "W"], ["y"], **{f"a{i}": i for i in range(100_000)})], {"W": W})
+    many: dict[str, Any] = {f"a{i}": i for i in range(100_000)}
+    return model([node("MatMul", ["x", "W"], ["y"], **many)], {"W": W})
 
 
 @refused(Code.INVALID_MODEL)
@@ -105,7 +107,7 @@ def equation_of_a_million_letters(folder: Path) -> onnx.ModelProto:
 @harmless
 def strides_of_nothing(folder: Path) -> onnx.ModelProto:
     """A Conv with strides of 0, dilations of −1 and pads of 2⁶²: its weight is a weight all the same."""
-    attributes = {"strides": [0, 0], "dilations": [-1, -1], "pads": [1 << 62] * 4}
+    attributes: dict[str, Any] = {"strides": [0, 0], "dilations": [-1, -1], "pads": [1 << 62] * 4}
     constants = {"W": np.ones((4, 3, 3, 3), np.float32)}
     return model([node("Conv", ["x", "W"], ["y"], **attributes)], constants, inputs=[value("x", [1, 3, 8, 8])])
 

@@ -9,7 +9,7 @@ import onnx
 from onnx import helper
 
 from onnxnull.errors import Code
-from tests.hostile.case import harmless, listed, refused
+from tests.hostile.case import harmless, refused
 from tests.hostile.cases.bodies import field
 from tests.hostile.cases.common import FLOAT, W, X, chain, linear, model, node, repeated, value
 

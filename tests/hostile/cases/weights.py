@@ -9,7 +9,7 @@ import onnx
 
 from onnxnull.errors import Code
 from tests.hostile.case import harmless, listed
-from tests.hostile.cases.common import W, X, model, node, value
+from tests.hostile.cases.common import W, model, node, value
 
 
 def with_entry(entry: float) -> onnx.ModelProto:
