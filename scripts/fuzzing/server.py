@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import json
 import os
 import subprocess
@@ -27,6 +28,8 @@ def warm_up(*, runtime: bool = False) -> None:
     for name in (*_BESIDE, *(["onnxruntime"] if runtime else [])):
         import_module(name)
     import_module("onnxnull.analysis").analyze(_ROOT / "models" / "digits_mlp.onnx")  # what is imported on the way
+    gc.collect()
+    gc.freeze()  # children do not write to what their parent has
 
 
 class Server:

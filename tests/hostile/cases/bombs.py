@@ -159,7 +159,15 @@ def powers_of_a_matrix(folder: Path) -> onnx.ModelProto:
 
 @listed(Code.CONSTANT)
 def convolution_of_constants(folder: Path) -> onnx.ModelProto:
-    """A Conv of a constant image with a kernel of 2³¹ entries, all but nine of them padding."""
+    """A Conv of a constant image of 1024 × 1024 pixels with 32 constant filters."""
+    nodes = [node("Conv", ["a", "f"], ["b"]), node("Squeeze", ["b", "z"], ["w"])]
+    constants = {"a": np.ones((1, 1, 1024, 1024), np.float32), "f": np.ones((32, 1, 9, 9), np.float32), "z": np.array([0])}
+    return chain(nodes, constants)
+
+
+@listed(Code.CONSTANT)
+def pooling_of_constants(folder: Path) -> onnx.ModelProto:
+    """A MaxPool of a constant image with a window of 2³⁰ entries, all but nine of them padding."""
     attributes: dict[str, Any] = {"kernel_shape": [1 << 15, 1 << 15], "pads": [1 << 15] * 4, "strides": [1 << 14] * 2}
     nodes = [node("MaxPool", ["a"], ["b"], **attributes), node("Squeeze", ["b"], ["w"])]
     return chain(nodes, {"a": np.ones((1, 1, 3, 3), np.float32)})
