@@ -64,6 +64,8 @@ def resized(node: NodeView, index: int) -> MakeMap | None:
     def make(output: int) -> LinearMap:
         shape, target = fixed_shape(node, 0), output_shape(node)
         scales = _scales(node)
+        if scales is not None and scales.ndim != 1:
+            raise UnknownShapeError(f"the scales of Resize {node.name!r} are no vector")
         axes = [int(axis) % len(shape) for axis in node.attribute("axes", None) or range(len(shape))]
         factors = dict(zip(axes, [] if scales is None else scales.tolist(), strict=False))
         matrices = {}
