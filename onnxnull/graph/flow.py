@@ -255,6 +255,13 @@ class Flow:
         result = constants.computed(constants.Step(proto, self.model.opsets, operands, index, cost, self._work), dtype, sizes)
         if not isinstance(result.source, constants.Step) or result.source.node is not proto:
             return result
+        self._pay(op, nbytes)
+        # evaluated on sight, once: chains of small constants can be long
+        small = all(c is None or c.size <= SMALL for c in operands)
+        return constants.settled(result) if result.size <= SMALL and (small or dtype.is_integer()) else result
+
+    def _pay(self, op: str, nbytes: int) -> None:
+        """Raise `EvaluationError` where an op may not make a constant of so many bytes."""
         if nbytes > (limit := self.model.limits.constant_bytes):
             raise EvaluationError(f"op {op} gives {nbytes} bytes; the limit is {limit} (--max-constant-bytes)")
         try:
@@ -262,9 +269,6 @@ class Flow:
         except OutOfBudget:
             why = f"{nbytes} bytes more than a model of this size may make (--max-amplification)"
             raise EvaluationError(f"op {op} gives {why}") from None
-        # evaluated on sight, once: chains of small constants can be long
-        small = all(c is None or c.size <= SMALL for c in operands)
-        return constants.settled(result) if result.size <= SMALL and (small or dtype.is_integer()) else result
 
     def _block(self, node: ir.Node, reason: str) -> None:
         for value in node.outputs:
