@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from scripts.fuzzing.sandbox import Outcome
 from scripts.fuzzing.server import Server
 from tests.hostile.catalogue import CASES, Case
 
+ROOT = Path(__file__).resolve().parents[2]
 FATAL = [case for case in CASES.values() if case.fatal]
 
 
@@ -68,6 +71,14 @@ def test_what_runs_a_model_refuses_the_same_files_before_a_session(case: Case, r
 def test_there_are_many() -> None:
     assert len(CASES) >= 60
     assert len({case.text for case in CASES.values()}) == len(CASES)
+
+
+def test_a_person_can_have_them_as_files(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tests.hostile", str(tmp_path / "files")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert {path.name for path in (tmp_path / "files").iterdir()} == {*CASES, "README.md"}
+    assert subprocess.run(command, cwd=ROOT, capture_output=True, check=False).returncode == 4
 
 
 def test_the_readme_lists_them() -> None:
