@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 Progress = Callable[[int, int, str], None]
 """Called with (weights done, weights in all, name of the next one)."""
 
+_Key = tuple[str, tuple[object, ...]]
+"""A node's name and the signature of how it uses a weight: names of weights may repeat."""
 _FRONT_WORK, _INNER_WORK = 2e9, 5e7
 """Multiply-adds that bounding one input nullity may spend: at the input frontier, where collisions are made, and elsewhere."""
 
@@ -96,15 +98,17 @@ def analyze(
 
     weights: list[WeightReport] = []
     upcoming = [weight.name for weight in found] + ["the input frontier"]
-    for done, result in enumerate(_in_order(one, found, jobs), start=1):
+    analysed: set[_Key] = set()
+    for done, (weight, result) in enumerate(zip(found, _in_order(one, found, jobs), strict=True), start=1):
         if progress is not None:
             progress(done, len(found), upcoming[done])
         if isinstance(result, Unsupported):
             unsupported.append(result)
         else:
             weights.append(result)
+            analysed.update((node.name, use.signature) for node, use in weight.uses)
     names = {(node.name, use.signature): weight.name for weight in found for node, use in weight.uses}
-    reports = tuple(_frontier_report(front, weights, names, samples, deadline) for front in fronts)
+    reports = tuple(_frontier_report(front, analysed, names, samples, deadline) for front in fronts)
     return ModelReport(
         model=ModelInfo(model.file, model.sha256, model.producer, model.ir_version, model.opsets, model.inputs),
         paper=_paper_summary(weights),
@@ -196,8 +200,8 @@ def _operator(node: NodeView, use: LinearUse, ranks: RankProfile, work: float) -
 
 def _frontier_report(
     front: Frontier,
-    weights: Sequence[WeightReport],
-    names: Mapping[tuple[str, tuple[object, ...]], str],
+    analysed: set[_Key],
+    names: Mapping[_Key, str],
     samples: Sequence[Sample],
     deadline: float | None,
 ) -> FrontierReport:
@@ -207,9 +211,9 @@ def _frontier_report(
 
     reason, bounds = front.obstacle, None
     shares: tuple[KernelShare, ...] = ()
-    analysed = {weight.name for weight in weights}
-    read = tuple(dict.fromkeys(names[layer.node, layer.use.signature] for layer in front.layers))
-    if front.guaranteed and not analysed.issuperset(read):
+    keys = [(layer.node, layer.use.signature) for layer in front.layers]
+    read = tuple(dict.fromkeys(names[key] for key in keys))
+    if front.guaranteed and not analysed.issuperset(keys):
         reason = "a weight that reads it was not analysed"
     elif front.guaranteed:
         try:

@@ -23,7 +23,8 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before NumPy: a child of a
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from scripts.fuzzing import mutations, seeds
-from scripts.fuzzing.sandbox import Outcome, run
+from scripts.fuzzing.batch import run_all
+from scripts.fuzzing.sandbox import Outcome
 from scripts.fuzzing.server import warm_up
 
 _LARGE = 0.04
@@ -51,9 +52,12 @@ def main() -> int:
         home.mkdir()
         (home / seeds.DATA).write_bytes(seeds.data())
         (Path(name) / "outside.bin").write_bytes(bytes(64))
-        for done, number in enumerate(numbers, start=1):
+
+        def prepare(number: int) -> list[str]:
             (home / "model.onnx").write_bytes(case(options.seed, number, pool))
-            outcome = run(["analyze", "model.onnx", "--format", "json"], home)
+            return ["analyze", "model.onnx", "--format", "json"]
+
+        for done, (number, outcome) in enumerate(run_all(numbers, prepare, home), start=1):
             ends[_end_of(outcome)] += 1
             slowest = max(slowest, (outcome.seconds, number))
             problem = problem_of(outcome, home)
@@ -62,7 +66,7 @@ def main() -> int:
                 print(f"case {number}: {problem}\n{outcome.err[-1500:]}", flush=True)
                 if options.keep is not None:
                     options.keep.mkdir(parents=True, exist_ok=True)
-                    (options.keep / f"{options.seed}-{number}.onnx").write_bytes((home / "model.onnx").read_bytes())
+                    (options.keep / f"{options.seed}-{number}.onnx").write_bytes(case(options.seed, number, pool))
             if options.case is not None:
                 print(outcome.out, outcome.err)
             if done % 1000 == 0:

@@ -24,7 +24,7 @@ MEMORY = 1 << 30
 """Bytes that a child may use over what its parent has."""
 SECONDS = 5.0
 """Of processor time that a child may use."""
-_PATIENCE = 12
+PATIENCE = 12
 """Times as much may pass on the clock: another process may have the processor, but a child that waits is found too."""
 _EVENTS = {"os.listdir", "os.scandir", "os.remove", "os.rename", "os.mkdir", "os.link", "os.symlink", "os.truncate"}
 _ALARMS = {"subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.fork", "socket.connect", "ctypes.dlopen"}
@@ -56,7 +56,7 @@ class Outcome:
     @property
     def crashed(self) -> str | None:
         """Why this is no end that a user may meet; None where the command ended with a report or an error."""
-        if self.code == -signal.SIGXCPU or self.seconds > SECONDS:
+        if self.code in (-signal.SIGXCPU, -signal.SIGPROF) or self.seconds > SECONDS:
             return f"it ran for {self.seconds:.1f} s of processor time"
         if self.code == -signal.SIGKILL:
             return "it did not end"
@@ -71,10 +71,25 @@ class Outcome:
         return None
 
 
+def from_json(line: str | bytes) -> Outcome:
+    """An outcome as `dataclasses.asdict` and `json.dumps` wrote it."""
+    said: dict[str, Any] = json.loads(line)
+    for key in ("touched", "alarms", "modules"):
+        said[key] = tuple(said[key])
+    return Outcome(**said)
+
+
 @dataclass(slots=True)
-class _Watch:
+class Watch:
+    """An audit hook that remembers files, and what else a command has no business with."""
+
     touched: list[str] = field(default_factory=list)
     alarms: list[str] = field(default_factory=list)
+
+    def clear(self) -> None:
+        """Forget."""
+        self.touched.clear()
+        self.alarms.clear()
 
     def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
         if event == "open" or event in _EVENTS:
@@ -100,7 +115,7 @@ def run(
         child = os.fork()
         if child == 0:
             _be_the_child(arguments, folder, place, seconds, memory, modules, sessions)
-        status, used = _wait(child, seconds * _PATIENCE)
+        status, used = _wait(child, seconds * PATIENCE)
         said = place / "said.json"
         found = json.loads(said.read_text()) if said.exists() else {}
         out, err = ((place / each).read_text(errors="replace") if (place / each).exists() else "" for each in ("out", "err"))
@@ -113,8 +128,17 @@ _ROOT = Path(__file__).resolve().parents[2]
 _PROGRAM = (sys.prefix, sys.base_prefix, *get_paths().values(), str(_ROOT / "onnxnull"))
 
 
-def _is_program(path: str) -> bool:
+def is_program(path: str) -> bool:
+    """Whether a file is part of Python, of its packages or of onnxnull."""
     return any(Path(path).is_relative_to(folder) for folder in _PROGRAM)
+
+
+def bound_memory(memory: int) -> None:
+    """Let this process have so many bytes more than it has now."""
+    pages = Path("/proc/self/statm")
+    if pages.exists():
+        limit = int(pages.read_text().split()[0]) * resource.getpagesize() + memory
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 
 def _wait(child: int, patience: float) -> tuple[int, float]:
@@ -158,11 +182,8 @@ def _be_the_child(
         signal.signal(signal.SIGXCPU, signal.SIG_DFL)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         resource.setrlimit(resource.RLIMIT_CPU, (int(seconds) + 1, int(seconds) + 2))
-        pages = Path("/proc/self/statm")
-        if pages.exists():
-            limit = int(pages.read_text().split()[0]) * resource.getpagesize() + memory
-            resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-        watch = _Watch()
+        bound_memory(memory)
+        watch = Watch()
         sys.addaudithook(watch)
         sys.argv = ["onnxnull", *arguments]
         from onnxnull.cli.main import main
@@ -171,7 +192,7 @@ def _be_the_child(
             main()
         except SystemExit as ended:
             code = int(ended.code or 0)
-        seen, alarms = [path for path in watch.touched if not _is_program(path)], list(watch.alarms)
+        seen, alarms = [path for path in watch.touched if not is_program(path)], list(watch.alarms)
         loaded = [module for module in modules if module in sys.modules]
         (place / "said.json").write_text(
             json.dumps({"touched": seen, "alarms": alarms, "modules": loaded, "sessions": len(made)})

@@ -12,9 +12,8 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
-from scripts.fuzzing.sandbox import MEMORY, SECONDS, Outcome, run
+from scripts.fuzzing.sandbox import MEMORY, SECONDS, Outcome, from_json, run
 
 _ROOT = Path(__file__).resolve().parents[2]
 _MODULES = ("analysis", "cli.main", "cli.analyze", "cli.collide", "cli.prove", "cli.replay", "collision.search", "proofs")
@@ -70,9 +69,7 @@ class Server:
         request = {"arguments": list(arguments), "folder": str(folder), "seconds": seconds, "memory": memory}
         self._process.stdin.write(json.dumps({**request, "modules": list(modules), "sessions": sessions}) + "\n")
         self._process.stdin.flush()
-        answer: dict[str, Any] = json.loads(self._process.stdout.readline())
-        lists = {key: tuple(value) for key, value in answer.items() if isinstance(value, list)}
-        return Outcome(**{**answer, **lists})
+        return from_json(self._process.stdout.readline())
 
 
 def _serve() -> None:
