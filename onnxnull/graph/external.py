@@ -16,8 +16,8 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from onnxnull.errors import Code, OnnxnullError, one_line
-from onnxnull.graph import validity
+from onnxnull.errors import Code, OnnxnullError
+from onnxnull.graph import functions, validity
 from onnxnull.graph.limits import Limits
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def check_all(proto: onnx.ModelProto, folder: Path, limits: Limits) -> int:
         try:
             external = ir.serde.deserialize_tensor(tensor, base_path=str(folder))
         except Exception as error:
-            raise OnnxnullError(Code.INVALID_MODEL, f"tensor {tensor.name!r}: {one_line(error)}") from error
+            raise OnnxnullError(Code.INVALID_MODEL, f"tensor {tensor.name!r}: {functions.root_cause(error)}") from error
         assert isinstance(external, ir.ExternalTensor)
         status = check(external, folder, limits)
         files[status.st_dev, status.st_ino] = status.st_size

@@ -19,7 +19,7 @@ from onnxnull.graph.bodies import subgraphs
 from onnxnull.graph.constants import SMALL, Blocked, Constant, EvaluationError
 from onnxnull.graph.limits import bounded
 from onnxnull.graph.model import Model
-from onnxnull.graph.types import declared_type, merged, shape_of_type, tensor_type
+from onnxnull.graph.types import declared_type, merged, open_negative, shape_of_type, tensor_type
 from onnxnull.graph.view import NodeView, Operand
 from onnxnull.kernel.budget import Budget, OutOfBudget
 
@@ -39,6 +39,7 @@ class Flow:
 
     Attributes:
         nodes: every node, outer ones before the ones in their bodies.
+        impossible: a node whose output has a negative size, in words: where that is run, the model fails.
 
     Raises:
         OnnxnullError: a node or an output reads a value that nothing produces, or a node breaks the rules of its operator.
@@ -47,6 +48,7 @@ class Flow:
     def __init__(self, model: Model) -> None:
         self.model = model
         self.nodes: list[NodeView] = []
+        self.impossible: str | None = None
         self._constants: dict[ir.Value, Constant | Blocked] = {}
         self._types: dict[ir.Value, onnx.TypeProto] = {}
         self._known: set[ir.Value] = set()
@@ -179,6 +181,9 @@ class Flow:
             if foldable:
                 self._block(node, f"op {node.op_type}: {one_line(error)}")
                 foldable = False
+        for kind in inferred.values():
+            if open_negative(kind) and self.impossible is None:
+                self.impossible = f"node {node.name or node.op_type!r} ({node.op_type}) gives a tensor of a negative size"
         for index, value in enumerate(node.outputs):
             if f"o{index}" in inferred:
                 self._types[value] = merged(inferred[f"o{index}"], self._types.get(value))

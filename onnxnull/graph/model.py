@@ -16,6 +16,7 @@ from onnxnull.errors import Code, OnnxnullError
 from onnxnull.graph import external, functions, validity, wire
 from onnxnull.graph.bodies import subgraphs
 from onnxnull.graph.limits import Limits
+from onnxnull.graph.types import open_negative
 
 if TYPE_CHECKING:
     import onnx
@@ -171,6 +172,8 @@ def _decode(data: mmap.mmap, limits: Limits) -> onnx.ModelProto:
     if not proto.opset_import:
         raise OnnxnullError(Code.INVALID_MODEL, "the file names no operator set (opset_import)")
     validity.check_model(proto)
+    for value in validity.declared_values(proto):
+        open_negative(value.type)  # exporters write -1 for what is open
     functions.check_calls(proto, limits)
     return proto
 

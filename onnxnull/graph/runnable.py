@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 
 
 def check_runnable(flow: Flow) -> None:
-    """Raise `OnnxnullError` with code `too-large` where a tensor has more bytes than `Limits.constant_bytes`."""
+    """Raise `OnnxnullError`: `too-large` where a tensor has more bytes than `Limits.constant_bytes`, `invalid-model` where one
+    has a negative size.
+    """
+    if flow.impossible is not None:
+        raise OnnxnullError(Code.INVALID_MODEL, flow.impossible)
     limit = flow.model.limits.constant_bytes
     sizes = [(tensor.name or "", _bytes(tensor.shape.numpy(), tensor.dtype)) for tensor in tensors_of(flow.model.graph)]
     for node in flow.nodes:

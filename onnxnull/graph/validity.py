@@ -64,6 +64,27 @@ def _tensors_of_attributes(attributes: Iterable[onnx.AttributeProto]) -> Iterato
             yield from _tensors_of_graph(body)
 
 
+def declared_values(proto: onnx.ModelProto) -> Iterator[onnx.ValueInfoProto]:
+    """Every value whose type the file declares: inputs, outputs and others, in bodies and functions too."""
+    yield from _values_of_graph(proto.graph)
+    for function in proto.functions:
+        yield from function.value_info
+        yield from _values_of_nodes(function.node)
+
+
+def _values_of_graph(graph: onnx.GraphProto) -> Iterator[onnx.ValueInfoProto]:
+    for values in (graph.input, graph.output, graph.value_info):
+        yield from values
+    yield from _values_of_nodes(graph.node)
+
+
+def _values_of_nodes(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.ValueInfoProto]:
+    for node in nodes:
+        for attribute in node.attribute:
+            for body in bodies_of(attribute):
+                yield from _values_of_graph(body)
+
+
 def bodies_of(attribute: onnx.AttributeProto) -> Iterator[onnx.GraphProto]:
     """The graphs in an attribute."""
     if attribute.HasField("g"):

@@ -35,6 +35,26 @@ def negative_dims(folder: Path) -> onnx.ModelProto:
     return stored(claiming(-4, -3))
 
 
+@harmless
+def negative_input(folder: Path) -> onnx.ModelProto:
+    """A Slice of an input of −1 × −2⁶³ entries, on which onnx's shape inference ends the process."""
+    nodes = [node("Slice", ["x", "s", "e"], ["c"]), node("MatMul", ["c", "W"], ["y"])]
+    inputs = [value("x", [-1, -(1 << 63)])]
+    return model(nodes, {"s": np.array([0, 0]), "e": np.array([1, 4]), "W": W}, inputs=inputs)
+
+
+@harmless
+def negative_intermediate(folder: Path) -> onnx.ModelProto:
+    """A Slice of what a Resize by Inf gives, which onnx's shape inference takes for a negative size."""
+    nodes = [
+        node("Resize", ["x", "", "z"], ["r"]),
+        node("Slice", ["r", "s", "e"], ["c"]),
+        node("MatMul", ["c", "W"], ["y"]),
+    ]
+    constants = {"z": np.array([np.inf, np.inf], np.float32), "s": np.array([0, 0]), "e": np.array([1, 4]), "W": W}
+    return model(nodes, constants)
+
+
 @listed(Code.CONSTANT)
 def raw_data_too_short(folder: Path) -> onnx.ModelProto:
     """A byte less than the shape needs."""
