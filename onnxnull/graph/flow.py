@@ -161,7 +161,7 @@ class Flow:
 
         try:
             proto = ir.serde.serialize_node(node)
-        except ir.serde.SerdeError as error:
+        except Exception as error:  # its own error prints the node, which may fail again
             raise OnnxnullError(Code.INVALID_MODEL, functions.root_cause(error)) from error
         del proto.input[:], proto.output[:]  # names of inlined values repeat; positions do not
         proto.input.extend("" if operand is None else f"i{index}" for index, operand in enumerate(inputs))
