@@ -29,8 +29,8 @@ from onnxnull.operators.lowering import LAST, Emitter, NotLowerableError, Site, 
 from onnxnull.operators.registry import LinearUse, Refusal, constant_at, holds_weights, is_constant
 
 Shape = tuple[int, ...]
-_MOST_POSITIONS, _LONGEST_AXIS = 1 << 24, 1 << 17
-"""Of an image with its padding: those of 4096×4096, and this many outputs along an axis."""
+_MOST_POSITIONS, _LONGEST_AXIS, _LONGEST_STEP = 1 << 24, 1 << 17, 1 << 31
+"""Of an image with its padding: those of 4096×4096; outputs along an axis; strides and dilations."""
 
 
 @holds_weights("Conv")
@@ -134,16 +134,25 @@ def transposed_convolution_on(node: NodeView, kernel: Shape, blocks: np.ndarray,
 
 def _check_size(geometry: ConvGeometry) -> None:
     """Raise `ValueError` where the image is too large to be looked at position by position."""
+    if max((*geometry.strides, *geometry.dilations), default=1) > _LONGEST_STEP:
+        raise ValueError("strides or dilations beyond any image")
     if geometry.padded > _MOST_POSITIONS or max(geometry.output_spatial, default=0) > _LONGEST_AXIS:
         raise ValueError(f"an image of {geometry.padded} positions with its padding: more than are looked at one by one")
 
 
 def _conv_map(node: NodeView, weight: Shape, blocks: np.ndarray, activation: Shape) -> LinearMap:
+    _check_rank(weight, activation)
     return Batched(convolution_on(node, weight[2:], blocks, activation[1:]), activation[0])
 
 
 def _conv_transpose_map(node: NodeView, weight: Shape, blocks: np.ndarray, activation: Shape) -> LinearMap:
+    _check_rank(weight, activation)
     return Batched(transposed_convolution_on(node, weight[2:], blocks, activation[1:]), activation[0])
+
+
+def _check_rank(weight: Shape, activation: Shape) -> None:
+    if len(weight) != len(activation):
+        raise ValueError(f"filters of shape {weight} on an image of shape {activation}")
 
 
 def _filters(node: NodeView) -> tuple[Constant | None, int]:
