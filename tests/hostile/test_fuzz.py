@@ -21,9 +21,9 @@ def fuzz(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_run_is_clean() -> None:
-    done = fuzz("--seed", "2026", "--cases", "250")
+    done = fuzz("--seed", "2026", "--cases", "400")
     assert done.returncode == 0, done.stdout[-5000:]
-    assert "seed 2026: 0 of 250 cases failed" in done.stdout
+    assert "seed 2026: 0 of 400 cases failed" in done.stdout
     assert "analysed" in done.stdout
     assert "invalid-model" in done.stdout
 

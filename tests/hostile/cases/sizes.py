@@ -21,21 +21,21 @@ def graph_of(content: bytes) -> bytes:
 
 
 @refused(Code.TOO_LARGE)
-def ten_million_empty_nodes(folder: Path) -> bytes:
-    """Twenty megabytes of empty nodes, two bytes each."""
-    return graph_of(b"\x0a\x00" * 10_000_000)
+def four_million_empty_nodes(folder: Path) -> bytes:
+    """Eight megabytes of empty nodes, two bytes each."""
+    return graph_of(b"\x0a\x00" * 4_000_000)
 
 
 @refused(Code.TOO_LARGE)
-def ten_million_empty_tensors(folder: Path) -> bytes:
-    """Twenty megabytes of empty initializers, two bytes each."""
-    return graph_of(b"\x2a\x00" * 10_000_000)
+def four_million_empty_tensors(folder: Path) -> bytes:
+    """Eight megabytes of empty initializers, two bytes each."""
+    return graph_of(b"\x2a\x00" * 4_000_000)
 
 
 @refused(Code.TOO_LARGE)
-def ten_million_empty_names(folder: Path) -> bytes:
-    """A node of ten million inputs without a name."""
-    return graph_of(field(1, b"\x0a\x00" * 10_000_000))
+def four_million_empty_names(folder: Path) -> bytes:
+    """A node of four million inputs without a name."""
+    return graph_of(field(1, b"\x0a\x00" * 4_000_000))
 
 
 @refused(Code.TOO_LARGE)
