@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import random
+import re
 import sys
 import tempfile
 import time
@@ -27,6 +28,11 @@ from scripts.fuzzing.batch import run_all
 from scripts.fuzzing.sandbox import Outcome
 from scripts.fuzzing.server import warm_up
 
+_COMMANDS = {
+    "analyze": ["--format", "json"],
+    "prove": [],
+    "collide": ["--random", "0", "--provider", "cpu", "--format", "json"],
+}
 _LARGE = 0.04
 """Share of the cases that start from one of the large models."""
 
@@ -38,10 +44,13 @@ def main() -> int:
     parser.add_argument("--cases", type=int, default=1000, help="how many [1000]")
     parser.add_argument("--start", type=int, default=0, help="number of the first one [0]")
     parser.add_argument("--case", type=int, help="run this one alone, and show what it says")
+    parser.add_argument(
+        "--command", choices=list(_COMMANDS), default="analyze", help="which command meets the models [analyze]"
+    )
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="write the models of the cases that failed here")
     options = parser.parse_args()
     warnings.simplefilter("ignore")  # of NumPy and onnx while models are made; children are looked at on their own
-    warm_up()
+    warm_up(runtime=options.command == "collide")
     warnings.resetwarnings()
     pool = seeds.seeds()
     numbers = range(options.start, options.start + options.cases) if options.case is None else [options.case]
@@ -55,12 +64,12 @@ def main() -> int:
 
         def prepare(number: int) -> list[str]:
             (home / "model.onnx").write_bytes(case(options.seed, number, pool))
-            return ["analyze", "model.onnx", "--format", "json"]
+            return [options.command, "model.onnx", *_COMMANDS[options.command]]
 
         for done, (number, outcome) in enumerate(run_all(numbers, prepare, home), start=1):
             ends[_end_of(outcome)] += 1
             slowest = max(slowest, (outcome.seconds, number))
-            problem = problem_of(outcome, home)
+            problem = problem_of(outcome, home, json_only=options.command == "analyze")
             if problem is not None:
                 failed += 1
                 print(f"case {number}: {problem}\n{outcome.err[-1500:]}", flush=True)
@@ -86,15 +95,17 @@ def case(seed: int, number: int, pool: list[bytes]) -> bytes:
     return mutations.mutated(pool[start], pool[:small], rng)
 
 
-def problem_of(outcome: Outcome, home: Path) -> str | None:
-    """Why a case failed; None where it ended as it should."""
+def problem_of(outcome: Outcome, home: Path, *, json_only: bool = True) -> str | None:
+    """Why a case failed; None where it ended as it should. `json_only`: with a report of `analyze` whatever it is."""
     if outcome.crashed is not None:
         return outcome.crashed
-    if outcome.code not in (0, 2, 3):
+    if outcome.code not in ((0, 2, 3) if json_only else (0, 1, 2, 3)):
         return f"exit code {outcome.code}"
     outside = [path for path in outcome.touched if not Path(path).is_relative_to(home)]
     if outside or outcome.alarms:
         return f"it touched {(*outside, *outcome.alarms)}"
+    if not json_only:
+        return None
     try:
         report = json.loads(outcome.out)
     except ValueError:
@@ -106,13 +117,8 @@ def problem_of(outcome: Outcome, home: Path) -> str | None:
 
 def _end_of(outcome: Outcome) -> str:
     """An outcome in a word, for the count."""
-    try:
-        report = json.loads(outcome.out)
-    except ValueError:
-        return "no report"
-    if report["errors"]:
-        return str(report["errors"][0]["code"])
-    return {0: "analysed", 2: "analysed in part", 3: "nothing linear"}.get(outcome.code, f"exit {outcome.code}")
+    code = re.search(r"error\[([a-z-]+)\]", outcome.err)
+    return f"exit {outcome.code}" + (f": {code[1]}" if code else "")
 
 
 if __name__ == "__main__":

@@ -65,7 +65,7 @@ def work(node: ir.Node, operands: Sequence[Constant | None], entries: int, nbyte
 
 
 def least_entries(node: ir.Node, operands: Sequence[Constant | None]) -> int:
-    """How many entries come out at least, where they follow from the numbers in a Range or a Tile: inference overflows there.
+    """How many entries come out at least, where that follows from the numbers of a Range: inference overflows there.
 
     Raises:
         EvaluationError: the numbers are not to be had, or are none.
