@@ -13,6 +13,7 @@ from onnxnull.graph.limits import Limits
 from onnxnull.graph.validity import stored_tensors
 from onnxnull.runtime.precision import Precision, Twin, twin
 from onnxnull.runtime.providers import Provider, choose, load, options
+from onnxnull.runtime.source import array_of
 
 if TYPE_CHECKING:
     import onnx
@@ -139,7 +140,6 @@ def _split(proto: onnx.ModelProto) -> tuple[onnx.ModelProto, list[str], list[np.
     reference to external data, which onnxruntime would map itself: what was checked is inside by now.
     """
     import onnx
-    from onnx import numpy_helper
 
     copy = onnx.ModelProto()
     copy.ir_version = proto.ir_version
@@ -159,7 +159,7 @@ def _split(proto: onnx.ModelProto) -> tuple[onnx.ModelProto, list[str], list[np.
             copy.graph.initializer.append(tensor)
             continue
         names.append(tensor.name)
-        arrays.append(numpy_helper.to_array(tensor))
+        arrays.append(array_of(tensor))
         stub = onnx.TensorProto(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims)
         stub.data_location = onnx.TensorProto.EXTERNAL
         for key, value in (("location", "beside"), ("offset", "0"), ("length", str(len(tensor.raw_data)))):

@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from onnxnull.errors import Code, OnnxnullError
+from onnxnull.errors import Code, OnnxnullError, one_line
 from onnxnull.graph import external, functions, validity
 from onnxnull.graph.limits import Limits
 from onnxnull.graph.model import parse
 
 if TYPE_CHECKING:
+    import numpy as np
     import onnx
 
 
@@ -66,6 +67,19 @@ def tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
                 if attribute.type == onnx.AttributeProto.TENSOR:
                     yield attribute.t
                 yield from attribute.tensors
+
+
+def array_of(tensor: onnx.TensorProto) -> np.ndarray:
+    """The numbers of a tensor. Raises `OnnxnullError` where its data is not what its shape and its type say."""
+    from onnx import numpy_helper
+
+    try:
+        array: np.ndarray = numpy_helper.to_array(tensor)
+    except MemoryError:
+        raise
+    except Exception as error:  # onnx raises what NumPy raises
+        raise OnnxnullError(Code.INVALID_MODEL, f"tensor {tensor.name!r}: {one_line(error)}") from error
+    return array
 
 
 def reads(node: onnx.NodeProto) -> set[str]:
