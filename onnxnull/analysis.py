@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 Progress = Callable[[int, int, str], None]
 """Called with (weights done, weights in all, name of the next one)."""
 
+_Key = tuple[str, tuple[object, ...]]
+"""A node's name and the signature of how it uses a weight: names of weights may repeat."""
 _FRONT_WORK, _INNER_WORK = 2e9, 5e7
 """Multiply-adds that bounding one input nullity may spend: at the input frontier, where collisions are made, and elsewhere."""
 
@@ -103,15 +105,17 @@ def analyze(
 
     weights: list[WeightReport] = []
     upcoming = [weight.name for weight in found] + ["the input frontier"]
-    for done, result in enumerate(_in_order(one, found, jobs), start=1):
+    analysed: set[_Key] = set()
+    for done, (weight, result) in enumerate(zip(found, _in_order(one, found, jobs), strict=True), start=1):
         if progress is not None:
             progress(done, len(found), upcoming[done])
         if isinstance(result, Unsupported):
             unsupported.append(result)
         else:
             weights.append(result)
+            analysed.update((node.name, use.signature) for node, use in weight.uses)
     names = {(node.name, use.signature): weight.name for weight in found for node, use in weight.uses}
-    reports = tuple(_frontier_report(front, weights, names, samples, deadline) for front in fronts)
+    reports = tuple(_frontier_report(front, analysed, names, samples, deadline) for front in fronts)
     return ModelReport(
         model=ModelInfo(model.file, model.sha256, model.producer, model.ir_version, model.opsets, model.inputs),
         paper=_paper_summary(weights),
@@ -247,9 +251,13 @@ class _DoesNotFitError(Exception):
 
 
 def _operator(node: NodeView, use: LinearUse, ranks: RankProfile, work: float) -> OperatorReport | None:
-    """Bounds on the input nullity of a convolution, where the shape of one sample is known. Raises `_DoesNotFitError`."""
+    """Bounds on the input nullity of a convolution, where the shape of one sample is known and the image is not too large.
+
+    Raises `_DoesNotFitError`.
+    """
     from onnxnull.kernel.batched import Batched
     from onnxnull.kernel.convolution import Convolution, TransposedConvolution
+    from onnxnull.kernel.im2col import TooLargeError
     from onnxnull.kernel.image_nullity import image_nullities
     from onnxnull.kernel.primitives import stripped
     from onnxnull.operators.registry import shape_at
@@ -260,6 +268,8 @@ def _operator(node: NodeView, use: LinearUse, ranks: RankProfile, work: float) -
         return None
     try:
         linear_map, _ = stripped(use.linear_map(use.matrix(), (1, *(d for d in shape[1:] if d is not None))))
+    except TooLargeError:
+        return None
     except (ValueError, LookupError, ArithmeticError) as error:
         raise _DoesNotFitError(f"{node.name!r} ({op_name(node)}): {one_line(error)}") from None
     sample = linear_map.sample if isinstance(linear_map, Batched) else None
@@ -276,8 +286,8 @@ def _operator(node: NodeView, use: LinearUse, ranks: RankProfile, work: float) -
 
 def _frontier_report(
     front: Frontier,
-    weights: Sequence[WeightReport],
-    names: Mapping[tuple[str, tuple[object, ...]], str],
+    analysed: set[_Key],
+    names: Mapping[_Key, str],
     samples: Sequence[Sample],
     deadline: float | None,
 ) -> FrontierReport:
@@ -287,9 +297,9 @@ def _frontier_report(
 
     reason, bounds = front.obstacle, None
     shares: tuple[KernelShare, ...] = ()
-    analysed = {weight.name for weight in weights}
-    read = tuple(dict.fromkeys(names[layer.node, layer.use.signature] for layer in front.layers))
-    if front.guaranteed and not analysed.issuperset(read):
+    keys = [(layer.node, layer.use.signature) for layer in front.layers]
+    read = tuple(dict.fromkeys(names[key] for key in keys))
+    if front.guaranteed and not analysed.issuperset(keys):
         reason = "a weight that reads it was not analysed"
     elif front.guaranteed:
         try:

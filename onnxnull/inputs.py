@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from onnxnull.errors import Code, OnnxnullError, one_line
-from onnxnull.graph.limits import Limits
 from onnxnull.graph.model import GraphInput
 from onnxnull.kernel.linear_map import Array
 
@@ -24,6 +23,8 @@ if TYPE_CHECKING:
 
 IMAGES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"})
 ARRAYS = frozenset({".npy", ".npz"})
+_MOST_RANDOM = 1 << 24
+"""Entries of a random input: a path through a network is followed for no larger one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +195,7 @@ def random_sample(described: GraphInput, seed: int, lower: Array | None = None, 
     if shape is None or None in shape[1:]:
         raise OnnxnullError(Code.SHAPE, f"the shape of input {described.name!r} is open", "fix it with --input-shape")
     sizes = tuple(1 if size is None else size for size in shape)
-    if 8 * math.prod(sizes) > Limits().constant_bytes:
+    if math.prod(sizes) > _MOST_RANDOM:
         raise OnnxnullError(Code.TOO_LARGE, f"input {described.name!r} has {math.prod(sizes)} entries", "give it as a file")
     kind = _type(described)
     if kind is None:

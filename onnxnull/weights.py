@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,6 +51,7 @@ def find_weights(flow: Flow) -> tuple[list[Weight], list[Unsupported]]:
     """The distinct weights in graph order, and what cannot be analysed."""
     by_signature: dict[tuple[object, ...], Weight] = {}
     by_root: dict[object, list[Weight]] = {}
+    digests = _Digests()
     unsupported: list[Unsupported] = []
     for node in flow.nodes:
         for use in linear_uses(node):
@@ -60,10 +62,10 @@ def find_weights(flow: Flow) -> tuple[list[Weight], list[Unsupported]]:
             if known is None:
                 root = use.constant.root or use.constant.signature
                 siblings = by_root.setdefault(root, [])
-                known = next((s for s in siblings if _same_matrix(s.uses[0][1], use, transposed=False)), None)
+                known = next((s for s in siblings if digests.equal(s.uses[0][1], use, transposed=False)), None)
                 if known is None:
                     name = use.constant.root.name if use.constant.root else f"constant of {node.name}"
-                    again = any(_same_matrix(s.uses[0][1], use, transposed=True) for s in siblings)
+                    again = any(digests.equal(s.uses[0][1], use, transposed=True) for s in siblings)
                     known = Weight(f"{name} [{use.part}]" if use.part else name, [], again)
                     siblings.append(known)
                 by_signature[use.signature] = known
@@ -72,18 +74,33 @@ def find_weights(flow: Flow) -> tuple[list[Weight], list[Unsupported]]:
     return weights, unsupported
 
 
-def _same_matrix(first: LinearUse, second: LinearUse, *, transposed: bool) -> bool:
-    """Whether two uses of one stored constant, arranged in different ways, give one matrix (or its transpose)."""
-    g, q, p = second.shape
-    if first.part != second.part:  # the experts of a mixture, two directions: apart in the node, whatever they hold
-        return False
-    if first.shape != ((g, p, q) if transposed else (g, q, p)) or first.scale != second.scale:
-        return False
-    try:
-        a, b = first.blocks(), second.blocks()
-    except EvaluationError:
-        return False
-    return bool(np.array_equal(a, b.swapaxes(1, 2) if transposed else b))
+class _Digests:
+    """Tells whether uses of one stored constant, arranged in different ways, give one matrix; each is evaluated once."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[tuple[object, ...], bool], bytes | None] = {}
+
+    def equal(self, first: LinearUse, second: LinearUse, *, transposed: bool) -> bool:
+        """Whether the matrix of `first`, or its transpose, is that of `second`."""
+        g, q, p = second.shape
+        if first.part != second.part:  # the experts of a mixture, two directions: apart in the node, whatever they hold
+            return False
+        if first.shape != ((g, p, q) if transposed else (g, q, p)) or first.scale != second.scale:
+            return False
+        one, other = self._of(first, transposed), self._of(second, False)
+        return one is not None and one == other
+
+    def _of(self, use: LinearUse, transposed: bool) -> bytes | None:
+        key = use.signature, transposed
+        if key not in self._known:
+            try:
+                blocks = use.blocks()
+            except EvaluationError:
+                self._known[key] = None
+            else:
+                array = np.ascontiguousarray(blocks.swapaxes(1, 2) if transposed else blocks)
+                self._known[key] = hashlib.blake2b(array.view(np.uint8).data, key=str(array.dtype).encode()).digest()
+        return self._known[key]
 
 
 def op_name(node: NodeView) -> str:

@@ -107,7 +107,7 @@ def _analyze(models: tuple[str, ...], settings: dict[str, Any], *, spectra: bool
     from onnxnull.report import Batch, Failure
 
     shapes = settings["input_shapes"]
-    limits = options.limits_of(settings["max_constant_bytes"], settings["max_nodes"], settings["allow_hard_links"])
+    limits = options.limits_of(settings)
     exact = ExactPolicy.ALWAYS if settings["exact"] else ExactPolicy.CHEAP
     preprocessing = options.preprocessing_of(**{name: settings[name] for name in options.PREPROCESSING})
     reports, failures = [], []

@@ -33,7 +33,7 @@ def command(ctx: click.Context, /, models: tuple[str, ...], output: Path | None,
     analysis = gate.Analysis(
         input_shapes=settings["input_shapes"],
         exact=settings["exact"],
-        limits=options.limits_of(settings["max_constant_bytes"], settings["max_nodes"], settings["allow_hard_links"]),
+        limits=options.limits_of(settings),
     )
     with options.step_reporter() as progress:
         report = gate.check(found, Policy(), today=date.min, analysis=analysis, jobs=settings["jobs"], progress=progress)

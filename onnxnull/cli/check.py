@@ -202,7 +202,7 @@ def _run(
         exact=settings["exact"],
         data=None if settings["data"] is None else (settings["data"], preprocessing),
         time_limit=settings["time_limit"],
-        limits=options.limits_of(settings["max_constant_bytes"], settings["max_nodes"], settings["allow_hard_links"]),
+        limits=options.limits_of(settings),
     )
     today = settings["today"] or datetime.now(UTC).date()
     with options.step_reporter() as progress:

@@ -156,7 +156,7 @@ def prepare(
     from onnxnull.graph.model import open_model
     from onnxnull.runtime.precision import Precision
 
-    limits = options.limits_of(settings["max_constant_bytes"], settings["max_nodes"], settings["allow_hard_links"])
+    limits = options.limits_of(settings)
     precisions = tuple(Precision(name) for name in dict.fromkeys(settings["precisions"]))
     execution = Execution(precisions, options.providers_of(settings["providers"]), settings["trace"])
     shapes = dict(settings["input_shapes"])

@@ -8,7 +8,7 @@ import os
 import stat
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TextIO
@@ -51,7 +51,14 @@ def limit_options(function: Callable[..., Any]) -> Callable[..., Any]:
             type=click.IntRange(min=1),
             default=Limits().constant_bytes,
             show_default=True,
-            help="Largest tensor that evaluating constants may produce.",
+            help="Largest constant, stored or evaluated.",
+        ),
+        click.option(
+            "--max-amplification",
+            type=click.IntRange(min=1),
+            default=Limits().amplification,
+            show_default=True,
+            help="Bytes that evaluating constants may make for each stored one.",
         ),
         click.option("--max-nodes", type=click.IntRange(min=1), default=Limits().nodes, show_default=True, help="Most nodes."),
         click.option("--allow-hard-links", is_flag=True, help="Accept external data files with several hard links."),
@@ -189,9 +196,14 @@ def output_option(function: Callable[..., Any]) -> Callable[..., Any]:
     )(function)
 
 
-def limits_of(max_constant_bytes: int, max_nodes: int, allow_hard_links: bool) -> Limits:
-    """The limits that the options of `model_options` say."""
-    return Limits(constant_bytes=max_constant_bytes, nodes=max_nodes, allow_hard_links=allow_hard_links)
+def limits_of(settings: Mapping[str, Any]) -> Limits:
+    """The limits that the options of `limit_options` say."""
+    return Limits(
+        constant_bytes=settings["max_constant_bytes"],
+        amplification=settings["max_amplification"],
+        nodes=settings["max_nodes"],
+        allow_hard_links=settings["allow_hard_links"],
+    )
 
 
 def is_terminal(stream: TextIO | None) -> bool:

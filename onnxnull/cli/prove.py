@@ -24,7 +24,7 @@ def command(ctx: click.Context, /, model: str, output: Path | None, check: Path 
 
     The check shares no code with the solvers. It exits 1 if a proof does not hold, 2 if one is missing.
     """
-    limits = options.limits_of(settings["max_constant_bytes"], settings["max_nodes"], settings["allow_hard_links"])
+    limits = options.limits_of(settings)
     options.check_output(output, (model,) if check is None else (model, str(check)))
     shapes = settings["input_shapes"]
     ctx.exit(_prove(model, output, exact, shapes, limits) if check is None else _check(model, check, output, shapes, limits))

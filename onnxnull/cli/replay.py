@@ -49,7 +49,7 @@ def command(ctx: click.Context, /, bundle: Path, model: Path | None, fmt: str, o
             model,
             providers=options.providers_of(settings["providers"]) if settings["providers"] else None,
             precisions=[Precision(name) for name in dict.fromkeys(settings["precisions"])] or None,
-            limits=options.limits_of(settings["max_constant_bytes"], settings["max_nodes"], settings["allow_hard_links"]),
+            limits=options.limits_of(settings),
             progress=progress,
         )
     name = bundle.name if bundle.is_absolute() else str(bundle)

@@ -37,7 +37,7 @@ def read_bytes(folder: Path, name: str, largest: int) -> bytes:
         if size > largest:
             raise OnnxnullError(Code.TOO_LARGE, f"{name!r} has {size} bytes, more than {largest}")
         with real.open("rb") as file:
-            return file.read(largest + 1)
+            return file.read(size + 1)  # a larger number would be set aside as memory at once
     except OSError as error:
         raise OnnxnullError(Code.UNREADABLE, f"{name!r}: {error.strerror}") from None
 

@@ -26,6 +26,7 @@ from onnxnull.graph.constants import EvaluationError
 from onnxnull.graph.flow import Flow
 from onnxnull.graph.limits import Limits
 from onnxnull.graph.model import GraphInput, Model, open_model
+from onnxnull.graph.runnable import check_runnable
 from onnxnull.inputs import Preprocessing, from_pixels, pixels
 from onnxnull.kernel.project import NotConvergedError
 from onnxnull.kernel.rank import Notion
@@ -104,7 +105,7 @@ class Search:
         missed: of all layers, why those that gave no collision did not: injective, or a weight that is not analysed.
 
     Raises:
-        OnnxnullError: the file cannot be opened, or a float32 product is not computed in float32.
+        OnnxnullError: the file cannot be opened or is too large to be run, or a float32 product is not computed in float32.
     """
 
     def __init__(
@@ -124,6 +125,7 @@ class Search:
         progress("opening the model")
         self.model: Model = open_model(path, input_shapes=shapes, limits=limits)
         self._flow = Flow(self.model)
+        check_runnable(self._flow)
         self._twins: dict[_Key, Twin] = {}
         self._at_input: tuple[_Prepared, list[AtInput]] | None = None
 

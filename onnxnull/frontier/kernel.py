@@ -43,7 +43,7 @@ def joint_nullity(frontier: Frontier, notion: Notion) -> Interval:
     """
     if notion is Notion.FLOAT32:
         raise ValueError("a joint kernel is bounded at the float64 cut-off or over the rationals")
-    maps = merge([layer.map() for layer in frontier.layers])
+    maps = merge([layer.map() for layer in frontier.distinct])
     if not maps:  # nothing reads the input: every change of it is in the kernel
         if frontier.entries is None:
             raise UnknownShapeError(f"the shape of input {frontier.input.name!r} is not known")
@@ -87,13 +87,18 @@ def canonical(linear_map: LinearMap) -> tuple[LinearMap, Selection | None]:
 def merge(maps: list[LinearMap]) -> list[LinearMap]:
     """Convolutions of one geometry that read the same entries become one, with the filters of both at one scale."""
     merged: list[LinearMap] = []
+    convolutions: list[int] = []
     for one in maps:
-        for i, other in enumerate(merged):
-            joined = _side_by_side(other, one)
+        if _convolution_of(one) is None:
+            merged.append(one)
+            continue
+        for i in convolutions:
+            joined = _side_by_side(merged[i], one)
             if joined is not None:
                 merged[i] = joined
                 break
         else:
+            convolutions.append(len(merged))
             merged.append(one)
     return merged
 
@@ -187,6 +192,14 @@ def _fold_padding(core: Batched, convolution: Convolution, selection: Selection)
     if not np.all(factors == 1.0):
         scaling = Selection(selection.shape, np.arange(size(selection.shape)).reshape(selection.shape), factors)
     return Batched(Convolution(wider, convolution.blocks), core.count), scaling
+
+
+def _convolution_of(linear_map: LinearMap) -> Convolution | None:
+    """The ungrouped convolution that a map is on its path."""
+    match linear_map:
+        case Composition(second=Batched(sample=Convolution() as found), first=Selection()) if found.geometry.groups == 1:
+            return found
+    return None
 
 
 def _side_by_side(first: LinearMap, second: LinearMap) -> LinearMap | None:

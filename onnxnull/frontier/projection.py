@@ -33,7 +33,7 @@ class KernelProjector:
     """
 
     def __init__(self, frontier: Frontier) -> None:
-        maps = merge([layer.map() for layer in frontier.layers])
+        maps = merge([layer.map() for layer in frontier.distinct])
         self._project: Project
         if maps and joint_nullity(frontier, Notion.FLOAT64).upper == 0:
             self._project = lambda wish, tol, polish: Projection(np.zeros_like(wish), 0.0, 0.0, 0, "injective")

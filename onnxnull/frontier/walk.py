@@ -8,18 +8,19 @@ same: on the kernel, what is behind does not move.
 
 from __future__ import annotations
 
+import heapq
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import reduce
 from typing import TYPE_CHECKING
 
 from onnxnull.errors import one_line
 from onnxnull.graph.bodies import subgraphs
+from onnxnull.graph.evaluable import ENTRY_BY_ENTRY
 from onnxnull.graph.flow import Flow
 from onnxnull.graph.model import GraphInput
 from onnxnull.graph.view import NodeView
-from onnxnull.kernel.linear_map import LinearMap, Stack
+from onnxnull.kernel.linear_map import Composition, LinearMap, Stack, Sum
 from onnxnull.kernel.selection import add, compose, identity
 from onnxnull.operators import LinearUse, Refusal, linear_uses
 from onnxnull.operators.contraction import ContractionMap
@@ -31,6 +32,13 @@ if TYPE_CHECKING:
 _READ_NO_VALUES = {"Shape", "Size"}
 _MOST_ENTRIES = 1 << 27
 """Of all tensors together that one input is followed through: a bound on time."""
+_MOST_AT_A_TIME = 1 << 25
+"""Of all tensors that are followed side by side: a bound on memory."""
+_MOST_TERMS = 100
+"""Maps that a path may be made of, where they do not collapse into one."""
+_LOOP = 64
+"""How many entries that are moved at once take the time of one that is moved alone."""
+_PRINTED = {"FLOAT", "FLOATS", "INT", "INTS", "STRING", "STRINGS"}
 _FLOATS = {"float16", "bfloat16", "float32", "float64"}
 
 
@@ -50,6 +58,14 @@ class Layer:
     path: LinearMap | None
     view: NodeView | None = None
 
+    @property
+    def key(self) -> tuple[object, ...]:
+        """Equal for two layers that are one map of the input: the same weight, used in the same way, behind the same path."""
+        if self.view is None:
+            return (id(self),)
+        attributes = sorted((a.name, _printed(a)) for a in self.view.node.attributes.values())
+        return (self.use.signature, id(self.path), self.use.activation, self.view.op_type, *attributes)
+
     def map(self) -> LinearMap:
         """The layer as a linear map of the graph input, A∘L. Raises `UnknownShapeError`, `EvaluationError`."""
         if self.path is None:
@@ -62,6 +78,11 @@ class Layer:
             return linear_map @ self.path
         except (ValueError, LookupError, ArithmeticError) as error:
             raise UnknownShapeError(f"the weight of {self.node!r} does not fit what it reads: {one_line(error)}") from None
+
+
+def _printed(attribute: ir.Attr) -> str:
+    """Equal for equal numbers and texts; of a tensor or a graph nothing is printed."""
+    return repr(attribute.value) if attribute.type.name in _PRINTED else f"at {id(attribute.value)}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,6 +105,11 @@ class Frontier:
         """Whether a change of the input in the joint kernel of the layers is guaranteed to reach no output."""
         return self.obstacle is None
 
+    @property
+    def distinct(self) -> tuple[Layer, ...]:
+        """The layers, those that are the same map of the input once."""
+        return tuple({layer.key: layer for layer in self.layers}.values())
+
     def map(self) -> LinearMap:
         """All layers stacked: its kernel is the joint kernel. Raises `UnknownShapeError`, `EvaluationError`."""
         return Stack(tuple(layer.map() for layer in self.layers))
@@ -92,10 +118,29 @@ class Frontier:
 def find(flow: Flow) -> tuple[Frontier, ...]:
     """The frontier of each graph input."""
     values = {value.name: value for value in flow.model.graph.inputs}
-    return tuple(_follow(flow, described, values[described.name]) for described in flow.model.inputs)
+    whole = _Whole(flow)
+    return tuple(_follow(whole, described, values[described.name]) for described in flow.model.inputs)
 
 
-def _follow(flow: Flow, described: GraphInput, start: ir.Value) -> Frontier:
+class _Whole:
+    """What following any input needs to know of the network as a whole."""
+
+    def __init__(self, flow: Flow) -> None:
+        self.flow = flow
+        self.order = {node.node: position for position, node in enumerate(flow.nodes)}
+        self.shown = {value: f"output {value.name!r} shows" for value in flow.model.graph.outputs}
+        for node in flow.nodes:
+            for attribute, body in subgraphs(node.node):
+                for value in body.outputs:
+                    self.shown.setdefault(value, f"{node.name!r} ({node.op_type}) hands out of its {attribute}")
+
+    def readers(self, value: ir.Value) -> set[int]:
+        """Positions of the nodes that read a value."""
+        return {self.order[node] for node, _ in value.uses() if node in self.order}
+
+
+def _follow(whole: _Whole, described: GraphInput, start: ir.Value) -> Frontier:
+    flow = whole.flow
     shape = flow.operand(start).shape
     entries = None if shape is None or None in shape else math.prod(d for d in shape if d is not None)
     known = None
@@ -109,9 +154,13 @@ def _follow(flow: Flow, described: GraphInput, start: ir.Value) -> Frontier:
     unread = {start: len(start.uses())}
     budget = _MOST_ENTRIES
     layers: list[Layer] = []
-    for node in flow.nodes:
+    live = 0 if known is None else known.outputs
+    pending = sorted(whole.readers(start))
+    seen = set(pending)
+    while pending:
+        node = flow.nodes[heapq.heappop(pending)]
         reads = [i for i, operand in enumerate(node.inputs) if operand is not None and operand.value in paths]
-        if not reads or (node.op_type in _READ_NO_VALUES and node.domain == ""):
+        if node.op_type in _READ_NO_VALUES and node.domain == "":
             continue
         uses = list(linear_uses(node))
         stepped: list[int] = []
@@ -123,21 +172,30 @@ def _follow(flow: Flow, described: GraphInput, start: ir.Value) -> Frontier:
                 stepped.append(index)
         if stepped:
             refusals = [use.reason for use in uses if isinstance(use, Refusal)]
-            images = None if refusals else _images(node, stepped, paths, budget)
+            images = None if refusals else _images(node, stepped, paths, min(budget, _MOST_AT_A_TIME - live))
             if images is None:
                 why = refusals[0] if refusals else "which is not a linear step"
                 return Frontier(
                     described, tuple(layers), f"{node.name!r} ({node.op_type}) reads the input first: {why}", entries
                 )
+            for position in set().union(*(whole.readers(value) for value in images)) - seen:
+                seen.add(position)
+                heapq.heappush(pending, position)
             paths |= images
+            live += sum(image.outputs for image in images.values() if image is not None)
             unread |= {value: len(value.uses()) for value in images}
-            budget -= sum(max(image.inputs, image.outputs) for image in images.values() if image is not None)
+            times = _LOOP if node.op_type in ENTRY_BY_ENTRY else 1
+            budget -= times * sum(max(image.inputs, image.outputs) for image in images.values() if image is not None)
         for index in reads:  # a map that nothing needs any more is let go: chains of steps can be long
             value = _value(node, index)
             unread[value] -= 1
-            if unread[value] <= 0:
+            path = paths[value]
+            if unread[value] <= 0 and path is not None:
+                live -= path.outputs
                 paths[value] = None
-    return Frontier(described, tuple(layers), _shown(flow, paths), entries)
+    shown = next((whole.shown[value] for value in paths if value in whole.shown), None)
+    obstacle = None if shown is None else f"{shown} the input's values, not only what a weight makes of them"
+    return Frontier(described, tuple(layers), obstacle, entries)
 
 
 def _images(
@@ -151,32 +209,32 @@ def _images(
     for number, output in enumerate(node.outputs):
         if output is None:
             continue
-        terms: list[LinearMap] = []
         try:
+            total: LinearMap | None = None
             for index, step in steps.items():
                 path = paths[_value(node, index)]
                 if path is None or step is None or path.outputs > budget:
                     raise UnknownShapeError
                 if fixed_shape(node, index) != path.output_shape:
                     raise UnknownShapeError
-                terms.append(compose(step(number), path))
-            images[output.value] = reduce(add, terms)
+                image = compose(step(number), path)
+                total = image if total is None else add(total, image)
+                if _terms(total) > _MOST_TERMS:
+                    raise UnknownShapeError
+            images[output.value] = total
         except (UnknownShapeError, ValueError, LookupError, ArithmeticError):  # the last three: shapes that do not fit
             images[output.value] = None
     return images
 
 
-def _shown(flow: Flow, paths: dict[ir.Value, LinearMap | None]) -> str | None:
-    """Why the followed values reach an output past the layers; None if they do not."""
-    for value in flow.model.graph.outputs:
-        if value in paths:
-            return f"output {value.name!r} shows the input's values, not only what a weight makes of them"
-    for node in flow.nodes:
-        for attribute, body in subgraphs(node.node):
-            for value in body.outputs:
-                if value in paths:
-                    return f"{node.name!r} ({node.op_type}) hands the input's values out of its {attribute}"
-    return None
+def _terms(linear_map: LinearMap) -> int:
+    """How many maps a path is made of; what is used twice counts twice, since it is applied twice."""
+    match linear_map:
+        case Composition(second=second, first=first):
+            return _terms(second) + _terms(first)
+        case Sum(terms=terms):
+            return sum(map(_terms, terms))
+    return 1
 
 
 def _check_sizes(linear_map: ContractionMap) -> None:

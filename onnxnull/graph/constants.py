@@ -7,6 +7,7 @@ reason: it is a constant all the same, and a weight behind it must be reported, 
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
@@ -17,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from onnxnull.errors import one_line
-from onnxnull.graph import external
+from onnxnull.graph import external, validity
+from onnxnull.kernel.budget import Budget, OutOfBudget
 
 if TYPE_CHECKING:
     import onnx
@@ -49,12 +51,19 @@ class Stored:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Step:
-    """One op applied to constants; gives the output number `output`."""
+    """One op applied to constants; gives the output number `output`.
+
+    Attributes:
+        work: what evaluating it costs (`evaluable.work`).
+        budget: what that is taken from each time.
+    """
 
     node: onnx.NodeProto
     opsets: Mapping[str, int]
     inputs: tuple[Constant | None, ...]
     output: int
+    work: float
+    budget: Budget
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -121,17 +130,21 @@ class EvaluationError(Exception):
     """A chain of ops over constants could not be evaluated; the message says at which op and why."""
 
 
-def stored(name: str, tensor: ir.TensorProtocol) -> Constant | Blocked:
-    """The constant that `tensor` is; `Blocked` where its stored bytes do not fit its shape."""
+def stored(name: str, tensor: ir.TensorProtocol, most_bytes: int) -> Constant | Blocked:
+    """The constant that `tensor` is; `Blocked` where its stored bytes do not fit its shape, or are more than `most_bytes`."""
     shape = tuple(dim if isinstance(dim, int) else -1 for dim in tensor.shape)
     if any(dim < 0 for dim in shape) or math.prod(shape) >= 1 << 62:
         return Blocked(name, f"its shape {shape} is no shape of a tensor")
     if tensor.dtype.name == "UNDEFINED":
         return Blocked(name, "its data type is undefined")
-    if not _holds_data(tensor):
-        return Blocked(name, "the file holds no data for it")
+    found = _misfit(tensor)
+    if found is not None:
+        return Blocked(name, found)
     source = Stored(name, tensor)
-    return Constant(tensor.dtype, shape, source, _digest(b"stored", str(id(tensor)).encode()), source)
+    constant = Constant(tensor.dtype, shape, source, _digest(b"stored", str(id(tensor)).encode()), source)
+    if constant.nbytes > most_bytes:
+        return Blocked(name, f"it has {constant.nbytes} bytes; the limit is {most_bytes} (--max-constant-bytes)")
+    return constant
 
 
 def known(array: np.ndarray, label: str) -> Constant:
@@ -148,23 +161,17 @@ def settled(constant: Constant) -> Constant:
     return replace(constant, source=evaluate(constant))
 
 
-def computed(
-    node: onnx.NodeProto,
-    opsets: Mapping[str, int],
-    inputs: tuple[Constant | None, ...],
-    output: int,
-    dtype: ir.DataType,
-    shape: tuple[int, ...],
-) -> Constant:
+def computed(step: Step, dtype: ir.DataType, shape: tuple[int, ...]) -> Constant:
     """The constant that an op makes of others. `Identity` gives its operand."""
+    node, inputs = step.node, step.inputs
     if node.op_type == "Identity" and node.domain in ("", "ai.onnx") and inputs[0] is not None:
         return inputs[0]
     roots = [c.root for c in inputs if c is not None and c.root is not None]
     root = max(roots, key=lambda r: r.tensor.size, default=None)
     attributes = b"".join(sorted(a.SerializeToString(deterministic=True) for a in node.attribute))
     parts = (b"" if c is None else c.signature for c in inputs)
-    signature = _digest(node.domain.encode(), node.op_type.encode(), attributes, str(output).encode(), *parts)
-    return Constant(dtype, shape, Step(node, opsets, inputs, output), signature, root)
+    signature = _digest(node.domain.encode(), node.op_type.encode(), attributes, str(step.output).encode(), *parts)
+    return Constant(dtype, shape, step, signature, root)
 
 
 def derived(
@@ -192,21 +199,25 @@ def evaluate(constant: Constant) -> np.ndarray:
 
 def run(step: Step) -> np.ndarray:
     """The output of one op, whose shape nothing has promised. Raises `EvaluationError`."""
-    try:
-        return apply(step.node, step.opsets, [None if c is None else evaluate(c) for c in step.inputs], step.output)
-    except Exception as error:
-        raise EvaluationError(f"op {step.node.op_type}: {one_line(error)}") from error
+    return _applied(step, [None if c is None else evaluate(c) for c in step.inputs])
 
 
-def _holds_data(tensor: ir.TensorProtocol) -> bool:
-    """Whether a tensor in the file comes with any data (onnx-ir reads one without as zeros)."""
+def _misfit(tensor: ir.TensorProtocol) -> str | None:
+    """Why a tensor in the file is none; None where its data is as long as its shape needs.
+
+    onnx-ir reads a tensor without any data as zeros, and one of four bits with too few as if the rest were there. Numbers in
+    fields of their own are counted when they are read.
+    """
     import onnx
 
     proto = getattr(tensor, "raw", None)
     if not isinstance(proto, onnx.TensorProto) or math.prod(proto.dims) == 0:
-        return True
-    fields = ("raw_data", "float_data", "double_data", "int32_data", "int64_data", "uint64_data", "string_data")
-    return any(len(getattr(proto, field)) for field in fields)
+        return None
+    if not any(len(getattr(proto, name)) for name in validity.DATA_FIELDS):
+        return "the file holds no data for it"
+    if proto.HasField("raw_data") and not tensor.dtype.is_string() and len(proto.raw_data) != tensor.nbytes:
+        return f"the file holds {len(proto.raw_data)} bytes for it, and its shape needs {tensor.nbytes}"
+    return None
 
 
 def _operands(constant: Constant) -> list[Constant]:
@@ -234,27 +245,46 @@ def _value(constant: Constant, results: Mapping[bytes, np.ndarray]) -> np.ndarra
     source = constant.source
     if isinstance(source, np.ndarray):
         return source
-    try:
-        if isinstance(source, Stored):
-            array = source.array()
-        elif isinstance(source, Derived):
-            array = source.function(*(results[c.signature] for c in source.inputs))
-        else:
-            arrays = [None if c is None else results[c.signature] for c in source.inputs]
-            array = apply(source.node, source.opsets, arrays, source.output)
-    except Exception as error:
-        raise EvaluationError(f"{_described(source)}: {one_line(error)}") from error
+    if isinstance(source, Step):
+        array = _applied(source, [None if c is None else results[c.signature] for c in source.inputs])
+    else:
+        try:
+            if isinstance(source, Stored):
+                array = source.array()
+            else:
+                array = source.function(*(results[c.signature] for c in source.inputs))
+        except MemoryError:
+            raise
+        except Exception as error:
+            raise EvaluationError(f"{_described(source)}: {one_line(error)}") from error
     if array.shape != constant.shape:
         raise EvaluationError(f"a constant of shape {array.shape} where {constant.shape} was inferred")
     return array
 
 
-def _described(source: Stored | Step | Derived) -> str:
+def _applied(step: Step, arrays: Sequence[np.ndarray | None]) -> np.ndarray:
+    """The output of a step on these arrays, paid for. Raises `EvaluationError`."""
+    op = step.node.op_type
+    try:
+        step.budget.spend(step.work)
+    except OutOfBudget:
+        why = "evaluating constants takes more work than a model of this size may ask for (--max-amplification)"
+        raise EvaluationError(f"op {op}: {why}") from None
+    try:
+        # An Inf or NaN among floats is found in what comes out; integers divided by 0 give numbers like others.
+        integers = all(array is None or array.dtype.kind in "iu" for array in arrays)
+        with np.errstate(all="ignore", divide="raise" if integers else "ignore"):
+            return apply(step.node, step.opsets, arrays, step.output)
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise EvaluationError(f"op {op}: {one_line(error)}") from error
+
+
+def _described(source: Stored | Derived) -> str:
     match source:
         case Stored(name=name):
             return f"stored tensor {name!r}"
-        case Step(node=node):
-            return f"op {node.op_type}"
         case Derived(function=function):
             return function.func.__name__.replace("_", " ")
 
@@ -265,27 +295,37 @@ def apply(op: onnx.NodeProto, opsets: Mapping[str, int], inputs: Sequence[np.nda
     Raises whatever the evaluator raises.
     """
     import onnx
-    from onnx import helper
-    from onnx.reference import ReferenceEvaluator
 
     node = onnx.NodeProto()
     node.CopyFrom(op)
     del node.input[:], node.output[:]
+    node.name = ""
     node.input.extend("" if a is None else f"x{i}" for i, a in enumerate(inputs))
     node.output.extend(f"y{i}" for i in range(len(op.output)))
-    feeds = {f"x{i}": a for i, a in enumerate(inputs) if a is not None}
-    graph = helper.make_graph(
-        [node],
-        "constant",
-        [helper.make_empty_tensor_value_info(name) for name in feeds],
-        [helper.make_empty_tensor_value_info(f"y{output}")],
-    )
     versions = dict(opsets)
     if op.op_type in _FIRST_EVALUATED and op.domain in ("", "ai.onnx"):
         versions[""] = max(versions.get("", 1), _FIRST_EVALUATED[op.op_type])
-    imports = [helper.make_opsetid(domain, version) for domain, version in versions.items()]
-    results: list[Any] = ReferenceEvaluator(helper.make_model(graph, opset_imports=imports)).run(None, feeds)  # type: ignore[assignment]
+    evaluator = _evaluator(node.SerializeToString(deterministic=True), tuple(sorted(versions.items())), output)
+    results: list[Any] = evaluator.run(None, {f"x{i}": a for i, a in enumerate(inputs) if a is not None})
     return np.asarray(results[0])
+
+
+@functools.lru_cache(maxsize=64)
+def _evaluator(node: bytes, opsets: tuple[tuple[str, int], ...], output: int) -> Any:
+    """A reference evaluator of one node, whose inputs are named x0, x1, ... and whose outputs y0, y1, ..."""
+    import onnx
+    from onnx import helper
+    from onnx.reference import ReferenceEvaluator
+
+    parsed = onnx.NodeProto.FromString(node)
+    graph = helper.make_graph(
+        [parsed],
+        "constant",
+        [helper.make_empty_tensor_value_info(name) for name in parsed.input if name],
+        [helper.make_empty_tensor_value_info(f"y{output}")],
+    )
+    imports = [helper.make_opsetid(domain, version) for domain, version in opsets]
+    return ReferenceEvaluator(helper.make_model(graph, opset_imports=imports))
 
 
 def _digest(*parts: bytes) -> bytes:

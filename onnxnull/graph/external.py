@@ -17,15 +17,56 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from onnxnull.errors import Code, OnnxnullError
+from onnxnull.graph import functions, validity
 from onnxnull.graph.limits import Limits
 
 if TYPE_CHECKING:
     import numpy as np
+    import onnx
     import onnx_ir as ir
 
 
-def check(tensor: ir.ExternalTensor, folder: Path, limits: Limits) -> None:
-    """Raise `OnnxnullError` unless the external data of `tensor` obeys the rules above. `folder` is absolute."""
+_KEYS = ("location", "offset", "length")
+"""All that we read of external data; onnx warns of keys that it does not know."""
+
+
+def check_all(proto: onnx.ModelProto, folder: Path, limits: Limits) -> int:
+    """Check the external data of every tensor of a model; returns the bytes of all external files. `folder` is absolute.
+
+    Other keys than the location, the offset and the length are dropped from `proto`.
+
+    Raises:
+        OnnxnullError: a tensor breaks the rules above, or all together stand for more than the limits allow: ranges of one
+            file may overlap, as those of tied weights do, but not so that a small file stands for many large weights.
+    """
+    import onnx
+    import onnx_ir as ir
+
+    files: dict[tuple[int, int], int] = {}
+    needed = 0
+    for tensor in validity.stored_tensors(proto):
+        if tensor.data_location != onnx.TensorProto.EXTERNAL:
+            continue
+        kept = [entry for entry in tensor.external_data if entry.key in _KEYS]
+        del tensor.external_data[:]
+        tensor.external_data.extend(kept)
+        try:
+            external = ir.serde.deserialize_tensor(tensor, base_path=str(folder))
+        except Exception as error:
+            raise OnnxnullError(Code.INVALID_MODEL, f"tensor {tensor.name!r}: {functions.root_cause(error)}") from error
+        assert isinstance(external, ir.ExternalTensor)
+        status = check(external, folder, limits)
+        files[status.st_dev, status.st_ino] = status.st_size
+        needed += external.nbytes
+    there = sum(files.values())
+    if needed > limits.made_bytes(there):
+        seen = f"external data of {needed} bytes that overlap in files of {there}; the limit is {limits.made_bytes(there)}"
+        raise OnnxnullError(Code.TOO_LARGE, seen, "raise --max-amplification if you trust the file")
+    return there
+
+
+def check(tensor: ir.ExternalTensor, folder: Path, limits: Limits) -> os.stat_result:
+    """The status of the file of `tensor`, if that obeys the rules above; raises `OnnxnullError`. `folder` is absolute."""
     location = os.fspath(tensor.location)
     seen = f"tensor {tensor.name!r} has external data at {location!r}"
     # Windows separators and drives are no file names in a portable model.
@@ -54,6 +95,7 @@ def check(tensor: ir.ExternalTensor, folder: Path, limits: Limits) -> None:
         raise OnnxnullError(
             Code.EXTERNAL_SHORT, f"{seen}, bytes {offset} to {offset + needed} of a file of {status.st_size} bytes"
         )
+    return status
 
 
 def read(tensor: ir.ExternalTensor) -> np.ndarray:

@@ -7,7 +7,6 @@ each feeds the other: a `Shape` of a known shape is a constant, and a constant d
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
@@ -18,10 +17,12 @@ from onnxnull.errors import Code, OnnxnullError, one_line
 from onnxnull.graph import constants, contrib, evaluable, functions, validity
 from onnxnull.graph.bodies import subgraphs
 from onnxnull.graph.constants import SMALL, Blocked, Constant, EvaluationError
+from onnxnull.graph.limits import bounded
 from onnxnull.graph.model import Model
 from onnxnull.graph.quantization import Quantized, quantized_parts
-from onnxnull.graph.types import declared_type, merged, shape_of_type, tensor_type
+from onnxnull.graph.types import declared_type, merged, open_negative, shape_of_type, tensor_type
 from onnxnull.graph.view import NodeView, Operand
+from onnxnull.kernel.budget import Budget, OutOfBudget
 
 if TYPE_CHECKING:
     import onnx
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
 # The size of their output depends on values, and is at most (rank of the input) × (its size).
 _BOUNDED_BY_INPUT = {"Compress", "NonZero", "Unique"}
+_VALUES = {"value", "value_float", "value_floats", "value_int", "value_ints", "value_string", "value_strings"}
+_TIMES = 128
+"""How much work evaluating may take, in bytes moved, for each byte that it may make."""
 
 
 class Flow:
@@ -36,6 +40,7 @@ class Flow:
 
     Attributes:
         nodes: every node, outer ones before the ones in their bodies.
+        impossible: a node whose output has a negative size, in words: where that is run, the model fails.
 
     Raises:
         OnnxnullError: a node or an output reads a value that nothing produces, or a node breaks the rules of its operator.
@@ -44,9 +49,12 @@ class Flow:
     def __init__(self, model: Model) -> None:
         self.model = model
         self.nodes: list[NodeView] = []
+        self.impossible: str | None = None
         self._constants: dict[ir.Value, Constant | Blocked] = {}
         self._types: dict[ir.Value, onnx.TypeProto] = {}
         self._known: set[ir.Value] = set()
+        made = model.limits.made_bytes(model.stored_bytes)
+        self._made, self._work = Budget(made), Budget(_TIMES * made)
         self._walk(model.graph, "")
 
     def operand(self, value: ir.Value) -> Operand:
@@ -70,15 +78,15 @@ class Flow:
             self._define(value)
             # in a body, an initializer that is also an input is only the default of what the node hands over
             if value.const_value is not None and not (prefix and value.is_graph_input()):
-                self._constants[value] = constants.stored(value.name or "", value.const_value)
+                self._constants[value] = self._stored(value.name or "", value.const_value)
         for index, node in enumerate(graph):
-            name = prefix + (node.name if node.name else f"{node.op_type}_{index}")
+            name = bounded(prefix + (node.name if node.name else f"{node.op_type}_{index}"))
             for operand in node.inputs:
                 if operand is not None and operand not in self._known:
                     raise OnnxnullError(Code.INVALID_MODEL, f"node {name!r} reads {operand.name!r}, which nothing produces")
             self._visit(node, name)
             for attribute, body in subgraphs(node):
-                self._walk(body, f"{name}.{attribute}/")
+                self._walk(body, bounded(f"{name}.{attribute}/"))
             self._adopt_branch_types(node)
             self._block_control_flow(node)
         for value in graph.outputs:
@@ -112,17 +120,21 @@ class Flow:
         self.nodes.append(NodeView(name, node.op_type, node.domain, version, inputs, outputs, node, self.model.one_sample))
 
     def _constant_node(self, node: ir.Node) -> None:
-        """`Constant`: exactly one attribute holds the value (opset 1 to 24; the typed ones since 12, sparse since 11)."""
+        """`Constant`: exactly one attribute holds the value (opset 1 to 24); sparse ones were refused."""
         output = node.outputs[0]
         label = output.name or ""
-        attribute = next(iter(node.attributes.values()), None)
-        if attribute is None or attribute.name == "sparse_value":
-            self._constants[output] = Blocked(label, "a sparse or missing Constant value")
-        elif attribute.name == "value":
-            self._constants[output] = constants.stored(label, attribute.as_tensor())
+        found = [attribute for attribute in node.attributes.values() if attribute.name.startswith("value")]
+        if len(found) != 1 or found[0].name not in _VALUES:
+            raise OnnxnullError(Code.INVALID_MODEL, f"the Constant {label!r} has no value, or several")
+        (attribute,) = found
+        if attribute.name == "value":
+            self._constants[output] = self._stored(label, attribute.value)
         else:
             dtype = {"f": np.float32, "i": np.int64, "s": np.object_}[attribute.name.removeprefix("value_")[0]]
             self._constants[output] = constants.known(np.asarray(attribute.value, dtype=dtype), "constant")
+
+    def _stored(self, name: str, tensor: ir.TensorProtocol) -> Constant | Blocked:
+        return constants.stored(name, tensor, self.model.limits.constant_bytes)
 
     def _shape_node(self, node: ir.Node, operand: Operand) -> None:
         """`Shape` (start and end since opset 15) and `Size` read no values: of a known shape they are constants."""
@@ -172,12 +184,13 @@ class Flow:
         quantized = Quantized(
             weight, scales, zeros[0] if zeros else None, attributes.get("axis", 1), attributes.get("block_size", 0)
         )
-        self._constants[output] = self._within_limit(quantized.constant(dtype), "DequantizeLinear", output)
-
-    def _within_limit(self, constant: Constant, what: str, value: ir.Value) -> Constant | Blocked:
-        if constant.nbytes > (limit := self.model.limits.constant_bytes):
-            return Blocked(value.name or "", f"op {what} gives {constant.nbytes} bytes; the limit is {limit}")
-        return constant
+        made = quantized.constant(dtype)
+        try:
+            self._pay("DequantizeLinear", made.nbytes)
+        except EvaluationError as error:
+            self._block(node, str(error))
+        else:
+            self._constants[output] = made
 
     def _infer(
         self, node: ir.Node, inputs: tuple[Operand | None, ...], version: int, schema: onnx.defs.OpSchema | None
@@ -187,7 +200,7 @@ class Flow:
 
         try:
             proto = ir.serde.serialize_node(node)
-        except ir.serde.SerdeError as error:
+        except Exception as error:  # its own error prints the node, which may fail again
             raise OnnxnullError(Code.INVALID_MODEL, functions.root_cause(error)) from error
         del proto.input[:], proto.output[:]  # names of inlined values repeat; positions do not
         proto.input.extend("" if operand is None else f"i{index}" for index, operand in enumerate(inputs))
@@ -210,6 +223,9 @@ class Flow:
             if foldable:
                 self._block(node, f"op {node.op_type}: {one_line(error)}")
                 foldable = False
+        for kind in inferred.values():
+            if open_negative(kind) and self.impossible is None:
+                self.impossible = f"node {node.name or node.op_type!r} ({node.op_type}) gives a tensor of a negative size"
         for index, value in enumerate(node.outputs):
             if f"o{index}" in inferred:
                 self._types[value] = merged(inferred[f"o{index}"], self._types.get(value))
@@ -253,38 +269,54 @@ class Flow:
             self._block(node, reason)
             return
         for index, value in enumerate(node.outputs):
-            if not value.name:
-                continue
-            self._constants[value] = self._folded(node, proto, operands, index, value)
+            if value.name:
+                try:
+                    self._constants[value] = self._folded(node, proto, operands, index, value)
+                except EvaluationError as error:
+                    self._constants[value] = Blocked(value.name, str(error))
 
     def _folded(
         self, node: ir.Node, proto: onnx.NodeProto, operands: tuple[Constant | None, ...], index: int, value: ir.Value
-    ) -> Constant | Blocked:
+    ) -> Constant:
+        """One output. Raises `EvaluationError` where it cannot be evaluated, or would take too much."""
         import onnx_ir as ir
 
-        kind = self._types.get(value)
+        op, kind = node.op_type, self._types.get(value)
         shape = None if kind is None else shape_of_type(kind)
-        make = functools.partial(constants.computed, proto, self.model.opsets, operands, index)
+        if kind is None or shape is None or None in shape:
+            most = sum(c.size * max(1, len(c.shape)) for c in operands if c)
+            if op not in _BOUNDED_BY_INPUT or most > SMALL or kind is None:
+                raise EvaluationError(f"op {op}: the size of its output is not known beforehand")
+            cost = evaluable.work(node, operands, most, 8 * most)
+            return constants.known(
+                constants.run(constants.Step(proto, self.model.opsets, operands, index, cost, self._work)), "bounded"
+            )
+        sizes, dtype = tuple(dim for dim in shape if dim is not None), ir.DataType(kind.tensor_type.elem_type)
+        if dtype.is_string() or dtype.name == "UNDEFINED":
+            raise EvaluationError(f"op {op}: its output has the type {dtype.name}")
+        entries = math.prod(sizes)
+        if evaluable.least_entries(node, operands) > entries:
+            raise EvaluationError(f"op {op}: it gives more entries than inference says")
+        nbytes = math.ceil(entries * dtype.bitwidth / 8)
+        cost = evaluable.work(node, operands, entries, nbytes)
+        result = constants.computed(constants.Step(proto, self.model.opsets, operands, index, cost, self._work), dtype, sizes)
+        if not isinstance(result.source, constants.Step) or result.source.node is not proto:
+            return result
+        self._pay(op, nbytes)
+        # evaluated on sight, once: chains of small constants can be long
+        small = all(c is None or c.size <= SMALL for c in operands)
+        settle = result.size <= SMALL and (small or dtype.is_integer()) and not quantized_parts(result)
+        return constants.settled(result) if settle else result
+
+    def _pay(self, op: str, nbytes: int) -> None:
+        """Raise `EvaluationError` where an op may not make a constant of so many bytes."""
+        if nbytes > (limit := self.model.limits.constant_bytes):
+            raise EvaluationError(f"op {op} gives {nbytes} bytes; the limit is {limit} (--max-constant-bytes)")
         try:
-            if kind is None or shape is None or None in shape:
-                if node.op_type not in _BOUNDED_BY_INPUT or sum(c.size for c in operands if c) > SMALL or kind is None:
-                    return Blocked(value.name or "", f"op {node.op_type}: the size of its output is not known beforehand")
-                step = constants.Step(proto, self.model.opsets, operands, index)
-                return constants.known(constants.run(step), "bounded")
-            dtype = ir.DataType(kind.tensor_type.elem_type)
-            if dtype.is_string() or dtype.name == "UNDEFINED":
-                return Blocked(value.name or "", f"op {node.op_type}: its output has the type {dtype.name}")
-            result = make(dtype, tuple(int(dim) for dim in shape if dim is not None))
-            if isinstance(result.source, constants.Step):
-                limited = self._within_limit(result, node.op_type, value)
-                if isinstance(limited, Blocked):
-                    return limited
-            # evaluated on sight, once: chains of small constants can be long
-            small = all(c is None or c.size <= SMALL for c in operands)
-            settle = result.size <= SMALL and (small or dtype.is_integer()) and not quantized_parts(result)
-            return constants.settled(result) if settle else result
-        except EvaluationError as error:
-            return Blocked(value.name or "", str(error))
+            self._made.spend(nbytes)
+        except OutOfBudget:
+            why = f"{nbytes} bytes more than a model of this size may make (--max-amplification)"
+            raise EvaluationError(f"op {op} gives {why}") from None
 
     def _block(self, node: ir.Node, reason: str) -> None:
         for value in node.outputs:

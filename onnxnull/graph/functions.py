@@ -12,28 +12,107 @@ from typing import TYPE_CHECKING
 
 from onnxnull.errors import Code, OnnxnullError, one_line
 from onnxnull.graph.bodies import subgraphs
-from onnxnull.graph.limits import Limits
+from onnxnull.graph.limits import DEEPEST_CALLS, Limits, bounded
+from onnxnull.graph.validity import bodies_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections import Counter
+    from collections.abc import Iterable, Iterator, Sequence
 
+    import onnx
     import onnx_ir as ir
     from onnx_ir.passes.common import InlinePass
 
+Identifier = tuple[str, str, str]
+"""Domain, name and overload of a local function."""
 
-def inline(model: ir.Model, limits: Limits) -> None:
-    """Inline all calls in place. Raises `OnnxnullError` for recursion, mismatched opsets and above the node limit."""
+
+def check_calls(proto: onnx.ModelProto, limits: Limits) -> None:
+    """Count the nodes after inlining on the call graph: a chain of doubling functions must not be expanded.
+
+    Functions that nothing calls are dropped from `proto`: the inliner would expand them as well.
+
+    Raises:
+        OnnxnullError: a function is defined twice, or calls itself; there are too many nodes, or calls inside each other.
+    """
+    calls: dict[Identifier, Counter[Identifier]] = {}
+    for function in proto.functions:
+        identifier = _identifier(function)
+        if identifier in calls:
+            raise OnnxnullError(Code.INVALID_MODEL, f"two local functions are named {function.name!r}")
+        calls[identifier] = _count(function.node)
+    sizes: dict[Identifier, tuple[int, int]] = {}
+    order = _callees_first(calls)
+    for identifier in order:
+        sizes[identifier] = _size(calls[identifier], sizes)
+    in_graph = _count(proto.graph.node)
+    called = set(in_graph)
+    for identifier in reversed(order):
+        called.update(calls[identifier] if identifier in called else ())
+    for index in reversed(range(len(proto.functions))):
+        if _identifier(proto.functions[index]) not in called:
+            del proto.functions[index]
+    nodes, depth = _size(in_graph, sizes)
+    if depth > DEEPEST_CALLS:
+        seen = f"local functions that call each other {depth} deep; the limit is {DEEPEST_CALLS}"
+        raise OnnxnullError(Code.TOO_LARGE, seen, "inline them when exporting")
+    if nodes > limits.nodes:
+        seen = f"{nodes} nodes once functions are inlined; the limit is {limits.nodes}"
+        raise OnnxnullError(Code.TOO_LARGE, seen, "raise --max-nodes if you trust the file")
+
+
+def _identifier(function: onnx.FunctionProto) -> Identifier:
+    return (function.domain, function.name, function.overload)
+
+
+def _count(nodes: Iterable[onnx.NodeProto]) -> Counter[Identifier]:
+    """How often each operator occurs, in bodies too."""
+    from collections import Counter
+
+    return Counter((node.domain, node.op_type, node.overload) for node in _all_nodes(nodes))
+
+
+def _all_nodes(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
+    for node in nodes:
+        yield node
+        for attribute in node.attribute:
+            for body in bodies_of(attribute):
+                yield from _all_nodes(body.node)
+
+
+def _size(counts: Counter[Identifier], sizes: dict[Identifier, tuple[int, int]]) -> tuple[int, int]:
+    """(nodes once inlined, calls inside each other). A call counts as a node too: functions may have none."""
+    nodes, depth = 0, 0
+    for identifier, count in counts.items():
+        inner, below = sizes.get(identifier, (0, -1))
+        nodes += count * (1 + inner)
+        depth = max(depth, below + 1)
+    return nodes, depth
+
+
+def _callees_first(calls: dict[Identifier, Counter[Identifier]]) -> Sequence[Identifier]:
+    from graphlib import CycleError, TopologicalSorter
+
     try:
-        count = _inlined_size(model)
-        if count > limits.nodes:
-            raise OnnxnullError(Code.TOO_LARGE, f"{count} nodes once functions are inlined; the limit is {limits.nodes}")
-        if model.functions:
-            kept = [value for node in model.graph.all_nodes() for value in node.outputs]
-            _pass()(model)
-            there = {value for node in model.graph.all_nodes() for value in node.outputs}
-            _make_names_unique(model.graph, [value for value in kept if value in there])
-    except (ValueError, RuntimeError) as error:
+        inner = {name: [callee for callee in called if callee in calls] for name, called in calls.items()}
+        return list(TopologicalSorter(inner).static_order())
+    except CycleError as error:
+        raise OnnxnullError(Code.INVALID_MODEL, f"local function {error.args[1][0][1]!r} calls itself") from None
+
+
+def inline(model: ir.Model) -> None:
+    """Inline all calls of a checked model in place. Raises `OnnxnullError` where a call does not fit its function."""
+    if not model.functions:
+        return
+    kept = [value for node in model.graph.all_nodes() for value in node.outputs]
+    try:
+        _pass()(model)
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever a pass of another package raises says what is wrong with the calls
         raise OnnxnullError(Code.INVALID_MODEL, root_cause(error)) from error
+    there = {value for node in model.graph.all_nodes() for value in node.outputs}
+    _make_names_unique(model.graph, [value for value in kept if value in there])
 
 
 def root_cause(error: BaseException) -> str:
@@ -53,7 +132,7 @@ def _pass() -> InlinePass:
             self._used_node_names.clear()
             nodes, values = super()._instantiate_call(node, call_site_id)
             for inner in nodes:
-                inner.name = f"{call_site_id}/{inner.name}"
+                inner.name = bounded(f"{call_site_id}/{inner.name}")
             return nodes, values
 
     return Inline()
@@ -76,31 +155,3 @@ def _make_names_unique(graph: ir.Graph, first: Sequence[ir.Value]) -> None:
         while value.name in taken:
             value.name = f"{base}_{next(numbers)}"
         taken.add(value.name)
-
-
-def _inlined_size(model: ir.Model) -> int:
-    """Number of nodes after inlining, counted on the call graph: a chain of doubling functions must not be expanded."""
-    from onnx_ir.passes import PreconditionError
-
-    sizes: dict[ir.OperatorIdentifier, int] = {}
-    open_calls: set[ir.OperatorIdentifier] = set()
-
-    def size(nodes: Iterable[ir.Node]) -> int:
-        return sum(function_size(node.op_identifier()) for node in nodes)
-
-    def function_size(identifier: ir.OperatorIdentifier) -> int:
-        if identifier not in model.functions:
-            return 1
-        # the call itself counts too: functions without nodes can be called exponentially often
-        if identifier in open_calls:
-            raise PreconditionError(f"local function {identifier[1]!r} calls itself")
-        if identifier not in sizes:
-            open_calls.add(identifier)
-            sizes[identifier] = 1 + size(model.functions[identifier].all_nodes())
-            open_calls.remove(identifier)
-        return sizes[identifier]
-
-    try:
-        return size(model.graph.all_nodes())
-    except PreconditionError as error:
-        raise ValueError(str(error)) from None

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from onnxnull.errors import Code, OnnxnullError
-from onnxnull.graph import external, functions, validity
+from onnxnull.graph import external, functions, validity, wire
 from onnxnull.graph.bodies import subgraphs
 from onnxnull.graph.limits import Limits
-from onnxnull.graph.wire import is_truncated_model
+from onnxnull.graph.types import open_negative
 
 if TYPE_CHECKING:
     import onnx
@@ -50,6 +50,7 @@ class Model:
         opsets: domain → version; the default domain is "".
         inputs: what a caller gives, with the shapes that `input_shapes` fixed.
         graph: the main graph (onnx-ir), in topological order.
+        stored_bytes: of the file and its external files.
         one_sample: whether the batch size of an input is open, and the graph's shapes are those of a batch of one.
     """
 
@@ -61,6 +62,7 @@ class Model:
     inputs: tuple[GraphInput, ...]
     graph: ir.Graph
     limits: Limits
+    stored_bytes: int
     one_sample: bool
 
 
@@ -88,7 +90,9 @@ def open_model(
 
 
 def _open(path: Path, input_shapes: Mapping[str, Sequence[int]], limits: Limits) -> Model:
-    proto, digest = _parse(path)
+    proto, digest = parse(path, limits)
+    folder = Path(os.path.abspath(path)).parent
+    stored = proto.ByteSize() + external.check_all(proto, folder, limits)
     import onnx_ir as ir
 
     try:
@@ -97,13 +101,11 @@ def _open(path: Path, input_shapes: Mapping[str, Sequence[int]], limits: Limits)
         loaded = ir.serde.deserialize_model(proto)
     except Exception as error:
         raise OnnxnullError(Code.INVALID_MODEL, functions.root_cause(error)) from error
-    functions.inline(loaded, limits)
+    functions.inline(loaded)
     _sort(loaded.graph)
-    folder = Path(os.path.abspath(path)).parent
     for tensor in tensors_of(loaded.graph):
         if isinstance(tensor, ir.ExternalTensor):
             tensor.base_dir = str(folder)
-            external.check(tensor, folder, limits)
     inputs = [value for value in loaded.graph.inputs if not value.is_initializer()]
     _fix_inputs(inputs, input_shapes)
     described = tuple(GraphInput(v.name or "", dtype_name(v.dtype), shape_of(v)) for v in inputs)
@@ -117,6 +119,7 @@ def _open(path: Path, input_shapes: Mapping[str, Sequence[int]], limits: Limits)
         inputs=described,
         graph=loaded.graph,
         limits=limits,
+        stored_bytes=stored,
         one_sample=one_sample,
     )
 
@@ -135,8 +138,8 @@ def shape_of(value: ir.Value) -> Shape | None:
     return tuple(dim if isinstance(dim, int) and dim >= 0 else None for dim in value.shape)
 
 
-def _parse(path: Path) -> tuple[onnx.ModelProto, str]:
-    """The protobuf of the file, external data not loaded, and the file's SHA-256."""
+def parse(path: Path, limits: Limits) -> tuple[onnx.ModelProto, str]:
+    """The protobuf of the file, checked, external data neither checked nor loaded; and the file's SHA-256."""
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
@@ -146,30 +149,32 @@ def _parse(path: Path) -> tuple[onnx.ModelProto, str]:
         if status.st_size >= 1 << 31:  # protobuf messages end at 2 GiB; larger models keep their weights outside
             raise OnnxnullError(Code.TOO_LARGE, f"{status.st_size} bytes, and a protobuf has less than 2 GiB")
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            return _decode(data), hashlib.sha256(data).hexdigest()
+            return _decode(data, limits), hashlib.sha256(data).hexdigest()
     except FileNotFoundError:
         raise OnnxnullError(Code.FILE_NOT_FOUND, "no such file") from None
     except OSError as error:
         raise OnnxnullError(Code.UNREADABLE, str(error.strerror)) from None
 
 
-def _decode(data: mmap.mmap) -> onnx.ModelProto:
+def _decode(data: mmap.mmap, limits: Limits) -> onnx.ModelProto:
     import onnx
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
+    wire.check(data, limits.nodes)
     with memoryview(data) as view:
         try:
             proto: onnx.ModelProto = onnx.ModelProto.FromString(view)
         except DecodeError:
-            if is_truncated_model(view):
-                raise OnnxnullError(Code.TRUNCATED, "the file ends inside the model") from None
             raise OnnxnullError(Code.NOT_ONNX, "not an ONNX protobuf") from None
     if not proto.HasField("graph"):
         code = Code.TRUNCATED if proto.ir_version else Code.NOT_ONNX
         raise OnnxnullError(code, "the file holds no graph")
     if not proto.opset_import:
         raise OnnxnullError(Code.INVALID_MODEL, "the file names no operator set (opset_import)")
-    validity.check_graphs(proto)
+    validity.check_model(proto)
+    for value in validity.declared_values(proto):
+        open_negative(value.type)  # exporters write -1 for what is open
+    functions.check_calls(proto, limits)
     return proto
 
 
@@ -183,9 +188,9 @@ def tensors_of(graph: ir.Graph) -> Iterator[ir.TensorProtocol]:
     for node in graph:
         for attribute in node.attributes.values():
             if attribute.type == ir.AttributeType.TENSOR:
-                yield attribute.as_tensor()
+                yield attribute.value  # `as_tensor` fails on a tensor without a type
             elif attribute.type == ir.AttributeType.TENSORS:
-                yield from attribute.as_tensors()
+                yield from attribute.value
         for _, body in subgraphs(node):
             yield from tensors_of(body)
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onnxnull.graph.model import Shape
-
 if TYPE_CHECKING:
     import onnx
     import onnx_ir as ir
+
+    from onnxnull.graph.model import Shape
 
 
 def declared_type(value: ir.Value) -> onnx.TypeProto | None:
@@ -48,3 +48,19 @@ def merged(inferred: onnx.TypeProto, declared: onnx.TypeProto | None) -> onnx.Ty
         theirs = tuple(b if a is None else a for a, b in zip(mine, theirs, strict=True))
     elem_type = inferred.tensor_type.elem_type or declared.tensor_type.elem_type
     return tensor_type(elem_type, theirs)
+
+
+def open_negative(kind: onnx.TypeProto) -> bool:
+    """Make negative dimensions open, in place; whether there was one. onnx's inference of a Slice ends the process on one."""
+    found = False
+    match kind.WhichOneof("value"):
+        case "tensor_type" | "sparse_tensor_type" as field:
+            for dim in getattr(kind, field).shape.dim:
+                if dim.HasField("dim_value") and dim.dim_value < 0:
+                    dim.ClearField("dim_value")
+                    found = True
+        case "sequence_type" | "optional_type" as field:
+            found = open_negative(getattr(kind, field).elem_type)
+        case "map_type":
+            found = open_negative(kind.map_type.value_type)
+    return found

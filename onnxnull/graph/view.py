@@ -5,11 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from onnxnull.errors import Code, OnnxnullError
 from onnxnull.graph.constants import Blocked, Constant
 from onnxnull.graph.model import Shape
 
 if TYPE_CHECKING:
     import onnx_ir as ir
+
+
+_KINDS: dict[type, tuple[str, ...]] = {
+    int: ("INT",),
+    float: ("FLOAT",),
+    str: ("STRING",),
+    list: ("INTS", "FLOATS", "STRINGS"),
+    tuple: ("INTS", "FLOATS", "STRINGS"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +59,19 @@ class NodeView:
     one_sample: bool
 
     def attribute(self, name: str, default: Any) -> Any:
-        """The attribute's value as Python type (int, float, str, list); `default` where the node leaves it out."""
+        """The attribute's value as Python type (int, float, str, list); `default` where the node leaves it out.
+
+        Raises:
+            OnnxnullError: it is of another kind than `default`: ONNX's own operators have been checked, others have not.
+        """
         attribute = self.node.attributes.get(name)
-        return default if attribute is None or attribute.value is None else attribute.value
+        if attribute is None or attribute.value is None:
+            return default
+        kinds = _KINDS.get(type(default))
+        if kinds is not None and attribute.type.name not in kinds:
+            seen = f"node {self.name!r}: attribute {name!r} is {attribute.type.name} where {kinds[0]} is needed"
+            raise OnnxnullError(Code.INVALID_MODEL, seen)
+        return attribute.value
 
     def input(self, index: int) -> Operand | None:
         """The operand at `index`; None where it is left out."""

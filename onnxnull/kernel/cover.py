@@ -9,14 +9,18 @@ position counts for at most min(r, entries that it reads), r the rank of the fil
 from __future__ import annotations
 
 import math
-from collections import Counter
 from functools import lru_cache
 from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
 
 from onnxnull.kernel.parts import Axis
 
 # How many border positions are tried as rows instead of columns, per number of axes.
 _TRIMS = {0: 0, 1: 12, 2: 3, 3: 1}
+_LONGEST = 1 << 22
+"""Outputs of one axis that are looked at, all trims together: on longer axes fewer are tried."""
 
 
 @lru_cache(maxsize=4096)
@@ -24,9 +28,9 @@ def rank_at_most(axes: tuple[Axis, ...], channels: int, filters: int) -> int:
     """An upper bound on the rank of a part with this many channels whose filters have rank `filters` (or at most that)."""
     if not axes:
         return min(channels, filters)
-    trims = _TRIMS.get(len(axes), 0)
     choices = []
     for axis in axes:
+        trims = min(_TRIMS.get(len(axes), 0), max(0, math.isqrt(_LONGEST // max(1, axis.outputs)) - 1))
         ends = [(a, axis.outputs - b) for a in range(trims + 1) for b in range(trims + 1)]
         choices.append([_interval(axis, a, b) for a, b in ends if a < b])
     readable = channels * math.prod(_span(axis, 0, axis.outputs) for axis in axes)
@@ -47,14 +51,14 @@ class _Interval:
     """Outputs [a, b) of an axis: how many inputs each reads, how many only they read, how many they read at all."""
 
     def __init__(self, axis: Axis, a: int, b: int) -> None:
-        reads = [axis.reads(o) for o in range(a, b)]
-        self.counts = tuple(sorted(Counter(stop - first for first, stop in reads).items()))
+        first, stop = _reads(axis, a, b)
+        counts, times = np.unique(stop - first, return_counts=True)
+        self.counts = tuple(zip(counts.tolist(), times.tolist(), strict=True))
         before = axis.reads(a - 1)[1] if a > 0 else 0
         after = axis.reads(b)[0] if b < axis.outputs else axis.inputs
-        self.own = sum(
-            max(0, min(stop, after) - max(first, previous, before))
-            for (first, stop), previous in zip(reads, (0, *(stop for _, stop in reads)), strict=False)
-        )
+        previous = np.concatenate([[0], stop[:-1]])
+        own = np.minimum(stop, after) - np.maximum(np.maximum(first, previous), before)
+        self.own = int(np.maximum(0, own).sum())
         self.touched = _span(axis, a, b)
 
 
@@ -65,11 +69,16 @@ def _interval(axis: Axis, a: int, b: int) -> _Interval:
 
 def _span(axis: Axis, a: int, b: int) -> int:
     """Number of inputs that outputs [a, b) read."""
-    seen, total = 0, 0
-    for first, stop in (axis.reads(o) for o in range(a, b)):
-        total += max(0, stop - max(first, seen))
-        seen = max(seen, stop)
-    return total
+    first, stop = _reads(axis, a, b)
+    seen = np.concatenate([[0], np.maximum.accumulate(stop)[:-1]])
+    return int(np.maximum(0, stop - np.maximum(first, seen)).sum())
+
+
+def _reads(axis: Axis, a: int, b: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """`Axis.reads` of the outputs [a, b), of which there is at least one."""
+    start = np.arange(a, b, dtype=np.int64) * axis.stride - axis.begin
+    first = np.clip(start, 0, axis.inputs)
+    return first, np.maximum(first, np.minimum(axis.inputs, start + axis.kernel))
 
 
 @lru_cache(maxsize=65536)

@@ -16,8 +16,12 @@ from onnxnull.kernel.linear_map import Array, LinearMap, Ranges, Shape
 
 # Patches are laid out for as many samples at once as fit into this many entries (128 MiB of float64).
 _PATCH_ENTRIES = 16 << 20
-_LARGEST = 1 << 30
-"""Most positions of an image with its padding: a bound on memory, against pads and dilations that no real network has."""
+_MOST_POSITIONS, _LONGEST_AXIS, _LONGEST_STEP = 1 << 24, 1 << 17, 1 << 31
+"""Of an image with its padding: those of 4096×4096; outputs along an axis; strides and dilations: bounds on memory and time."""
+
+
+class TooLargeError(ValueError):
+    """An image that is not looked at position by position."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +55,10 @@ class ConvGeometry:
             raise ValueError(f"the input's size cannot be negative: {self.spatial}")
         if self.channels % self.groups:
             raise ValueError(f"{self.channels} channels do not divide into {self.groups} groups")
-        steps = zip(self.output_spatial, self.strides, self.extent, strict=True)
-        if math.prod(max(0, count - 1) * stride + extent for count, stride, extent in steps) > _LARGEST:
-            raise ValueError(f"a padded image of more than {_LARGEST} positions, of extent {self.extent} and {self.spatial}")
+        if max((*self.strides, *self.dilations), default=1) > _LONGEST_STEP:
+            raise TooLargeError("strides or dilations beyond any image")
+        if self.padded > _MOST_POSITIONS or max(self.output_spatial, default=0) > _LONGEST_AXIS:
+            raise TooLargeError(f"an image of {self.padded} positions with its padding: more than are looked at one by one")
 
     @classmethod
     def of(
@@ -91,6 +96,14 @@ class ConvGeometry:
     def positions(self) -> int:
         """L, the number of output positions."""
         return math.prod(self.output_spatial)
+
+    @property
+    def padded(self) -> int:
+        """Positions of the image with its padding, as far as filters reach: arrays of that size are made."""
+        axes = zip(self.spatial, self.pads_begin, self.pads_end, self.output_spatial, self.strides, self.extent, strict=True)
+        return math.prod(
+            max(n + max(0, begin) + max(0, end), (count - 1) * stride + extent) for n, begin, end, count, stride, extent in axes
+        )
 
     @property
     def patch_size(self) -> int:

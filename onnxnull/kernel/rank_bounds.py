@@ -100,6 +100,9 @@ def orthonormal_span(block: Array, cutoff: float) -> Array:
         spread = np.zeros((block.shape[0], inner.shape[1]))
         spread[used] = inner
         return spread
+    exponent = int(np.frexp(np.abs(block).max())[1])
+    if abs(exponent) > 200:  # squares would overflow or vanish
+        block, cutoff = np.ldexp(block, -exponent), math.ldexp(cutoff, -exponent)
     q, p = block.shape
     if q >= p:
         values, vectors = np.linalg.eigh(block.T @ block)

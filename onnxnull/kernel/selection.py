@@ -71,15 +71,20 @@ class Selection(LinearMap):
     def after(self, first: Selection) -> Selection:
         """The selection `self @ first`."""
         inner = np.append(first.indices.ravel(), NOTHING)  # index NOTHING = -1 finds the last entry
+        indices = inner[self.indices]
+        del inner  # paths may be large
+        if first.factors.size == 1:
+            return Selection(first.shape, indices, self.factors * first.factors.reshape(()))
         factors = np.append(np.broadcast_to(first.factors, first.indices.shape).ravel(), 0.0)
-        return Selection(first.shape, inner[self.indices], self.factors * factors[self.indices])
+        return Selection(first.shape, indices, self.factors * factors[self.indices])
 
     def plus(self, other: Selection) -> Selection | None:
-        """The sum, where no output entry reads an input entry in both; else None."""
+        """The sum, where no output entry reads two input entries; else None."""
         mine, theirs = self.indices != NOTHING, other.indices != NOTHING
-        if np.any(mine & theirs):
+        if np.any(mine & theirs & (self.indices != other.indices)):
             return None
-        return Selection(self.shape, np.where(mine, self.indices, other.indices), np.where(mine, self.factors, other.factors))
+        factors = np.where(mine, self.factors, 0.0) + np.where(theirs, other.factors, 0.0)
+        return Selection(self.shape, np.where(mine, self.indices, other.indices), factors)
 
     def padding(self) -> tuple[tuple[int, int], ...] | None:
         """(before, after) per axis, where this is zero padding (and scaling by factors other than zero); else None."""
@@ -112,7 +117,7 @@ def compose(second: LinearMap, first: LinearMap) -> LinearMap:
 
 
 def add(first: LinearMap, second: LinearMap) -> LinearMap:
-    """`first + second`, collapsed where both are selections with separate outputs."""
+    """`first + second`, collapsed where both are selections and the sum is one."""
     if isinstance(first, Selection) and isinstance(second, Selection):
         joined = first.plus(second)
         if joined is not None:

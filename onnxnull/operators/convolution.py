@@ -90,7 +90,7 @@ def transposed_blocks(groups: int, weight: np.ndarray) -> np.ndarray:
 
 
 def convolution_on(node: NodeView, kernel: Shape, blocks: np.ndarray, image: Shape) -> Convolution:
-    """A Conv node on one sample of shape `image` = (C, *spatial)."""
+    """A Conv node on one sample of shape `image` = (C, *spatial). Raises `ValueError` if it does not fit, or is too large."""
     spatial = image[1:]
     strides, dilations = _per_axis(node, "strides", spatial), _per_axis(node, "dilations", spatial)
     begins, ends = _pads(node, spatial, kernel, strides, dilations)
@@ -135,11 +135,18 @@ def transposed_convolution_on(
 
 
 def _conv_map(node: NodeView, weight: Shape, blocks: np.ndarray, activation: Shape) -> LinearMap:
+    _check_rank(weight, activation)
     return Batched(convolution_on(node, weight[2:], blocks, activation[1:]), activation[0])
 
 
 def _conv_transpose_map(node: NodeView, weight: Shape, blocks: np.ndarray, activation: Shape) -> LinearMap:
+    _check_rank(weight, activation)
     return Batched(transposed_convolution_on(node, weight[2:], blocks, activation[1:]), activation[0])
+
+
+def _check_rank(weight: Shape, activation: Shape) -> None:
+    if len(weight) != len(activation):
+        raise ValueError(f"filters of shape {weight} on an image of shape {activation}")
 
 
 def constant_filters(node: NodeView, index: int = 1) -> Constant | None:

@@ -97,6 +97,7 @@ class Refusal(Exception):
 Uses = Callable[[NodeView], Iterable[LinearUse]]
 
 _NUMBERS = ("TENSOR", "TENSORS", "SPARSE_TENSOR", "SPARSE_TENSORS", "FLOATS")
+_NO_NUMBERS = ("STRING", "COMPLEX64", "COMPLEX128")
 _WEIGHTS: dict[tuple[str, str], Uses] = {}
 
 
@@ -140,6 +141,8 @@ def constant_at(node: NodeView, index: int) -> Constant | None:
         return None
     if isinstance(operand.constant, Blocked):
         raise Refusal(Code.CONSTANT, f"constant {operand.constant.name!r} was not evaluated: {operand.constant.reason}")
+    if operand.constant.dtype.name in _NO_NUMBERS:
+        raise Refusal(Code.OPERATOR, f"constant {operand.name!r} has type {operand.constant.dtype.name}")
     return operand.constant
 
 

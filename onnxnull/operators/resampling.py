@@ -20,6 +20,7 @@ from onnxnull.kernel.linear_map import Array, LinearMap
 from onnxnull.kernel.primitives import Identity, Matrix, Permute
 from onnxnull.kernel.selection import Selection
 from onnxnull.operators.steps import (
+    LARGEST,
     MakeMap,
     UnknownShapeError,
     constant_value,
@@ -63,11 +64,15 @@ def resized(node: NodeView, index: int) -> MakeMap | None:
     def make(output: int) -> LinearMap:
         shape, target = fixed_shape(node, 0), output_shape(node)
         scales = _scales(node)
+        if scales is not None and scales.ndim != 1:
+            raise UnknownShapeError(f"the scales of Resize {node.name!r} are no vector")
         axes = [int(axis) % len(shape) for axis in node.attribute("axes", None) or range(len(shape))]
         factors = dict(zip(axes, [] if scales is None else scales.tolist(), strict=False))
         matrices = {}
         for axis, (n, m) in enumerate(zip(shape, target, strict=True)):
             scale = float(factors.get(axis, m / n))
+            if n * m > LARGEST:
+                raise UnknownShapeError(f"Resize {node.name!r} makes {m} entries of {n} along an axis")
             if scale != 1.0 or n != m:
                 x = _COORDINATES[coordinates](np.arange(m, dtype=np.float64), scale, n, m)
                 if mode == "nearest" and _hangs_on_rounding(coordinates, rounding, x, scale, n):

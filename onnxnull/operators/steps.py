@@ -13,6 +13,7 @@ import numpy as np
 
 from onnxnull.errors import one_line
 from onnxnull.graph.constants import Constant, EvaluationError, apply
+from onnxnull.graph.evaluable import ENTRY_BY_ENTRY
 from onnxnull.graph.view import NodeView
 from onnxnull.kernel.linear_map import LinearMap, size
 from onnxnull.kernel.selection import Selection
@@ -23,6 +24,9 @@ Step = Callable[[NodeView, int], MakeMap | None]
 
 LARGEST = 1 << 24
 """Most entries of a tensor that a path is followed through: a selection holds sixteen bytes for each."""
+
+_LARGEST_LOOP = 1 << 20
+"""The same for ops that the evaluator works off entry by entry."""
 
 _STEPS: dict[tuple[str, str], Step] = {}
 
@@ -66,14 +70,15 @@ def output_shape(node: NodeView, number: int = 0) -> tuple[int, ...]:
 
 
 def constant_value(node: NodeView, index: int) -> np.ndarray | None:
-    """The array of a constant operand; None where it is no constant or could not be evaluated."""
+    """The array of a constant operand; None where it is no constant, could not be evaluated, or holds no real numbers."""
     operand = node.input(index)
     if operand is None or not isinstance(operand.constant, Constant):
         return None
     try:
-        return operand.constant.array()
+        array = operand.constant.array()
     except EvaluationError:
         return None
+    return array if array.dtype.kind in "biufV" else None
 
 
 def only_operand(node: NodeView, index: int) -> bool:
@@ -96,6 +101,8 @@ def selection_of(
     from onnx import helper
 
     shape, target = fixed_shape(node, index), output_shape(node, output)
+    if node.op_type in ENTRY_BY_ENTRY and max(size(shape), size(target)) > _LARGEST_LOOP:
+        raise UnknownShapeError(f"{node.name!r} ({node.op_type}) makes {size(target)} entries of {size(shape)}")
     if max(size(shape), size(target)) > LARGEST:
         raise UnknownShapeError(f"{node.name!r} makes {size(target)} entries of {size(shape)}")
     arrays: dict[int, np.ndarray | None] = dict.fromkeys(range(len(node.inputs))) | dict(fed or {})

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from onnxnull.errors import Code, OnnxnullError
+from onnxnull.runtime.source import array_of
 
 if TYPE_CHECKING:
     import onnx
@@ -169,13 +170,13 @@ def modernize(proto: onnx.ModelProto, prefix: str) -> None:
 
 def _graph(graph: onnx.GraphProto, version: int, writer: _Writer) -> None:
     import onnx
-    from onnx import helper, numpy_helper
+    from onnx import helper
 
     nodes: list[onnx.NodeProto] = []
-    writer.stored.update((t.name, numpy_helper.to_array(t)) for t in graph.initializer if math.prod(t.dims) <= 16)
+    writer.stored.update((t.name, array_of(t)) for t in graph.initializer if math.prod(t.dims) <= 16)
     for node in graph.node:
         if node.op_type == "Constant" and node.attribute[0].HasField("t") and math.prod(node.attribute[0].t.dims) <= 16:
-            writer.stored[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
+            writer.stored[node.output[0]] = array_of(node.attribute[0].t)
         for attribute in node.attribute:
             if attribute.type == onnx.AttributeProto.GRAPH:
                 _graph(attribute.g, version, writer)

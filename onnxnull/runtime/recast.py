@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from onnxnull.runtime.source import graphs
+from onnxnull.runtime.source import array_of, graphs
 
 if TYPE_CHECKING:
     import onnx
@@ -83,7 +83,7 @@ def recast_tensor(tensor: onnx.TensorProto, target: int) -> None:
 
     if tensor.data_type not in FLOATS or tensor.data_type == target:
         return
-    array = numpy_helper.to_array(tensor)
+    array = array_of(tensor)
     dtype = helper.tensor_dtype_to_np_dtype(target)
     if target == 10:
         wide = array.astype(np.float64)

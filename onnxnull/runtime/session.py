@@ -10,8 +10,10 @@ import numpy as np
 
 from onnxnull.errors import Code, OnnxnullError, one_line
 from onnxnull.graph.limits import Limits
+from onnxnull.graph.validity import stored_tensors
 from onnxnull.runtime.precision import Precision, Twin, twin
 from onnxnull.runtime.providers import Provider, choose, load, options
+from onnxnull.runtime.source import array_of
 
 if TYPE_CHECKING:
     import onnx
@@ -132,26 +134,32 @@ def _session(
 
 
 def _split(proto: onnx.ModelProto) -> tuple[onnx.ModelProto, list[str], list[np.ndarray]]:
-    """A copy of the model, and its large weights beside it where all of them together are too much for a protobuf."""
+    """A copy of the model's graph, and its large weights beside it where all of them together are too much for a protobuf.
+
+    Nothing else of the file goes along: onnxruntime can be told to read its own configuration from a model's metadata. And no
+    reference to external data, which onnxruntime would map itself: what was checked is inside by now.
+    """
     import onnx
-    from onnx import numpy_helper
 
     copy = onnx.ModelProto()
-    if sum(len(tensor.raw_data) for tensor in proto.graph.initializer) < _INSIDE:
-        copy.CopyFrom(proto)
-        return copy, [], []
     copy.ir_version = proto.ir_version
     copy.opset_import.extend(proto.opset_import)
     for name in ("node", "input", "output", "value_info", "sparse_initializer"):
         getattr(copy.graph, name).extend(getattr(proto.graph, name))
     copy.graph.name = proto.graph.name
+    for tensor in stored_tensors(proto):
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            raise OnnxnullError(
+                Code.RUNTIME, f"the data of tensor {tensor.name!r} is not in the model", "save it with its data"
+            )
     names, arrays = [], []
+    inside = sum(len(tensor.raw_data) for tensor in proto.graph.initializer) < _INSIDE
     for tensor in proto.graph.initializer:
-        if len(tensor.raw_data) < 1024 or tensor.data_type == onnx.TensorProto.STRING:
+        if inside or len(tensor.raw_data) < 1024 or tensor.data_type == onnx.TensorProto.STRING:
             copy.graph.initializer.append(tensor)
             continue
         names.append(tensor.name)
-        arrays.append(numpy_helper.to_array(tensor))
+        arrays.append(array_of(tensor))
         stub = onnx.TensorProto(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims)
         stub.data_location = onnx.TensorProto.EXTERNAL
         for key, value in (("location", "beside"), ("offset", "0"), ("length", str(len(tensor.raw_data)))):

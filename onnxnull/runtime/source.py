@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from onnxnull.errors import Code, OnnxnullError
-from onnxnull.graph import functions
+from onnxnull.errors import Code, OnnxnullError, one_line
+from onnxnull.graph import external, functions, validity
 from onnxnull.graph.limits import Limits
-from onnxnull.graph.model import open_model
+from onnxnull.graph.model import parse
 
 if TYPE_CHECKING:
+    import numpy as np
     import onnx
 
 
@@ -20,7 +21,7 @@ def load(source: str | os.PathLike[str] | onnx.ModelProto, limits: Limits | None
     """A protobuf that may be changed: functions inlined, nodes in order, every tensor inside.
 
     Args:
-        source: the file, which passes the checks of `open_model` first; or a model in memory, which is copied.
+        source: the file, which passes the checks of `open_model`; or a model in memory, which is copied.
 
     Raises:
         OnnxnullError: with the code of what is wrong with the file.
@@ -31,11 +32,13 @@ def load(source: str | os.PathLike[str] | onnx.ModelProto, limits: Limits | None
         proto = onnx.ModelProto()
         proto.CopyFrom(source)
     else:
-        open_model(source, limits=limits)
-        proto = onnx.load(os.fspath(source), load_external_data=False)
-        _bring_in(proto, Path(os.path.abspath(source)).parent)
+        path, limits = Path(source), limits or Limits()
+        proto, _ = parse(path, limits)
+        folder = Path(os.path.abspath(path)).parent
+        external.check_all(proto, folder, limits)
+        _bring_in(proto, folder)
     if proto.functions:
-        proto = _inlined(proto, limits or Limits())
+        proto = _inlined(proto)
     _sort(proto.graph, set())
     return proto
 
@@ -66,6 +69,19 @@ def tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
                 yield from attribute.tensors
 
 
+def array_of(tensor: onnx.TensorProto) -> np.ndarray:
+    """The numbers of a tensor. Raises `OnnxnullError` where its data is not what its shape and its type say."""
+    from onnx import numpy_helper
+
+    try:
+        array: np.ndarray = numpy_helper.to_array(tensor)
+    except MemoryError:
+        raise
+    except Exception as error:  # onnx raises what NumPy raises
+        raise OnnxnullError(Code.INVALID_MODEL, f"tensor {tensor.name!r}: {one_line(error)}") from error
+    return array
+
+
 def reads(node: onnx.NodeProto) -> set[str]:
     """What a node reads: its inputs, and what its bodies take from outside."""
     import onnx
@@ -81,13 +97,11 @@ def reads(node: onnx.NodeProto) -> set[str]:
 
 
 def _bring_in(proto: onnx.ModelProto, folder: Path) -> None:
-    """Replace references to external data, which `open_model` has checked, by the data."""
+    """Replace references to external data, which were checked, by the data."""
     import onnx
     import onnx_ir as ir
 
-    from onnxnull.graph import external
-
-    for tensor in [*tensors(proto.graph), *(t for f in proto.functions for n in f.node for a in n.attribute for t in [a.t])]:
+    for tensor in validity.stored_tensors(proto):
         if tensor.data_location != onnx.TensorProto.EXTERNAL:
             continue
         reference = ir.serde.deserialize_tensor(tensor, base_path=str(folder))
@@ -97,13 +111,13 @@ def _bring_in(proto: onnx.ModelProto, folder: Path) -> None:
         tensor.raw_data = ir.Tensor(external.read(reference), dtype=reference.dtype).tobytes()
 
 
-def _inlined(proto: onnx.ModelProto, limits: Limits) -> onnx.ModelProto:
+def _inlined(proto: onnx.ModelProto) -> onnx.ModelProto:
     """Inlined as `open_model` does it: names of nodes and values are those of the `Flow`."""
     import onnx_ir as ir
 
     try:
         model = ir.serde.deserialize_model(proto)
-        functions.inline(model, limits)
+        functions.inline(model)
         inlined: onnx.ModelProto = ir.serde.serialize_model(model)
     except ir.serde.SerdeError as error:
         raise OnnxnullError(Code.INVALID_MODEL, functions.root_cause(error)) from None

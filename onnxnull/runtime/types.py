@@ -11,6 +11,7 @@ import numpy as np
 from onnxnull.errors import Code, OnnxnullError, one_line
 from onnxnull.graph.model import Shape
 from onnxnull.runtime.recast import FLOATS
+from onnxnull.runtime.source import array_of
 
 if TYPE_CHECKING:
     import onnx
@@ -48,12 +49,10 @@ class Scope:
 
     def array(self, name: str) -> np.ndarray | None:
         """Its values, floats in float64; None where `name` is no constant."""
-        from onnx import numpy_helper
-
         tensor = self.tensor(name)
         if tensor is None:
             return None
-        array = numpy_helper.to_array(tensor)
+        array = array_of(tensor)
         return array.astype(np.float64) if tensor.data_type in FLOATS else array
 
 

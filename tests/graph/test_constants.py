@@ -281,8 +281,9 @@ def test_stored_tensors_that_lie_about_their_data(tmp_path: Path) -> None:
     assert only_refusal(uses(with_initializer(huge), tmp_path)).code is Code.CONSTANT
     unknown = onnx.TensorProto(name="w", dims=[4, 3], raw_data=bytes(48))
     assert only_refusal(uses(with_initializer(unknown), tmp_path)).code is Code.CONSTANT
+    short = onnx.TensorProto(name="w", data_type=FLOAT, dims=[4, 3], raw_data=bytes(44))
+    assert "44 bytes" in only_refusal(uses(with_initializer(short), tmp_path)).reason
     for made in (
-        onnx.TensorProto(name="w", data_type=FLOAT, dims=[4, 3], raw_data=bytes(44)),
         onnx.TensorProto(name="w", data_type=FLOAT, dims=[4, 3], float_data=[1.0] * 13),
         onnx.TensorProto(name="w", data_type=FLOAT, dims=[4, 3], int64_data=[1] * 12),
     ):

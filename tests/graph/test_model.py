@@ -80,6 +80,19 @@ def test_unreadable_file(tmp_path: Path) -> None:
     assert code_of(lambda: open_model(path)) is Code.UNREADABLE
 
 
+def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As above, and for root as well."""
+
+    def refuse(*arguments: object, **keywords: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    path = tmp_path / "model.onnx"
+    path.write_bytes(linear().SerializeToString())
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(OnnxnullError, match=r"error\[unreadable\]: Permission denied; check its permissions$"):
+        open_model(path)
+
+
 def png() -> bytes:
     buffer = io.BytesIO()
     Image.new("RGB", (8, 8)).save(buffer, "png")

@@ -40,7 +40,10 @@ def test_sums(seed: int) -> None:
         total = add(a, other)
         np.testing.assert_array_equal(total.dense(), a.dense() + other.dense())
     assert isinstance(add(a, apart), Selection)
-    assert isinstance(add(identity((3,)), identity((3,))), Sum)
+    twice = add(identity((3,)), identity((3,)))
+    assert isinstance(twice, Selection)
+    np.testing.assert_array_equal(twice.dense(), 2 * np.eye(3))
+    assert isinstance(add(identity((3,)), Selection((3,), np.array([1, 2, 0]), np.ones(()))), Sum)
 
 
 def test_padding_is_recognised() -> None:

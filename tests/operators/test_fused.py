@@ -475,10 +475,8 @@ def test_experts_that_hold_the_same_numbers_are_apart(tmp_path: Path) -> None:
 MALFORMED: list[tuple[str, dict[str, Any], dict[str, Any], dict[str, Any]]] = [
     ("FusedConv", {"w": weight(4, 3, 2, 2)}, {"x": (1, 3, 6)}, {}),
     ("FusedConv", {"w": weight(4, 3, 2, 2)}, {"x": (1, 3, 6, 6)}, {"strides": [1]}),
-    ("FusedConv", {"w": weight(4, 3, 2, 2)}, {"x": (1, 3, 6, 6)}, {"pads": [1 << 40, 0, 0, 0]}),
     ("NhwcConv", {"w": weight(4, 2, 2, 3)}, {"x": (1, 3, 6, 6)}, {}),
     ("CausalConvWithState", {"w": weight(4, 1, 3)}, {"x": (1, 4)}, {}),
-    ("CausalConvWithState", {"w": weight(4, 1, 3)}, {"x": (1, 4, 6)}, {"dilation": 1 << 40}),
     ("ConvTransposeWithDynamicPads", {"w": weight(4, 3, 2, 2), "p": np.zeros(4, np.int64)}, {"x": (1, 4, 6)}, {}),
 ]
 
@@ -490,6 +488,23 @@ def test_what_does_not_fit_is_listed_in_a_line(op: str, constants: Any, fed: Any
     (found,) = analysed(proto, tmp_path).unsupported
     assert found.code is Code.INVALID_MODEL
     assert found.reason.startswith(f"weight 'w' does not fit what it reads: '{op}_0' (com.microsoft.{op}): ")
+
+
+@pytest.mark.parametrize(
+    ("op", "shape", "fed", "attributes"),
+    [
+        ("FusedConv", (4, 3, 2, 2), (1, 3, 6, 6), {"pads": [1 << 40, 0, 0, 0]}),
+        ("CausalConvWithState", (4, 1, 3), (1, 4, 6), {"dilation": 1 << 40}),
+    ],
+)
+def test_an_image_that_is_too_large_leaves_the_weight(
+    op: str, shape: tuple[int, ...], fed: tuple[int, ...], attributes: Any, tmp_path: Path
+) -> None:
+    outputs = 2 if op == "CausalConvWithState" else 1
+    report = analysed(node_model(op, ["x", "w"], {"w": weight(*shape)}, {"x": fed}, outputs=outputs, **attributes), tmp_path)
+    (found,) = report.weights
+    assert not report.unsupported
+    assert found.nodes[0].operator is None
 
 
 @pytest.mark.parametrize("alpha", [np.nan, np.inf])

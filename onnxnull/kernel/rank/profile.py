@@ -94,7 +94,8 @@ def _extremes(decision: Decision) -> tuple[float, float]:
     smallest = 0.0 if decision.singular_over_q else min(_smallest(block) for block in problem.blocks)
     if smallest <= top * problem.longest * Notion.FLOAT64.eps:
         smallest = 0.0
-    return math.ldexp(top, problem.exponent), math.ldexp(smallest, problem.exponent)
+    with np.errstate(over="ignore"):  # entries near the largest double: their norm may be beyond it
+        return float(np.ldexp(top, problem.exponent)), float(np.ldexp(smallest, problem.exponent))
 
 
 def _largest(block: Block) -> float:
