@@ -25,6 +25,7 @@ from onnxnull.results import (
     OperatorReport,
     PaperSummary,
     Quantization,
+    QuantizerReport,
     Scales,
     Unsupported,
     WeightNode,
@@ -249,7 +250,7 @@ def _frontier_report(
     from onnxnull.graph.constants import EvaluationError
     from onnxnull.operators.steps import UnknownShapeError
 
-    reason, bounds = front.obstacle, None
+    reason, bounds, rounds = front.obstacle, None, front.quantizer
     shares: tuple[KernelShare, ...] = ()
     analysed = {weight.name for weight in weights}
     read = tuple(dict.fromkeys(names[layer.node, layer.use.signature] for layer in front.layers))
@@ -257,9 +258,9 @@ def _frontier_report(
         reason = "a weight that reads it was not analysed"
     elif front.guaranteed:
         try:
-            found = frontiers.joint_nullity(front, Notion.FLOAT64)
+            found = frontiers.joint_nullity(front, Notion.EXACT if front.quantizer else Notion.FLOAT64)
             bounds = Bounds(found.lower, found.upper, found.proved)
-            own = [sample for sample in samples if sample.input == front.input.name]
+            own = [sample for sample in samples if sample.input == front.input.name and front.quantizer is None]
             shares = _shares(frontiers.KernelProjector(front), own, deadline) if own else ()
         except (UnknownShapeError, EvaluationError) as error:
             reason = str(error)
@@ -272,6 +273,9 @@ def _frontier_report(
         reason=reason,
         input_nullity=bounds,
         shares=shares,
+        quantizer=None
+        if rounds is None
+        else QuantizerReport(rounds.node, rounds.scale, rounds.zero_point, rounds.low, rounds.high),
     )
 
 

@@ -91,6 +91,11 @@ class Code(enum.Enum):
         "the folder holds no evidence that can be trusted",
         "make it again with `onnxnull collide ... -o DIR`",
     )
+    PRECISION = (
+        "precision",
+        "the model does not run at this precision",
+        "leave out --precision, or ask for native: a quantized model runs as it is",
+    )
     OUTPUT = ("output", "the output file cannot be written", "check the folder and its permissions")
 
     def __init__(self, code: str, meaning: str, remedy: str) -> None:

@@ -277,8 +277,10 @@ def _follows(kind: Kind, kernel: list[bool | None], runtime: list[bool | None], 
     """The verdict that follows from the recorded claims, as `verify` reaches it."""
     if any(held is not True for held in kernel) or False in runtime:
         return Verdict.BROKEN
-    if kind is not Kind.KERNEL:
+    if kind is Kind.NEAR_KERNEL:
         return Verdict.NEAR
+    if kind is Kind.QUANTIZER_CELL and not bitwise:
+        return Verdict.BROKEN
     if bitwise:
         return Verdict.BITWISE
     if not kernel:

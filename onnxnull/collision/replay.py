@@ -101,7 +101,7 @@ class _Searches:
     def __init__(self, path: Path, record: Record, execution: Execution, limits: Limits, progress: Progress) -> None:
         self._path, self._record, self._execution = path, record, execution
         self._limits, self._progress = limits, progress
-        self._kept: tuple[tuple[Place, bool, Mapping[str, Sequence[int]]], Search] | None = None
+        self._kept: tuple[tuple[Place, Kind, Mapping[str, Sequence[int]]], Search] | None = None
 
     def of(self, recorded: RecordedCollision, tensors: Tensors) -> Search:
         """The search that finds this collision's site. Raises `OnnxnullError`."""
@@ -112,14 +112,15 @@ class _Searches:
         if recorded.space is Space.INPUT:
             shapes[recorded.where] = tensors.original.shape
         shapes |= self._record.input_shapes
-        key = place, recorded.kind is Kind.NEAR_KERNEL, shapes
+        key = place, recorded.kind, shapes
         if self._kept is None or self._kept[0] != key:
             search = Search(
                 self._path,
                 place,
                 self._execution,
                 shapes=shapes,
-                near=key[1],
+                near=recorded.kind is Kind.NEAR_KERNEL,
+                cell=recorded.kind is Kind.QUANTIZER_CELL,
                 limits=self._limits,
                 progress=self._progress,
             )

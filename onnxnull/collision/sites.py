@@ -34,6 +34,8 @@ from onnxnull.weights import Weight, find_weights, op_name
 
 PRODUCTS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "Einsum"})
 """Operators whose first output is the product itself, plus a bias."""
+INTEGER_PRODUCTS = frozenset({"ConvInteger", "MatMulInteger", "MatMulInteger16", "QLinearConv", "QLinearMatMul", "QGemm"})
+"""Operators that multiply codes by codes, in integers, and give what they make of the sums."""
 _CONDITION = 8.0
 """How much a projection through conjugate gradients may enlarge rounding; a heuristic: 1.4 was seen on small padded images."""
 _ROWS = 16
@@ -88,7 +90,9 @@ class Site:
         return replace(self.frontier, layers=tuple(layers))
 
     def nullity(self) -> Interval:
-        """The kernel's dimension at the float64 cut-off. Raises as `kernel` does."""
+        """The kernel's dimension at the float64 cut-off, over ℚ on the grid of a quantizer. Raises as `kernel` does."""
+        if self.frontier.quantizer is not None:
+            return joint_nullity(self.frontier, Notion.EXACT)
         if self.space in (Space.INPUT, Space.ACTIVATION):
             return joint_nullity(self.frontier, Notion.FLOAT64)
         (layer,) = self.frontier.layers

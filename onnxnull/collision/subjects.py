@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from onnxnull.collision.results import Space
-from onnxnull.collision.sites import PRODUCTS, Cut, Site
+from onnxnull.collision.sites import INTEGER_PRODUCTS, PRODUCTS, Cut, Site
 from onnxnull.errors import Code, OnnxnullError
 from onnxnull.graph.constants import Constant
 from onnxnull.runtime.precision import Precision, Twin, has_integer_arithmetic, twin
@@ -35,10 +35,11 @@ Seen = tuple[np.ndarray, np.ndarray] | str
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Outcome:
-    """One run: the outputs by name, and what was seen of each reader of the site."""
+    """One run: the outputs by name, what was seen of each reader of the site, and the codes that its quantizer made."""
 
     outputs: Mapping[str, np.ndarray]
     seen: tuple[Seen, ...]
+    codes: np.ndarray | None = None
 
 
 class Subject(Protocol):
@@ -68,7 +69,9 @@ class AtInput:
         computed = {name for node in network.proto.graph.node for name in node.output}
         inputs = {value.name for value in network.proto.graph.input}
         self._tensors = [_tensors(layer.view, layer.use.activation) for layer in site.frontier.layers]
+        self._codes = None if site.frontier.quantizer is None else site.frontier.quantizer.codes
         wanted = [name for pair in self._tensors for name in pair if name in computed]
+        wanted += [] if self._codes is None else [self._codes]
         self._known = computed | inputs
         self._runner = Runner(network, provider=provider, extra_outputs=list(dict.fromkeys(wanted)))
         self._outputs = [value.name for value in network.proto.graph.output]
@@ -98,7 +101,8 @@ class AtInput:
                 seen.append("the layer sits in a branch")
             else:
                 seen.append((there[pair[0]], there[pair[1]]))
-        return Outcome({name: results[name] for name in self._outputs}, tuple(seen))
+        codes = None if self._codes is None else results[self._codes]
+        return Outcome({name: results[name] for name in self._outputs}, tuple(seen), codes)
 
 
 class Network:
@@ -167,7 +171,7 @@ def _tensors(view: NodeView | None, activation: int | None) -> tuple[str, ...]:
     """Names of what the layer reads and of its product; nothing where the node keeps the product to itself."""
     operand = None if view is None or activation is None else view.inputs[activation]
     output = None if view is None else view.outputs[0]
-    if view is None or view.op_type not in PRODUCTS or operand is None or output is None:
+    if view is None or view.op_type not in PRODUCTS | INTEGER_PRODUCTS or operand is None or output is None:
         return ()
     return (operand.name, output.name)
 

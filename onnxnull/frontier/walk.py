@@ -14,7 +14,10 @@ from dataclasses import dataclass
 from functools import reduce
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from onnxnull.errors import one_line
+from onnxnull.frontier.quantizer import OnGrid, Quantizer, is_dequantizer, is_quantizer, rounds_by_itself
 from onnxnull.graph.bodies import subgraphs
 from onnxnull.graph.flow import Flow
 from onnxnull.graph.model import GraphInput
@@ -43,18 +46,25 @@ class Layer:
         path: from the graph input to the tensor that the weight multiplies, constant parts left out; None where a shape on
             the way is not known, or too large.
         view: the node.
+        on_grid: whether it reads codes: then its matrix is S∘(Wq − Z) where its weight is quantized, and `path` is in steps.
     """
 
     node: str
     use: LinearUse
     path: LinearMap | None
     view: NodeView | None = None
+    on_grid: bool = False
+
+    def matrix(self) -> np.ndarray:
+        """What the layer multiplies by, (g, q, p) in float64. Raises `EvaluationError`."""
+        rational = self.use.rational_blocks() if self.on_grid else None
+        return self.use.matrix() if rational is None else self.use.scale * rational
 
     def map(self) -> LinearMap:
         """The layer as a linear map of the graph input, A∘L. Raises `UnknownShapeError`, `EvaluationError`."""
         if self.path is None:
             raise UnknownShapeError(f"a shape between the input and {self.node!r} is not known, or too large")
-        matrix = self.use.matrix()
+        matrix = self.matrix()
         try:
             linear_map = self.use.linear_map(matrix, self.path.output_shape)
             if isinstance(linear_map, ContractionMap):
@@ -72,12 +82,14 @@ class Frontier:
         layers: the linear layers that read it, in graph order.
         entries: number of entries of the input; None where its shape is not known.
         obstacle: why a collision of these layers is not guaranteed to leave every output as it is; None if it is.
+        quantizer: what rounds the input first; then all that is said is of changes in its whole steps that do not saturate.
     """
 
     input: GraphInput
     layers: tuple[Layer, ...]
     obstacle: str | None
     entries: int | None
+    quantizer: Quantizer | None = None
 
     @property
     def guaranteed(self) -> bool:
@@ -109,6 +121,11 @@ def _follow(flow: Flow, described: GraphInput, start: ir.Value) -> Frontier:
     unread = {start: len(start.uses())}
     budget = _MOST_ENTRIES
     layers: list[Layer] = []
+    grid = OnGrid()
+
+    def ends(why: str | None) -> Frontier:
+        return Frontier(described, tuple(layers), why, entries, grid.quantizer)
+
     for node in flow.nodes:
         reads = [i for i, operand in enumerate(node.inputs) if operand is not None and operand.value in paths]
         if not reads or (node.op_type in _READ_NO_VALUES and node.domain == ""):
@@ -116,19 +133,19 @@ def _follow(flow: Flow, described: GraphInput, start: ir.Value) -> Frontier:
         uses = list(linear_uses(node))
         stepped: list[int] = []
         for index in reads:
-            path = paths[_value(node, index)]
+            path, coded = paths[_value(node, index)], _value(node, index) in grid
             through = [use for use in uses if isinstance(use, LinearUse) and use.activation == index]
-            layers.extend(Layer(node.name, use, path, node) for use in through)
+            layers.extend(Layer(node.name, use, path, node, coded) for use in through)
+            if any(rounds_by_itself(node, index, use.integer) for use in through):
+                return ends(_first(node, "it rounds what it reads by itself"))
+            if through and coded and (leaves := grid.leaves_at(node, path)) is not None:
+                return ends(leaves)
             if not through:
                 stepped.append(index)
         if stepped:
-            refusals = [use.reason for use in uses if isinstance(use, Refusal)]
-            images = None if refusals else _images(node, stepped, paths, budget)
-            if images is None:
-                why = refusals[0] if refusals else "which is not a linear step"
-                return Frontier(
-                    described, tuple(layers), f"{node.name!r} ({node.op_type}) reads the input first: {why}", entries
-                )
+            images, wrong = _passed(node, stepped, uses, paths, grid, budget)
+            if wrong is not None:
+                return ends(_first(node, wrong))
             paths |= images
             unread |= {value: len(value.uses()) for value in images}
             budget -= sum(max(image.inputs, image.outputs) for image in images.values() if image is not None)
@@ -137,7 +154,42 @@ def _follow(flow: Flow, described: GraphInput, start: ir.Value) -> Frontier:
             unread[value] -= 1
             if unread[value] <= 0:
                 paths[value] = None
-    return Frontier(described, tuple(layers), _shown(flow, paths), entries)
+    beside = next((layer.node for layer in layers if not layer.on_grid), None)
+    if grid.quantizer is not None and beside is not None:
+        return ends(f"{beside!r} reads the input itself, beside its quantizer {grid.quantizer.node!r}")
+    return ends(_shown(flow, paths))
+
+
+def _first(node: NodeView, why: str) -> str:
+    return f"{node.name!r} ({node.op_type}) reads the input first: {why}"
+
+
+def _passed(
+    node: NodeView,
+    stepped: list[int],
+    uses: list[LinearUse | Refusal],
+    paths: Mapping[ir.Value, LinearMap | None],
+    grid: OnGrid,
+    budget: int,
+) -> tuple[dict[ir.Value, LinearMap | None], str | None]:
+    """The outputs of a node that is no layer as images of the input, and why it is no linear step; None where it is one."""
+    refusals = [use.reason for use in uses if isinstance(use, Refusal)]
+    if refusals:
+        return {}, refusals[0]
+    coded = {_value(node, index) in grid for index in stepped}
+    output = node.outputs[0] if node.outputs else None
+    if output is not None and stepped == [0] and coded == {False} and is_quantizer(node):
+        path = paths[_value(node, 0)]
+        return {output.value: path}, grid.enter(node, path)
+    if output is not None and coded == {True} and all(is_dequantizer(node, index) for index in stepped):
+        images: dict[ir.Value, LinearMap | None] | None = {output.value: paths[_value(node, 0)]}
+    else:
+        images = _images(node, stepped, paths, budget) if len(coded) == 1 else None
+    if images is None:
+        return {}, "which is not a linear step"
+    for value in images if True in coded else ():
+        grid.add(value)
+    return images, None
 
 
 def _images(

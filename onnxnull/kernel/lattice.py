@@ -55,7 +55,7 @@ def _unseen(basis: Integers, seen: Integers, rank: int) -> Integers:
         unseen = ~np.any(reduced[:, : seen.shape[1]], axis=1)
         basis, seen = reduced[:, seen.shape[1] :], reduced[:, : seen.shape[1]] // factor
         if np.count_nonzero(unseen) == len(basis) - rank:
-            return basis[unseen]
+            return np.asarray(basis[unseen])
         factor *= 4
     return basis
 
@@ -89,7 +89,7 @@ def toward(basis: Integers, wishes: Array, low: Integers, high: Integers) -> Int
 
 
 def along(basis: Integers, directions: Array, low: Integers, high: Integers) -> Integers:
-    """For each of L directions (L, q) a lattice vector φ far along it, low ≤ φ ≤ high: basis vectors are added while they fit."""
+    """For each of L directions (L, q) a lattice vector φ far along it, low ≤ φ ≤ high: basis vectors, while they fit."""
 
     def as_far_as_it_goes(vector: Array, _: Integers) -> Array:
         return np.where(directions @ vector > 0, np.inf, -np.inf)

@@ -27,7 +27,7 @@ def lll(basis: Integers, delta: float = 0.99) -> Integers:
     """The rows LLL-reduced, by python-flint, zero rows left out. Raises OverflowError where an entry needs 64 bits."""
     import flint
 
-    reduced = _from_flint(flint.fmpz_mat(basis.tolist()).lll(delta=delta))
+    reduced = _from_flint(flint.fmpz_mat(basis.tolist()).lll(False, delta))
     return reduced[np.any(reduced != 0, axis=1)]
 
 
@@ -47,7 +47,7 @@ def shorten(basis: Integers, tours: int, enough: Callable[[Integers], bool] = la
 
 def triangle(basis: Integers) -> Array:
     """R (d, d) of basisᵀ = Q·R, its diagonal positive: column i is vector i in the coordinates of Gram and Schmidt."""
-    r = np.linalg.qr(basis.T.astype(np.float64), mode="r")
+    r = np.asarray(np.linalg.qr(basis.T.astype(np.float64), mode="r"))
     return np.asarray(r * _signs(r)[:, None])
 
 
@@ -65,7 +65,7 @@ def _tour(basis: Integers) -> int:
         inserted += 1
         last = int(np.flatnonzero(found)[-1])  # its coefficient is 1: the combination can stand in for that vector
         first = np.concatenate([found[None], np.delete(np.eye(len(block), dtype=np.int64), last, axis=0)])
-        change = _local_lll(np.linalg.qr(block @ first.T, mode="r")) @ first
+        change = _local_lll(np.asarray(np.linalg.qr(block @ first.T, mode="r"))) @ first
         basis[start:stop] = change @ basis[start:stop]
         r[:, start:stop] = r[:, start:stop] @ change.T
         q, local = np.linalg.qr(r[start:stop, start:stop])
@@ -110,7 +110,7 @@ def _local_lll(block: Array) -> Integers:
     import flint
 
     scaled = np.rint(block.T * (2.0**30 / np.abs(block).max())).astype(np.int64)
-    return _from_flint(flint.fmpz_mat(scaled.tolist()).lll(transform=True)[1])
+    return _from_flint(flint.fmpz_mat(scaled.tolist()).lll(True)[1])
 
 
 def _size_reduce(basis: Integers, r: Array, start: int, stop: int) -> None:

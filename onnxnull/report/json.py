@@ -12,7 +12,7 @@ from typing import Any
 
 from onnxnull.kernel.rank import Notion, Rank, RankProfile
 from onnxnull.report.batch import Batch
-from onnxnull.results import Bounds, FrontierReport, ModelReport, OperatorReport, Quantization, WeightReport
+from onnxnull.results import Bounds, FrontierReport, ModelReport, OperatorReport, Quantization, QuantizerReport, WeightReport
 
 SCHEMA = "onnxnull.analysis/1"
 
@@ -136,12 +136,24 @@ def _frontier(frontier: FrontierReport) -> dict[str, Any]:
         "weights": list(frontier.weights),
         "guaranteed": frontier.guaranteed,
         "reason": frontier.reason,
+        "quantizer": _quantizer(frontier.quantizer),
         "input_nullity": _bounds(frontier.input_nullity),
         "proved": None if frontier.input_nullity is None else frontier.input_nullity.proved,
         "data": [
             {"file": share.file, "kernel_share": None if share.share is None else number(share.share)}
             for share in frontier.shares
         ],
+    }
+
+
+def _quantizer(quantizer: QuantizerReport | None) -> dict[str, Any] | None:
+    if quantizer is None:
+        return None
+    return {
+        "node": quantizer.node,
+        "scale": "dynamic" if quantizer.scale is None else number(quantizer.scale),
+        "zero_point": "dynamic" if quantizer.zero_point is None else quantizer.zero_point,
+        "range": [quantizer.low, quantizer.high],
     }
 
 

@@ -1,0 +1,219 @@
+"""Collisions behind a quantizer: changes in its whole steps that the integer layers cannot see, and changes that it hides.
+
+With codes k₀ of x₀ and an integer kernel vector φ of the layers, x₁ has the centre scale·(k₀ + φ − zero point) of the cell of
+k₀ + φ wherever φ is not 0, and x₀'s own entry elsewhere: x₀ need not lie on the grid. That no code saturates, and that the
+codes of x₁ are k₀ + φ, is checked with the quantizer's own float32 arithmetic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from onnxnull.collision.perturb import Recipe, bounds
+from onnxnull.collision.steps import Windows, windows_of
+from onnxnull.errors import Code, OnnxnullError
+from onnxnull.frontier import Frontier, Quantizer
+from onnxnull.kernel.lattice import along, toward
+from onnxnull.kernel.linear_map import Array
+from onnxnull.kernel.reduction import Integers
+from onnxnull.kernel.selection import NOTHING
+
+_INSIDE = 0.98
+"""Of half a cell: how far from its centre a change inside it goes at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rounding:
+    """The float32 arithmetic of a quantizer, at an input where its scale and zero point are these."""
+
+    scale: np.float32
+    zero_point: int
+    low: int
+    high: int
+
+    @classmethod
+    def at(cls, quantizer: Quantizer, x: Array) -> Rounding:
+        """The one at the input `x` (float64 holding float32 numbers). DynamicQuantizeLinear as onnxruntime computes it."""
+        low, high = quantizer.low, quantizer.high
+        if quantizer.scale is not None and quantizer.zero_point is not None:
+            return cls(np.float32(quantizer.scale), quantizer.zero_point, low, high)
+        least, largest = (np.float32(end) for end in extremes(quantizer, x))
+        scale = np.float32(1.0) if largest == least else (largest - least) / np.float32(high - low)
+        zero = np.rint(np.clip(np.float32(low) - least / scale, low, high))
+        return cls(np.float32(scale), int(zero), low, high)
+
+    def codes(self, x: Array) -> Integers:
+        """k = saturate(round(x / scale) + zero point), rounding half to even."""
+        steps = np.rint(x.astype(np.float32) / self.scale).astype(np.float64) + self.zero_point
+        return np.asarray(np.clip(steps, self.low, self.high).astype(np.int64))
+
+    def centres(self, codes: Integers) -> Array:
+        """scale·(k − zero point), float64 holding float32 numbers."""
+        return np.asarray(((codes - self.zero_point).astype(np.float32) * self.scale).astype(np.float64))
+
+
+def extremes(quantizer: Quantizer, x: Array) -> tuple[float, float]:
+    """min(0, least) and max(0, largest) of what a dynamic quantizer rounds."""
+    assert quantizer.path is not None, "a site's shapes are known"
+    seen = quantizer.path.apply(x)
+    return min(0.0, float(seen.min(initial=0.0))), max(0.0, float(seen.max(initial=0.0)))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Grid:
+    """An input of a network on the grid of its quantizer.
+
+    Attributes:
+        start: x₀.
+        codes: k₀ of every entry.
+        low, high: by how many steps every entry may change: inside the range of codes, the box, ε, and the free entries; where
+            the scale is dynamic, nothing passes the least and the largest entry, and these stay.
+        lower, upper: the same as numbers, for changes inside a cell.
+    """
+
+    quantizer: Quantizer
+    rounding: Rounding
+    start: Array
+    codes: Integers
+    low: Integers
+    high: Integers
+    lower: Array
+    upper: Array
+
+    @classmethod
+    def of(cls, quantizer: Quantizer, start: Array, recipe: Recipe) -> Grid:
+        """Raises OnnxnullError where the input leaves the box."""
+        rounding = Rounding.at(quantizer, start)
+        codes = rounding.codes(start)
+        lower, upper = bounds(start, recipe)
+        if quantizer.dynamic:
+            least, largest = extremes(quantizer, start)
+            lower, upper = np.maximum(lower, least), np.minimum(upper, largest)
+            held = (start == least) | (start == largest)
+            lower, upper = np.where(held, start, lower), np.where(held, start, upper)
+        if recipe.free is not None:
+            free = np.broadcast_to(recipe.free, start.shape)
+            lower, upper = np.where(free, lower, start), np.where(free, upper, start)
+        low, high = (_code(rounding, bound, inward) - codes for bound, inward in ((lower, 1), (upper, -1)))
+        return cls(quantizer, rounding, start, codes, np.minimum(low, 0), np.maximum(high, 0), lower, upper)
+
+    def moved(self, steps: Integers) -> Array:
+        """x₀ changed by whole steps. The codes of the result are checked."""
+        there = np.where(steps == 0, self.start, self.rounding.centres(self.codes + steps))
+        again = Rounding.at(self.quantizer, there)
+        if again != self.rounding or not np.array_equal(again.codes(there), self.codes + steps):
+            raise AssertionError("the codes of a change in whole steps are not what was asked for")
+        return there
+
+
+def kernel_steps(frontier: Frontier, grid: Grid, recipe: Recipe, progress: Callable[[str], None] = lambda _: None) -> Integers:
+    """φ in whole steps, in the kernel of the frontier's layers, as the recipe wants it.
+
+    "random": as far as basis vectors of the kernel lattice fit into the range, added up along a random direction; with β of
+    those windows as many as ‖Δ‖₂ ≤ β allows. "toward": near the difference to the other input.
+
+    Raises:
+        OnnxnullError: `not-found` where no vector was short enough; `data` for patterns that steps do not have.
+    """
+    if recipe.pattern not in ("random", "toward"):
+        raise OnnxnullError(Code.DATA, "patterns of patches are for floats", "on the grid of a quantizer: random, or --toward")
+    rng = np.random.default_rng([recipe.seed, 0])
+    wish = rng.standard_normal(grid.start.shape)
+    if recipe.toward is not None:
+        factor = 1.0 if recipe.beta is None else recipe.beta
+        wish = factor * (recipe.toward - grid.start) / float(grid.rounding.scale)
+    found = np.zeros(grid.start.size, dtype=np.int64)
+    shortest: list[int] = []
+    for number, window in enumerate(windows_of(frontier, grid.start.shape), start=1):
+        progress(f"reducing the kernel lattice of window {number}")
+        _fill(found, window, grid, wish, recipe, shortest)
+    steps = found.reshape(grid.start.shape)
+    if recipe.beta is not None and recipe.toward is None:
+        steps = _within(grid, steps, recipe.beta)
+    if not steps.any():
+        least = f"; the shortest have entries of {min(shortest)} steps and more" if shortest else ""
+        seen = f"no integer kernel vector was found that fits between the input and the ends of the quantizer's range{least}"
+        raise OnnxnullError(Code.NOT_FOUND, seen, "start from inputs in the middle of the range, or raise --beta, --epsilon")
+    return steps
+
+
+def _fill(found: Integers, window: Windows, grid: Grid, wish: Array, recipe: Recipe, shortest: list[int]) -> None:
+    """Put the steps of all places of a kind of window into `found` (flat)."""
+    places = window.places
+    inside = places != NOTHING
+    low, high = (np.where(inside, part.ravel()[places], 0) for part in (grid.low, grid.high))
+    wanted = np.where(inside, wish.ravel()[places], 0.0)
+    for chosen, basis in window.lattices(low, high):
+        if basis is None:  # nothing reads these entries
+            free = np.rint(wanted if recipe.toward is not None else np.copysign(np.inf, wanted))
+            part = np.clip(free, low, high).astype(np.int64)[:, chosen]
+        else:
+            shortest.append(int(np.abs(basis).max(axis=1).min(initial=2**62)))
+            search = toward if recipe.toward is not None else along
+            part = search(basis, wanted[:, chosen], low[:, chosen], high[:, chosen])
+        at = places[:, chosen]
+        found[at[at != NOTHING]] = part[at != NOTHING]
+
+
+def _within(grid: Grid, steps: Integers, beta: float) -> Integers:
+    """Of the samples' steps as many as keep ‖Δ‖₂ ≤ β, the shortest first."""
+    samples = steps.reshape(len(steps), -1) if steps.ndim > 1 else steps[None]
+    squares = np.square(grid.moved(steps) - grid.start).reshape(samples.shape).sum(axis=1)
+    kept = np.zeros(len(samples), dtype=bool)
+    order = np.argsort(squares, kind="stable")
+    kept[order[np.cumsum(squares[order]) <= beta**2]] = True
+    return np.asarray(np.where(kept[:, None], samples, 0).reshape(steps.shape))
+
+
+def inside_cells(grid: Grid, recipe: Recipe) -> Array:
+    """x₁ in the same cells as x₀, nearly as far as they go along the wish. Raises OnnxnullError `not-found`."""
+    rng = np.random.default_rng([recipe.seed, 0])
+    wish = rng.standard_normal(grid.start.shape) if recipe.toward is None else recipe.toward - grid.start
+    half = _INSIDE * 0.5 * float(grid.rounding.scale)
+    centre = grid.rounding.centres(grid.codes)
+    low, high = np.minimum(centre - half, grid.start), np.maximum(centre + half, grid.start)
+    aim = grid.start + np.copysign(np.inf, wish) if recipe.toward is None else recipe.toward
+    there = np.clip(np.where(wish == 0, grid.start, aim), np.maximum(low, grid.lower), np.minimum(high, grid.upper))
+    length = float(np.linalg.norm(there - grid.start))
+    if recipe.beta is not None and recipe.toward is None and length > recipe.beta:
+        there = grid.start + (recipe.beta / length) * (there - grid.start)
+    there = there.astype(np.float32).astype(np.float64)
+    again = Rounding.at(grid.quantizer, there)
+    there = np.where(again.codes(there) == grid.codes, there, grid.start)  # rounded to float32 out of its cell
+    if np.array_equal(there, grid.start) or Rounding.at(grid.quantizer, there) != grid.rounding:
+        raise OnnxnullError(Code.NOT_FOUND, "no other input was found in the same cells of the quantizer")
+    return there
+
+
+def control_on_grid(grid: Grid, length: float, recipe: Recipe) -> Array:
+    """x₀ and random whole steps of the same entries, at most as long as the perturbation. Raises OnnxnullError `not-found`."""
+    rng = np.random.default_rng([recipe.seed, 1])
+    noise = rng.standard_normal(grid.start.shape)
+
+    def at(factor: float) -> Array:
+        return grid.moved(np.clip(np.rint(factor * noise), grid.low, grid.high).astype(np.int64))
+
+    low, high = 0.0, float(grid.rounding.high - grid.rounding.low)
+    for _ in range(50):
+        middle = 0.5 * (low + high)
+        low, high = (middle, high) if np.linalg.norm(at(middle) - grid.start) <= length else (low, middle)
+    found = at(low)
+    if np.array_equal(found, grid.start):
+        raise OnnxnullError(Code.NOT_FOUND, "a change so small that no whole step is as short: nothing to compare it with")
+    return found
+
+
+def _code(rounding: Rounding, bound: Array, inward: int) -> Integers:
+    """The last code whose centre is on the inner side of a bound, inside the range; `inward` is 1 for a lower bound."""
+    ends = (rounding.low, rounding.high)
+    guess = np.clip(
+        np.nan_to_num(bound / float(rounding.scale), posinf=2.0**40, neginf=-(2.0**40)) + rounding.zero_point, *ends
+    )
+    codes = (np.floor(guess) if inward > 0 else np.ceil(guess)).astype(np.int64)
+    for _ in range(2):
+        outside = (rounding.centres(codes) - bound) * inward < 0
+        codes = codes + inward * outside.astype(np.int64)
+    return np.asarray(np.clip(codes, *ends))
