@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from onnxnull.collision.perturb import Recipe, bounds
-from onnxnull.collision.steps import Windows, windows_of
+from onnxnull.collision.steps import windows_of
 from onnxnull.errors import Code, OnnxnullError
 from onnxnull.frontier import Frontier, Quantizer
 from onnxnull.kernel.lattice import along, toward
@@ -108,12 +108,16 @@ class Grid:
             raise AssertionError("the codes of a change in whole steps are not what was asked for")
         return there
 
+    def length(self, steps: Integers) -> float:
+        """‖x₁ − x₀‖₂ of a change in whole steps."""
+        return float(np.linalg.norm(self.moved(steps) - self.start))
+
 
 def kernel_steps(frontier: Frontier, grid: Grid, recipe: Recipe, progress: Callable[[str], None] = lambda _: None) -> Integers:
     """φ in whole steps, in the kernel of the frontier's layers, as the recipe wants it.
 
-    "random": as far as basis vectors of the kernel lattice fit into the range, added up along a random direction; with β of
-    those windows as many as ‖Δ‖₂ ≤ β allows. "toward": near the difference to the other input.
+    "random": as far as basis vectors of the kernel lattice fit into the range, added up along a random direction; with β the
+    longest of several tries with ‖Δ‖₂ ≤ β. "toward": near the difference to the other input.
 
     Raises:
         OnnxnullError: `not-found` where no vector was short enough; `data` for patterns that steps do not have.
@@ -125,37 +129,63 @@ def kernel_steps(frontier: Frontier, grid: Grid, recipe: Recipe, progress: Calla
     if recipe.toward is not None:
         factor = 1.0 if recipe.beta is None else recipe.beta
         wish = factor * (recipe.toward - grid.start) / float(grid.rounding.scale)
-    found = np.zeros(grid.start.size, dtype=np.int64)
-    shortest: list[int] = []
+    parts: list[_Part] = []
     for number, window in enumerate(windows_of(frontier, grid.start.shape), start=1):
         progress(f"reducing the kernel lattice of window {number}")
-        _fill(found, window, grid, wish, recipe, shortest)
-    steps = found.reshape(grid.start.shape)
-    if recipe.beta is not None and recipe.toward is None:
-        steps = _within(grid, steps, recipe.beta)
+        inside = window.places != NOTHING
+        low, high = (np.where(inside, part.ravel()[window.places], 0) for part in (grid.low, grid.high))
+        for chosen, basis in window.lattices(low, high):
+            parts.append(_Part(window.places[:, chosen], low[:, chosen], high[:, chosen], basis))
+    progress("putting integer vectors together")
+    steps = _solved(parts, grid, wish, near=recipe.toward is not None)
+    if recipe.beta is not None and recipe.toward is None and grid.length(steps) > recipe.beta:
+        shorter = _solved(parts, grid, recipe.beta / grid.length(steps) * steps.astype(np.float64), near=True)
+        tries = [_within(grid, each, recipe.beta) for each in (shorter, steps, _shortest(parts, grid))]
+        steps = max(tries, key=grid.length)
     if not steps.any():
-        least = f"; the shortest have entries of {min(shortest)} steps and more" if shortest else ""
+        sizes = [int(np.abs(part.basis).max(axis=1).min()) for part in parts if part.basis is not None]
+        least = f"; the shortest have entries of {min(sizes)} steps and more" if sizes else ""
         seen = f"no integer kernel vector was found that fits between the input and the ends of the quantizer's range{least}"
         raise OnnxnullError(Code.NOT_FOUND, seen, "start from inputs in the middle of the range, or raise --beta, --epsilon")
     return steps
 
 
-def _fill(found: Integers, window: Windows, grid: Grid, wish: Array, recipe: Recipe, shortest: list[int]) -> None:
-    """Put the steps of all places of a kind of window into `found` (flat)."""
-    places = window.places
-    inside = places != NOTHING
-    low, high = (np.where(inside, part.ravel()[places], 0) for part in (grid.low, grid.high))
-    wanted = np.where(inside, wish.ravel()[places], 0.0)
-    for chosen, basis in window.lattices(low, high):
-        if basis is None:  # nothing reads these entries
-            free = np.rint(wanted if recipe.toward is not None else np.copysign(np.inf, wanted))
-            part = np.clip(free, low, high).astype(np.int64)[:, chosen]
+@dataclass(frozen=True, slots=True, eq=False)
+class _Part:
+    """Flat indices (L, n) of the same entries in L places, the steps that they may go, a basis; None: every step is unseen."""
+
+    at: Integers
+    low: Integers
+    high: Integers
+    basis: Integers | None
+
+
+def _solved(parts: list[_Part], grid: Grid, wish: Array, *, near: bool) -> Integers:
+    """Kernel vectors near the wish, or as far along it as they fit."""
+    found = np.zeros(grid.start.size, dtype=np.int64)
+    for part in parts:
+        inside = part.at != NOTHING
+        wanted = np.where(inside, wish.ravel()[part.at], 0.0)
+        if part.basis is None:
+            steps = np.clip(np.rint(wanted if near else np.copysign(np.inf, wanted)), part.low, part.high).astype(np.int64)
         else:
-            shortest.append(int(np.abs(basis).max(axis=1).min(initial=2**62)))
-            search = toward if recipe.toward is not None else along
-            part = search(basis, wanted[:, chosen], low[:, chosen], high[:, chosen])
-        at = places[:, chosen]
-        found[at[at != NOTHING]] = part[at != NOTHING]
+            steps = (toward if near else along)(part.basis, wanted, part.low, part.high)
+        found[part.at[inside]] = steps[inside]
+    return found.reshape(grid.start.shape)
+
+
+def _shortest(parts: list[_Part], grid: Grid) -> Integers:
+    """The first basis vector that fits, in the first place where it does; nothing where none fits."""
+    found = np.zeros(grid.start.size, dtype=np.int64)
+    for part in parts:
+        for vector in () if part.basis is None else part.basis:
+            for signed in (vector, -vector):
+                fits = np.flatnonzero(np.all((part.low <= signed) & (signed <= part.high), axis=1))
+                if fits.size:
+                    inside = part.at[fits[0]] != NOTHING
+                    found[part.at[fits[0]][inside]] = signed[inside]
+                    return found.reshape(grid.start.shape)
+    return found.reshape(grid.start.shape)
 
 
 def _within(grid: Grid, steps: Integers, beta: float) -> Integers:

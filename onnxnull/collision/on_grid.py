@@ -8,7 +8,7 @@ import numpy as np
 
 from onnxnull.collision.grid import Grid, control_on_grid, inside_cells, kernel_steps
 from onnxnull.collision.perturb import Recipe
-from onnxnull.collision.results import Kind
+from onnxnull.collision.results import Kind, Space
 from onnxnull.collision.sites import Site
 from onnxnull.errors import Code, OnnxnullError
 from onnxnull.kernel.linear_map import Array
@@ -24,6 +24,8 @@ def kind_on_grid(site: Site, *, cell: bool, near: bool) -> tuple[Kind, tuple[int
     """
     quantizer = site.frontier.quantizer
     assert quantizer is not None
+    if near and site.space is not Space.INPUT:
+        raise OnnxnullError(Code.NOT_FOUND, f"{site.where!r} multiplies whole numbers, and near-kernels are of floats")
     if near:
         raise OnnxnullError(Code.DATA, f"{quantizer.node!r} rounds the input, and near-kernels are of floats", CELL)
     if site.frontier.input.dtype != "float32":
@@ -36,6 +38,11 @@ def kind_on_grid(site: Site, *, cell: bool, near: bool) -> tuple[Kind, tuple[int
     layers = " and ".join(repr(layer.node) for layer in site.frontier.layers)
     verb = "is" if len(site.frontier.layers) == 1 else "are together"
     proof = " (proved)" if found.proved else ""
+    if site.space is not Space.INPUT:
+        shape = "×".join(map(str, site.shape))
+        raise OnnxnullError(
+            Code.INJECTIVE, f"{layers} {verb} injective on codes of shape {shape}{proof}: no two of them collide"
+        )
     seen = (
         f"{layers} {verb} injective in whole steps of the quantizer {quantizer.node!r} on inputs of shape "
         f"{'×'.join(map(str, site.shape))}{proof}: no two of them collide there"

@@ -259,7 +259,8 @@ class Search:
             raise OnnxnullError(Code.NOT_FOUND, seen, "there is nothing to find")
         doubles = any(described.dtype == "float64" for described in self.model.inputs)
         native = self._twin(Precision.FLOAT64 if doubles else Precision.FLOAT32, Provider.CPU, case)
-        tensors = list(dict.fromkeys(cut.tensor for cut in wanted if cut.tensor is not None))
+        computed = [name for cut in wanted for name in cut.computed.values()]
+        tensors = list(dict.fromkeys([*(cut.tensor for cut in wanted if cut.tensor is not None), *computed]))
         activations = _activations(native, case.arrays, tensors)
         products = list(dict.fromkeys(cut.product for cut in wanted if cut.product is not None))
         networks = {
@@ -267,6 +268,7 @@ class Search:
         }
         for number, cut in enumerate(wanted, start=1):
             self._progress(f"layer {number} of {len(wanted)}, {cut.view.name}")
+            cut = replace(cut, given={index: activations[name] for index, name in cut.computed.items()})
             yield cut, None if cut.tensor is None else activations[cut.tensor], networks
 
     def _in_layer(self, cut: Cut, site: Site, networks: Mapping[_Key, Network | None], case: Case) -> list[InLayer]:

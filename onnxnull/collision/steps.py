@@ -26,7 +26,7 @@ from onnxnull.kernel.selection import NOTHING, Selection
 _MORE = 1.65
 """Inputs beyond the rank, relative to it: fewer make long vectors, more cost time. Measured at a rank of 128."""
 _AT_LEAST = 64
-_MOST_RANK = 160
+_MOST_RANK = 128
 """Kernels of larger rank take minutes."""
 _LATTICES = 4
 """Lattices for one kind of window, of other entries each."""

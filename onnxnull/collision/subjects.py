@@ -130,6 +130,7 @@ class InLayer:
         self, cut: Cut, site: Site, flow: Flow, precision: Precision, provider: Provider, network: Network | None
     ) -> None:
         model = _alone(cut, site, flow)
+        self._codes = None if cut.codes is None else _dtype_of(cut)
         self._runner = Runner(model, precision, provider=provider)
         self.precision, self.provider = self._runner.precision, provider
         self._network = None if cut.product is None else network
@@ -142,9 +143,10 @@ class InLayer:
 
     def run(self, x: Array) -> Outcome:
         """Run the layer, then what is behind it."""
-        (y,) = self._runner.run({"x": x}).values()
+        stored = rounded(x, self.precision) if self._codes is None else x.astype(self._codes)
+        (y,) = self._runner.run({"x": stored}).values()
         outputs = {self._output: y} if self._network is None else self._network.rest(self._output, y)
-        return Outcome(outputs, ((rounded(x, self.precision), y),))
+        return Outcome(outputs, ((stored, y),), None if self._codes is None else stored)
 
 
 def networks_twin(path: str, precision: Precision, provider: Provider, limits: Any) -> Twin:
@@ -178,6 +180,7 @@ def _tensors(view: NodeView | None, activation: int | None) -> tuple[str, ...]:
 
 def _alone(cut: Cut, site: Site, flow: Flow) -> onnx.ModelProto:
     """The layer's node as a model of its own, input "x", everything else stored."""
+    import onnx
     import onnx_ir as ir
     from onnx import helper, numpy_helper
 
@@ -198,23 +201,37 @@ def _alone(cut: Cut, site: Site, flow: Flow) -> onnx.ModelProto:
             elif index == use.activation:
                 node.input.append("x")
             else:
-                assert isinstance(operand.constant, Constant), "other layers are taken as a matrix"
                 node.input.append(f"constant{index}")
-                array = np.ascontiguousarray(operand.constant.array())
-                initializers.append(numpy_helper.from_array(array.reshape(operand.constant.shape), f"constant{index}"))
-        if site.space is Space.PATCHES and view.op_type == "Conv":
+                if index in cut.given:
+                    array = np.asarray(cut.given[index])
+                else:
+                    assert isinstance(operand.constant, Constant), "other layers are taken as a matrix"
+                    array = np.ascontiguousarray(operand.constant.array()).reshape(operand.constant.shape)
+                initializers.append(numpy_helper.from_array(array, f"constant{index}"))
+        if site.space is Space.PATCHES and view.op_type in ("Conv", "QLinearConv", "ConvInteger"):
             _read_patches(node, site)
-    kind = helper.np_dtype_to_tensor_dtype(stored.dtype)
+    kind = helper.np_dtype_to_tensor_dtype(stored.dtype if cut.codes is None else _dtype_of(cut))
+    product = onnx.ValueInfoProto(name="product")
+    if cut.codes is None:
+        product = helper.make_tensor_value_info("product", kind, None)
     graph = helper.make_graph(
         [node],
         "layer",
         [helper.make_tensor_value_info("x", kind, list(site.shape))],
-        [helper.make_tensor_value_info("product", kind, None)],
+        [product],
         initializers,
     )
     opsets = [helper.make_opsetid(domain, version) for domain, version in flow.model.opsets.items()]
     model: onnx.ModelProto = helper.make_model(graph, opset_imports=opsets, ir_version=max(flow.model.ir_version, 8))
     return model
+
+
+def _dtype_of(cut: Cut) -> np.dtype[Any]:
+    """The type of an activation of codes."""
+    operand = None if cut.use.activation is None else cut.view.inputs[cut.use.activation]
+    assert operand is not None
+    assert operand.dtype is not None, "it is known to be codes"
+    return operand.dtype.numpy()
 
 
 def _read_patches(node: onnx.NodeProto, site: Site) -> None:

@@ -60,7 +60,9 @@ def _facts(collision: Collision) -> list[str]:
     lines = [f"{shown(collision.source)} · {_WHERE[collision.space]} '{shown(collision.where)}' {size}"]
     if collision.nullity is not None:
         ignored = f"{_interval(*collision.nullity)} of {made.entries:,} dimensions"
-        if collision.steps is not None:
+        if collision.steps is not None and collision.space is not Space.INPUT:
+            ignored += ", in whole codes without saturation"
+        elif collision.steps is not None:
             ignored += f", in whole steps of its quantizer {shown(collision.steps.node)} without saturation"
         read = ", ".join(shown(node) for node in collision.readers) or "nothing"
         lines.append(f"Read through {read}, which cannot see {ignored}.")
