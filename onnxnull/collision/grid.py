@@ -134,8 +134,9 @@ def kernel_steps(frontier: Frontier, grid: Grid, recipe: Recipe, progress: Calla
         progress(f"reducing the kernel lattice of window {number}")
         inside = window.places != NOTHING
         low, high = (np.where(inside, part.ravel()[window.places], 0) for part in (grid.low, grid.high))
-        for chosen, basis in window.lattices(low, high):
-            parts.append(_Part(window.places[:, chosen], low[:, chosen], high[:, chosen], basis))
+        for rows, chosen, basis in window.lattices(low, high):
+            at = np.ix_(rows, chosen)
+            parts.append(_Part(window.places[at], low[at], high[at], basis))
     progress("putting integer vectors together")
     steps = _solved(parts, grid, wish, near=recipe.toward is not None)
     if recipe.beta is not None and recipe.toward is None and grid.length(steps) > recipe.beta:
@@ -170,7 +171,9 @@ def _solved(parts: list[_Part], grid: Grid, wish: Array, *, near: bool) -> Integ
             steps = np.clip(np.rint(wanted if near else np.copysign(np.inf, wanted)), part.low, part.high).astype(np.int64)
         else:
             steps = (toward if near else along)(part.basis, wanted, part.low, part.high)
-        found[part.at[inside]] = steps[inside]
+        # a place that another lattice has changed at these entries stays: half of one vector and half of another are none
+        still = inside & ~np.any((found[part.at] != 0) & inside, axis=1, keepdims=True)
+        found[part.at[still]] = steps[still]
     return found.reshape(grid.start.shape)
 
 

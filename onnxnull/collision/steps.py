@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from onnxnull.collision.patches import blocks_of, separate, unfold
 from onnxnull.errors import Code, OnnxnullError
@@ -46,39 +47,47 @@ class Windows:
     places: Integers
     matrix: Integers
 
-    def lattices(self, low: Integers, high: Integers) -> Iterator[tuple[Integers, Integers | None]]:
-        """(which of the q entries, a basis of the kernel lattice on these), entries with the most room first.
+    def lattices(self, low: Integers, high: Integers) -> Iterator[tuple[Integers, Integers, Integers | None]]:
+        """(which of the L places, which of the q entries, a basis of the kernel lattice on these), the most room first.
 
-        None in the place of a basis where nothing reads them: every vector is in the kernel. Lattices too large to be reduced
-        are left out.
+        None in the place of a basis where nothing reads the entries: every vector is in the kernel. First one lattice, or a few
+        of other entries each, for all places; where no vector of these fits anywhere, one for each of a few places, of the
+        entries with the most room there. Lattices too large to be reduced are left out.
 
         Args:
             low, high: (L, q), by how many steps the entries may change.
         """
+        everywhere = np.arange(len(self.places))
         unread = ~np.any(self.matrix, axis=1)
         if unread.any():
-            yield np.flatnonzero(unread), None
-        room = np.minimum(-low, high).mean(axis=0)
-        order = np.argsort(-np.where(unread, -1.0, room), kind="stable")
-        order = order[np.any((low < 0) | (high > 0), axis=0)[order] & ~unread[order]]
+            yield everywhere, np.flatnonzero(unread), None
         matrix = self.matrix[:, np.any(self.matrix, axis=0)]
         rank = _rank(matrix)
-        if rank > _MOST_RANK:
+        if unread.all() or rank > _MOST_RANK:
             return
         count = rank + max(_AT_LEAST, math.ceil(_MORE * rank))
+        room = np.where(unread, -1, np.minimum(-low, high))
+        order = np.argsort(-room.mean(axis=0), kind="stable")
+        order = order[np.any((low < 0) | (high > 0), axis=0)[order] & ~unread[order]]
+        fits = False
         for number in range(_LATTICES if rank <= _AT_LEAST else 1):
             chosen = order[number * count : (number + 1) * count]
-            if len(chosen) <= rank and number > 0:
-                return
-            try:
-                basis = kernel_lattice(
-                    matrix[chosen],
-                    lambda found, at=chosen: _enough(found, low[:, at], high[:, at]),  # type: ignore[misc]
-                )
-            except OverflowError:
-                return
-            if len(basis):
-                yield chosen, basis
+            basis = _lattice(matrix[chosen], low[:, chosen], high[:, chosen])
+            if basis is None:
+                break
+            fits = fits or bool(_fitting(basis, low[:, chosen], high[:, chosen]).any())
+            yield everywhere, chosen, basis
+        if fits:
+            return
+        # the room that is left once as many entries as a lattice needs at least are taken
+        needed = min(room.shape[1], rank + rank // 2 + 2)
+        for place in np.argsort(-np.partition(room, -needed, axis=1)[:, -needed], kind="stable")[:_LATTICES]:
+            own = np.argsort(-room[place], kind="stable")[:count]
+            own = own[room[place][own] >= max(1, room[place].max() // 8)]
+            row = np.array([place])
+            basis = _lattice(matrix[own], low[row][:, own], high[row][:, own])
+            if basis is not None:
+                yield row, own, basis
 
 
 def windows_of(frontier: Frontier, shape: Shape) -> Iterator[Windows]:
@@ -181,13 +190,27 @@ def _tiles(whole: Stack, maps: list[LinearMap], shape: Shape) -> Iterator[Window
     raise OnnxnullError(Code.NOT_FOUND, "no window small enough for a lattice search has an integer kernel")
 
 
-def _enough(basis: Integers, low: Integers, high: Integers) -> bool:
-    """Whether in a quarter of the places some vectors fit between the input and the ends of the range."""
+def _lattice(matrix: Integers, low: Integers, high: Integers) -> Integers | None:
+    """A reduced basis of the kernel lattice; None where there is none, or its numbers are too large."""
+
+    def enough(basis: Integers) -> bool:
+        fitting = _fitting(basis, low, high).sum(axis=1)
+        return bool(np.mean(fitting >= min(_ENOUGH, len(basis))) >= 0.25)
+
+    try:
+        basis = kernel_lattice(matrix, enough)
+    except OverflowError:
+        return None
+    return basis if len(basis) else None
+
+
+def _fitting(basis: Integers, low: Integers, high: Integers) -> NDArray[np.bool_]:
+    """(L, d): which basis vectors, or their opposites, lie between the bounds of which places."""
     fits = np.zeros((len(low), len(basis)), dtype=bool)
     for number, vector in enumerate(basis):
         for signed in (vector, -vector):
             fits[:, number] |= np.all((signed >= low) & (signed <= high), axis=1)
-    return bool(np.mean(fits.sum(axis=1) >= min(_ENOUGH, len(basis))) >= 0.25)
+    return fits
 
 
 def _rank(matrix: Integers) -> int:
