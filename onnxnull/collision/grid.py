@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from onnxnull.collision.perturb import Recipe, bounds
 from onnxnull.collision.steps import windows_of
@@ -70,7 +71,7 @@ class Grid:
         start: x₀.
         codes: k₀ of every entry.
         low, high: by how many steps every entry may change: inside the range of codes, the box, ε, and the free entries; where
-            the scale is dynamic, nothing passes the least and the largest entry, and these stay.
+            the scale is dynamic, nothing passes the least and the largest entry, and one of each stays.
         lower, upper: the same as numbers, for changes inside a cell.
     """
 
@@ -92,7 +93,10 @@ class Grid:
         if quantizer.dynamic:
             least, largest = extremes(quantizer, start)
             lower, upper = np.maximum(lower, least), np.minimum(upper, largest)
-            held = (start == least) | (start == largest)
+            held = np.zeros(start.shape, dtype=bool)
+            for end in (least, largest):  # one entry is enough to hold it, and 0 holds itself
+                if end != 0.0:
+                    held.flat[int(np.argmax((start == end) & _read(quantizer, start)))] = True
             lower, upper = np.where(held, start, lower), np.where(held, start, upper)
         if recipe.free is not None:
             free = np.broadcast_to(recipe.free, start.shape)
@@ -237,6 +241,12 @@ def control_on_grid(grid: Grid, length: float, recipe: Recipe) -> Array:
     if np.array_equal(found, grid.start):
         raise OnnxnullError(Code.NOT_FOUND, "a change so small that no whole step is as short: nothing to compare it with")
     return found
+
+
+def _read(quantizer: Quantizer, x: Array) -> NDArray[np.bool_]:
+    """Which entries the quantizer rounds."""
+    assert quantizer.path is not None, "a site's shapes are known"
+    return quantizer.path.read.reshape(x.shape)
 
 
 def _code(rounding: Rounding, bound: Array, inward: int) -> Integers:
