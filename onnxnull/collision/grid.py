@@ -17,11 +17,13 @@ from onnxnull.collision.perturb import Recipe, bounds
 from onnxnull.collision.steps import windows_of
 from onnxnull.errors import Code, OnnxnullError
 from onnxnull.frontier import Frontier, Quantizer
-from onnxnull.kernel.lattice import along, toward
+from onnxnull.kernel.lattice import along, inside, toward
 from onnxnull.kernel.linear_map import Array
 from onnxnull.kernel.reduction import Integers
 from onnxnull.kernel.selection import NOTHING
 
+_PLACES = 16
+"""In which vectors are looked for in the middle of the range."""
 _INSIDE = 0.98
 """Of half a cell: how far from its centre a change inside it goes at most."""
 
@@ -136,13 +138,16 @@ def kernel_steps(frontier: Frontier, grid: Grid, recipe: Recipe, progress: Calla
     parts: list[_Part] = []
     for number, window in enumerate(windows_of(frontier, grid.start.shape), start=1):
         progress(f"reducing the kernel lattice of window {number}")
-        inside = window.places != NOTHING
-        low, high = (np.where(inside, part.ravel()[window.places], 0) for part in (grid.low, grid.high))
+        read = window.places != NOTHING
+        low, high = (np.where(read, part.ravel()[window.places], 0) for part in (grid.low, grid.high))
         for rows, chosen, basis in window.lattices(low, high):
             at = np.ix_(rows, chosen)
             parts.append(_Part(window.places[at], low[at], high[at], basis))
     progress("putting integer vectors together")
     steps = _solved(parts, grid, wish, near=recipe.toward is not None)
+    if not steps.any() and recipe.toward is None:
+        progress("looking for integer vectors in the middle of the range")
+        steps = _in_the_middle(parts, grid, rng)
     if recipe.beta is not None and recipe.toward is None and grid.length(steps) > recipe.beta:
         shorter = _solved(parts, grid, recipe.beta / grid.length(steps) * steps.astype(np.float64), near=True)
         tries = [_within(grid, each, recipe.beta) for each in (shorter, steps, _shortest(parts, grid))]
@@ -169,15 +174,30 @@ def _solved(parts: list[_Part], grid: Grid, wish: Array, *, near: bool) -> Integ
     """Kernel vectors near the wish, or as far along it as they fit."""
     found = np.zeros(grid.start.size, dtype=np.int64)
     for part in parts:
-        inside = part.at != NOTHING
-        wanted = np.where(inside, wish.ravel()[part.at], 0.0)
+        read = part.at != NOTHING
+        wanted = np.where(read, wish.ravel()[part.at], 0.0)
         if part.basis is None:
             steps = np.clip(np.rint(wanted if near else np.copysign(np.inf, wanted)), part.low, part.high).astype(np.int64)
         else:
             steps = (toward if near else along)(part.basis, wanted, part.low, part.high)
         # a place that another lattice has changed at these entries stays: half of one vector and half of another are none
-        still = inside & ~np.any((found[part.at] != 0) & inside, axis=1, keepdims=True)
+        still = read & ~np.any((found[part.at] != 0) & read, axis=1, keepdims=True)
         found[part.at[still]] = steps[still]
+    return found.reshape(grid.start.shape)
+
+
+def _in_the_middle(parts: list[_Part], grid: Grid, rng: np.random.Generator) -> Integers:
+    """Kernel vectors far from 0, in the places with the most room, where none fits around the input's own codes."""
+    found = np.zeros(grid.start.size, dtype=np.int64)
+    for part in parts:
+        if part.basis is None:
+            continue
+        rows = np.argsort(-np.log1p(part.high - part.low).sum(axis=1), kind="stable")[:_PLACES]
+        at, low, high = part.at[rows], part.low[rows], part.high[rows]
+        read = at != NOTHING
+        still = read & ~np.any((found[at] != 0) & read, axis=1, keepdims=True)
+        steps = inside(part.basis, low, high, rng)
+        found[at[still]] = steps[still]
     return found.reshape(grid.start.shape)
 
 
@@ -189,8 +209,8 @@ def _shortest(parts: list[_Part], grid: Grid) -> Integers:
             for signed in (vector, -vector):
                 fits = np.flatnonzero(np.all((part.low <= signed) & (signed <= part.high), axis=1))
                 if fits.size:
-                    inside = part.at[fits[0]] != NOTHING
-                    found[part.at[fits[0]][inside]] = signed[inside]
+                    read = part.at[fits[0]] != NOTHING
+                    found[part.at[fits[0]][read]] = signed[read]
                     return found.reshape(grid.start.shape)
     return found.reshape(grid.start.shape)
 

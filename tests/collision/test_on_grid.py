@@ -166,6 +166,14 @@ def test_a_cell_needs_a_quantizer(tmp_path: Path) -> None:
     assert refused.value.code is Code.NOT_FOUND
 
 
+def test_black_pixels_leave_room_on_one_side(tmp_path: Path) -> None:
+    w = codes(48, 10)
+    x = grey(1, 48)
+    x[:, ::2] = -1.0  # saturated: code 0
+    found = collision(saved(tmp_path, mlp(w, rows=1)), {"x": x}, Recipe())
+    assert_exact(found, mlp(w, rows=1), w, rows)
+
+
 @pytest.mark.parametrize("patches", [False, True])
 def test_layers_of_codes_inside_a_network(patches: bool, tmp_path: Path) -> None:
     w = codes(16, 3, 4, 4)

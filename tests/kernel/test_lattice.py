@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from onnxnull.kernel.lattice import along, kernel_lattice, nearest, toward
+from onnxnull.kernel.lattice import along, inside, kernel_lattice, nearest, toward
 from onnxnull.kernel.reduction import lll, shorten
 
 SHAPES = st.tuples(st.integers(1, 14), st.integers(0, 9))
@@ -72,6 +72,20 @@ def test_vectors_near_a_wish_and_far_along_one_stay_in_the_box(seed: int) -> Non
         assert np.all((found >= low) & (found <= high))
         assert np.any(found)
     assert np.all(np.linalg.norm(toward(basis, wishes, low, high) - wishes, axis=1) <= np.linalg.norm(wishes, axis=1))
+
+
+def test_boxes_on_one_side_of_zero_hold_vectors_that_no_basis_vector_fits_into() -> None:
+    matrix = random(32, 10)
+    basis = kernel_lattice(matrix)
+    low, high = np.zeros((3, 32), np.int64), np.full((3, 32), 200)
+    low[:, ::2] = -100
+    assert not np.any(np.all((basis >= low[0]) & (basis <= high[0]), axis=1))
+    found = inside(basis, low, high, np.random.default_rng(0))
+    assert not np.any(found @ matrix)
+    assert np.all((found >= low) & (found <= high))
+    assert np.all(np.any(found, axis=1))
+    nothing = np.zeros((1, 32), np.int64)
+    assert not np.any(inside(basis, nothing, nothing, np.random.default_rng(0)))
 
 
 def test_the_nearest_plane_finds_a_lattice_vector_itself() -> None:
