@@ -306,8 +306,11 @@ def _shares(projector: KernelProjector, samples: Sequence[Sample], deadline: flo
 
 
 def _of_all_inputs(reports: Sequence[FrontierReport]) -> Bounds | None:
-    """Bounds for all inputs together: the sum, where no layer reads two of them; else the joint kernel was not computed."""
-    known = [report.input_nullity for report in reports if report.input_nullity is not None]
+    """Bounds for all inputs together: the sum, where no layer reads two of them; else the joint kernel was not computed.
+
+    None where a quantizer reads an input first: its whole steps are no continuous kernel.
+    """
+    known = [report.input_nullity for report in reports if report.input_nullity is not None and report.quantizer is None]
     nodes = [node for report in reports for node in report.nodes]
     if not reports or len(known) < len(reports) or len(set(nodes)) < len(nodes):
         return None

@@ -88,7 +88,9 @@ class Grid:
 
     @classmethod
     def of(cls, quantizer: Quantizer, start: Array, recipe: Recipe) -> Grid:
-        """Raises OnnxnullError where the input leaves the box."""
+        """Raises OnnxnullError `data` where the input leaves the box, or holds NaN or Inf."""
+        if not np.all(np.isfinite(start)):
+            raise OnnxnullError(Code.DATA, "the input holds NaN or Inf", "start from another input")
         rounding = Rounding.at(quantizer, start)
         codes = rounding.codes(start)
         lower, upper = bounds(start, recipe)

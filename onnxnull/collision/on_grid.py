@@ -12,6 +12,7 @@ from onnxnull.collision.results import Kind, Space
 from onnxnull.collision.sites import Site
 from onnxnull.errors import Code, OnnxnullError
 from onnxnull.kernel.linear_map import Array
+from onnxnull.operators.steps import UnknownShapeError
 
 CELL = "what its quantizer itself hides: --quantizer-cell"
 
@@ -20,6 +21,7 @@ def kind_on_grid(site: Site, *, cell: bool, near: bool) -> tuple[Kind, tuple[int
     """What is claimed of a pair at this site, and the bounds of the kernel lattice's rank; None inside cells.
 
     Raises:
+        UnknownShapeError: a shape on the way to the quantizer is not known.
         OnnxnullError: `injective` where only what the quantizer hides is left, `data` where floats are asked for.
     """
     quantizer = site.frontier.quantizer
@@ -30,6 +32,8 @@ def kind_on_grid(site: Site, *, cell: bool, near: bool) -> tuple[Kind, tuple[int
         raise OnnxnullError(Code.DATA, f"{quantizer.node!r} rounds the input, and near-kernels are of floats", CELL)
     if site.frontier.input.dtype != "float32":
         raise OnnxnullError(Code.DATA, f"the quantizer of a {site.frontier.input.dtype} input is not analysed", "use float32")
+    if quantizer.path is None:
+        raise UnknownShapeError(f"a shape between the input and {quantizer.node!r} is not known, or too large")
     if cell:
         return Kind.QUANTIZER_CELL, None
     found = site.nullity()

@@ -19,6 +19,7 @@ from onnxnull.collision.results import Collision, Kind, Run, Space, Verdict
 from onnxnull.collision.search import Execution, Place, Search
 from onnxnull.errors import Code, OnnxnullError
 from onnxnull.graph.limits import Limits
+from onnxnull.report.collision_json import steps
 from onnxnull.runtime.precision import Precision
 from onnxnull.runtime.providers import Provider, choose
 
@@ -202,6 +203,8 @@ def _about_site(recorded: RecordedCollision, found: Collision) -> Iterator[str]:
             yield f"the bundle says a nullity of {least} to {most}, and it is {low} to {high}"
     if recorded.perturbation.control > 1.01 * recorded.perturbation.l2:
         yield "the control is farther from the original than what collides with it"
+    if recorded.quantizer != steps(found.steps):
+        yield "the bundle says other steps of a quantizer than there are"
     sigma, said = found.perturbation.sigma, recorded.perturbation.sigma
     if abs(sigma - said) > 1e-4 * abs(sigma):
         yield f"the bundle says σ {said:.6g}, and it is {sigma:.6g}"

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from onnxnull.graph.view import NodeView
+from onnxnull.graph.view import NodeView, Operand
 from onnxnull.kernel.linear_map import LinearMap
 from onnxnull.kernel.selection import NOTHING, Selection
 from onnxnull.operators.steps import constant_value
@@ -97,6 +97,23 @@ class OnGrid:
         self._values.add(output.value)
         return None
 
+    def dequantizes(self, node: NodeView, index: int) -> bool:
+        """Whether operand `index` of `node` is DequantizeLinear's codes, with one scale: the same steps, as floats."""
+        if node.op_type != "DequantizeLinear" or node.domain not in _DOMAINS or index != 0:
+            return False
+        scale, zero = node.input(1), constant_value(node, 2)
+        if zero is None and node.input(2) is not None and not self._computes(node.input(2)):
+            return False
+        known = constant_value(node, 1)
+        if known is None:  # the scale that a DynamicQuantizeLinear computed
+            return self._computes(scale)
+        return known.size == 1 and bool(np.isfinite(known).all() and (known > 0).all())
+
+    def _computes(self, operand: Operand | None) -> bool:
+        """Whether a dynamic quantizer makes this value beside its codes."""
+        producer = None if operand is None else operand.value.producer()
+        return producer is not None and self.quantizer is not None and self.quantizer.codes == producer.outputs[0].name
+
     def leaves_at(self, node: NodeView, layer_path: LinearMap | None) -> str | None:
         """Why a layer behind the grid does not see its steps as they are; None if it does."""
         if layer_path is None or (isinstance(layer_path, Selection) and np.all(np.isin(layer_path.factors, (0.0, 1.0)))):
@@ -109,17 +126,6 @@ def is_quantizer(node: NodeView) -> bool:
     return node.op_type in ("QuantizeLinear", "DynamicQuantizeLinear") and node.domain in _DOMAINS
 
 
-def is_dequantizer(node: NodeView, index: int) -> bool:
-    """Whether operand `index` holds the codes of a DequantizeLinear with one scale: the same steps, as floats."""
-    if node.op_type != "DequantizeLinear" or node.domain not in _DOMAINS or index != 0:
-        return False
-    scale = constant_value(node, 1)
-    operand = node.input(1)
-    if scale is None:  # the scale that a DynamicQuantizeLinear computed
-        return operand is not None and _computed(operand.value)
-    return scale.size == 1 and bool(np.isfinite(scale).all() and (scale > 0).all())
-
-
 def rounds_by_itself(node: NodeView, index: int, integer: bool) -> bool:
     """Whether a layer rounds floats to codes before it multiplies, so that it is no linear layer of them.
 
@@ -128,11 +134,6 @@ def rounds_by_itself(node: NodeView, index: int, integer: bool) -> bool:
     operand = node.input(index)
     is_float = operand is not None and operand.dtype is not None and operand.dtype.is_floating_point()
     return is_float and (integer or (node.op_type == "MatMulNBits" and int(node.attribute("accuracy_level", 0)) == 4))
-
-
-def _computed(value: ir.Value) -> bool:
-    producer = value.producer()
-    return producer is not None and producer.op_type == "DynamicQuantizeLinear"
 
 
 def _quantizer(node: NodeView, path: LinearMap | None) -> Quantizer | str:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onnxnull.errors import one_line
-from onnxnull.frontier.quantizer import OnGrid, Quantizer, is_dequantizer, is_quantizer, rounds_by_itself
+from onnxnull.frontier.quantizer import OnGrid, Quantizer, is_quantizer, rounds_by_itself
 from onnxnull.graph.bodies import subgraphs
 from onnxnull.graph.flow import Flow
 from onnxnull.graph.model import GraphInput
@@ -181,7 +181,7 @@ def _passed(
     if output is not None and stepped == [0] and coded == {False} and is_quantizer(node):
         path = paths[_value(node, 0)]
         return {output.value: path}, grid.enter(node, path)
-    if output is not None and coded == {True} and all(is_dequantizer(node, index) for index in stepped):
+    if output is not None and coded == {True} and all(grid.dequantizes(node, index) for index in stepped):
         images: dict[ir.Value, LinearMap | None] | None = {output.value: paths[_value(node, 0)]}
     else:
         images = _images(node, stepped, paths, budget) if len(coded) == 1 else None

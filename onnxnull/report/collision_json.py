@@ -86,7 +86,7 @@ def entry(
             "sigma": number(collision.perturbation.sigma),
             "proof": "integers" if collision.steps is not None and collision.kind is Kind.KERNEL else None,
         },
-        "quantizer": None if collision.steps is None else _steps(collision.steps),
+        "quantizer": steps(collision.steps),
         "perturbation": _perturbation(collision.perturbation),
         "shape": list(collision.original.shape),
         "arrays": None if arrays is None else dict(arrays),
@@ -97,15 +97,18 @@ def entry(
     }
 
 
-def _steps(steps: Steps) -> dict[str, Any]:
+def steps(found: Steps | None) -> dict[str, Any] | None:
+    """What rounds the tensor, and how far codes moved; None where nothing does."""
+    if found is None:
+        return None
     return {
-        "node": steps.node,
-        "dynamic": steps.dynamic,
-        "scale": number(steps.scale),
-        "zero_point": steps.zero_point,
-        "range": [steps.low, steps.high],
-        "changed": steps.changed,
-        "largest": steps.largest,
+        "node": found.node,
+        "dynamic": found.dynamic,
+        "scale": number(found.scale),
+        "zero_point": found.zero_point,
+        "range": [found.low, found.high],
+        "changed": found.changed,
+        "largest": found.largest,
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -196,6 +197,15 @@ def test_evidence_is_confirmed_and_a_changed_code_is_not(cell: bool, tmp_path: P
         bundle.add(found)
     (again,) = replay(tmp_path / "bundle", path)
     assert again.confirmed
+    document = tmp_path / "bundle" / "collision.json"
+    written = document.read_text()
+    document.write_text(written.replace('"zero_point": 10', '"zero_point": 11'))
+    (doubted,) = replay(tmp_path / "bundle", path)
+    assert doubted.objections == ("the bundle says other steps of a quantizer than there are",)
+    assert json.loads(written)["collisions"][0]["claim"] == {
+        **{"kind": "quantizer-cell" if cell else "kernel", "residual": 0.0, "sigma": 0.0},
+        "proof": None if cell else "integers",
+    }
     assert again.recorded.kind is (Kind.QUANTIZER_CELL if cell else Kind.KERNEL)
     there = found.colliding.copy()
     there.flat[3] += 5 * float(SCALE)
@@ -227,7 +237,9 @@ def test_rounding_is_onnxruntimes(seed: int) -> None:
     rng = np.random.default_rng(seed)
     x = (rng.standard_normal((4, 9)) * 4).astype(np.float32)
     x[0, :4] = (np.arange(4) + np.float32(0.5)) * SCALE
-    assert np.array_equal(Rounding.at(STATIC, x).codes(x.astype(np.float64)), session_codes(mlp(codes(9, 4), rows=4), x))
+    assert np.array_equal(
+        Rounding.at(STATIC, x.astype(np.float64)).codes(x.astype(np.float64)), session_codes(mlp(codes(9, 4), rows=4), x)
+    )
     moving = Quantizer("q", None, None, 0, 255, identity((4, 9)), "q")
     for part in (x, np.abs(x), np.zeros_like(x)):
         there = part.astype(np.float64)
@@ -246,7 +258,7 @@ def test_weights_become_their_integers() -> None:
 @pytest.mark.parametrize("bits", [4, 8])
 def test_weights_of_few_bits_collide_as_floats(bits: int, tmp_path: Path) -> None:
     packed = np.random.default_rng(0).integers(0, 256, (12, 2, 16 * bits // 8)).astype(np.uint8)
-    attributes = {"K": 32, "N": 12, "bits": bits, "block_size": 16}
+    attributes: dict[str, Any] = {"K": 32, "N": 12, "bits": bits, "block_size": 16}
     nodes = [node("MatMulNBits", ["x", "b", "s"], ["y"], domain="com.microsoft", name="layer", **attributes)]
     constants = {"b": packed, "s": np.full(24, 0.01, np.float32)}
     path = saved(tmp_path, model(nodes, constants, inputs=[value("x", [2, 32])], imports={"com.microsoft": 1}))
