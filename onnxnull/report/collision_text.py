@@ -78,7 +78,7 @@ def _facts(collision: Collision) -> list[str]:
         f"{made.changed:,} of {made.entries:,} entries changed; the control's ‖Δ‖₂ = {made.control:.4g}."
     )
     beta = made.parameters.get("beta")
-    if beta is not None and made.pattern != "toward" and made.l2 < 0.999 * beta:
+    if beta is not None and collision.steps is None and made.pattern != "toward" and made.l2 < 0.999 * beta:
         lines.append(f"Note: the box has no room for ‖Δ‖₂ = {beta:.4g} in this direction.")
     if collision.aside is not None:
         lines.append(f"Note: {collision.aside}.")
@@ -118,6 +118,8 @@ def _claim(claim: Claim) -> str:
         return f"not measured: {claim.reason}" if math.isnan(claim.value) else f"{claim.value:.2g}, no bound: {claim.reason}"
     if claim.bound is None:
         return f"BROKEN: {claim.reason}"
+    if claim.bound == 0.0 and claim.value == 0.0:
+        return "holds: 0, exactly"
     verb = "holds" if claim.holds else "BROKEN"
     return f"{verb}: {claim.value:.2g}, at most {claim.ratio:.2g} of what is allowed"
 
