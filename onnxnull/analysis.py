@@ -26,6 +26,7 @@ from onnxnull.results import (
     OperatorReport,
     PaperSummary,
     Quantization,
+    QuantizerReport,
     Scales,
     Unsupported,
     WeightNode,
@@ -295,7 +296,7 @@ def _frontier_report(
     from onnxnull.graph.constants import EvaluationError
     from onnxnull.operators.steps import UnknownShapeError
 
-    reason, bounds = front.obstacle, None
+    reason, bounds, rounds = front.obstacle, None, front.quantizer
     shares: tuple[KernelShare, ...] = ()
     keys = [(layer.node, layer.use.signature) for layer in front.layers]
     read = tuple(dict.fromkeys(names[key] for key in keys))
@@ -303,9 +304,9 @@ def _frontier_report(
         reason = "a weight that reads it was not analysed"
     elif front.guaranteed:
         try:
-            found = frontiers.joint_nullity(front, Notion.FLOAT64)
+            found = frontiers.joint_nullity(front, Notion.EXACT if front.quantizer else Notion.FLOAT64)
             bounds = Bounds(found.lower, found.upper, found.proved)
-            own = [sample for sample in samples if sample.input == front.input.name]
+            own = [sample for sample in samples if sample.input == front.input.name and front.quantizer is None]
             shares = _shares(frontiers.KernelProjector(front), own, deadline) if own else ()
         except (UnknownShapeError, EvaluationError) as error:
             reason = str(error)
@@ -318,6 +319,9 @@ def _frontier_report(
         reason=reason,
         input_nullity=bounds,
         shares=shares,
+        quantizer=None
+        if rounds is None
+        else QuantizerReport(rounds.node, rounds.scale, rounds.zero_point, rounds.low, rounds.high),
     )
 
 
@@ -348,8 +352,11 @@ def _shares(projector: KernelProjector, samples: Sequence[Sample], deadline: flo
 
 
 def _of_all_inputs(reports: Sequence[FrontierReport]) -> Bounds | None:
-    """Bounds for all inputs together: the sum, where no layer reads two of them; else the joint kernel was not computed."""
-    known = [report.input_nullity for report in reports if report.input_nullity is not None]
+    """Bounds for all inputs together: the sum, where no layer reads two of them; else the joint kernel was not computed.
+
+    None where a quantizer reads an input first: its whole steps are no continuous kernel.
+    """
+    known = [report.input_nullity for report in reports if report.input_nullity is not None and report.quantizer is None]
     nodes = [node for report in reports for node in report.nodes]
     if not reports or len(known) < len(reports) or len(set(nodes)) < len(nodes):
         return None

@@ -93,6 +93,11 @@ class Code(enum.Enum):
     )
     POLICY = ("policy", "the policy of the gate cannot be used", "see docs/check.md")
     BASELINE = ("baseline", "the file holds no baseline", "make it with `onnxnull baseline MODEL... -o FILE`")
+    PRECISION = (
+        "precision",
+        "the model does not run at this precision",
+        "leave out --precision, or ask for native: a quantized model runs as it is",
+    )
     OUTPUT = ("output", "the output file cannot be written", "check the folder and its permissions")
 
     def __init__(self, code: str, meaning: str, remedy: str) -> None:

@@ -189,6 +189,20 @@ class KernelShare:
 
 
 @dataclass(frozen=True, slots=True)
+class QuantizerReport:
+    """What rounds an input before anything else reads it: codes low … high of step `scale`, `zero_point` being the code of 0.
+
+    Both are None where the quantizer computes them from the input (DynamicQuantizeLinear).
+    """
+
+    node: str
+    scale: float | None
+    zero_point: int | None
+    low: int
+    high: int
+
+
+@dataclass(frozen=True, slots=True)
 class FrontierReport:
     """How the network reads one of its inputs.
 
@@ -198,7 +212,9 @@ class FrontierReport:
         guaranteed: whether a change of the input in the joint kernel is guaranteed to reach no output; `reason` why not.
         input_nullity: bounds on the dimension of the joint kernel at the float64 cut-off; None where it is not guaranteed to
             matter, or a shape is not known (then `reason` says so).
-        shares: of the inputs given as data.
+        shares: of the inputs given as data; empty behind a quantizer, where a kernel has no share of an input's energy.
+        quantizer: what rounds the input first. Then `guaranteed` is said of changes in whole steps of it that do not
+            saturate, and `input_nullity` is the dimension of the kernel lattice, over the rationals.
     """
 
     input: str
@@ -209,6 +225,7 @@ class FrontierReport:
     reason: str | None
     input_nullity: Bounds | None
     shares: tuple[KernelShare, ...]
+    quantizer: QuantizerReport | None = None
 
 
 @dataclass(frozen=True, slots=True)

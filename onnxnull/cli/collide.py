@@ -57,6 +57,7 @@ _PATTERNS = ["random", "repeat", "patches", "betas"]
 @click.option("--mask", type=click.Path(path_type=Path), help="Change only where this image is bright, or this .npy is not 0.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the perturbation.")
 @click.option("--near-kernel", is_flag=True, help="Directions that vanish at the float32 cut-off only; they are no collisions.")
+@click.option("--quantizer-cell", is_flag=True, help="Inputs that the network's quantizer rounds to the same codes.")
 @options.run_options
 @click.option("--trace", is_flag=True, help="Show how the difference grows from layer to layer.")
 @click.option("--labels", type=click.Path(path_type=Path), help="Names of the classes, one a line.")
@@ -171,7 +172,16 @@ def prepare(
             shapes[described.name] = found[0].arrays[described.name].shape
     patches = None if settings["space"] is None else settings["space"] == "patches"
     place = Place(settings["input_name"], settings["layer"], patches)
-    search = Search(model, place, execution, shapes=shapes, near=settings["near_kernel"], limits=limits, progress=progress)
+    search = Search(
+        model,
+        place,
+        execution,
+        shapes=shapes,
+        near=settings["near_kernel"],
+        cell=settings["quantizer_cell"],
+        limits=limits,
+        progress=progress,
+    )
     toward = None
     if settings["toward"] is not None:
         (toward, *_) = cases.load_cases(settings["toward"], inputs, preprocessing)
@@ -223,6 +233,8 @@ def _check(settings: dict[str, Any]) -> None:
     refuse("--beta and --max both say how large it is", "beta", "largest")
     refuse("--region and --mask both say where", "region", "mask")
     refuse("--input-name and --layer both say where", "input_name", "layer")
+    refuse("--near-kernel and --quantizer-cell are two kinds of claims", "near_kernel", "quantizer_cell")
+    refuse("--quantizer-cell is about the network's input, not a layer's", "quantizer_cell", "layer")
     refuse("--pattern and --toward both say which direction", "pattern", "toward")
     if settings["layer"] is not None or settings["space"] == "patches":
         refuse("--region is in pixels of the input, not of a layer", "region")

@@ -59,7 +59,7 @@ def command(ctx: click.Context, /, first: str, second: str, fmt: str, output: Pa
             second,
             input_shapes=settings["input_shapes"],
             running=_running(settings) if settings["runs"] else None,
-            limits=options.limits_of(settings["max_constant_bytes"], settings["max_nodes"], settings["allow_hard_links"]),
+            limits=options.limits_of(settings),
             progress=progress,
         )
     options.emit(_render(comparison, limit, fmt, to_terminal=output is None and options.is_terminal(sys.stdout)), output)

@@ -38,7 +38,10 @@ class RecordedRun:
 
 @dataclass(frozen=True, slots=True)
 class RecordedCollision:
-    """What a bundle says of one collision. `folder`: of its files, "" for the bundle's own; `hashes`: file name → SHA-256."""
+    """What a bundle says of one collision. `folder`: of its files, "" for the bundle's own; `hashes`: file name → SHA-256.
+
+    `quantizer`: as the document has it; it is only compared.
+    """
 
     folder: str
     source: str
@@ -52,6 +55,7 @@ class RecordedCollision:
     runs: tuple[RecordedRun, ...]
     hashes: Mapping[str, str]
     inputs: tuple[str, ...]
+    quantizer: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +205,7 @@ def _collision(entry: dict[str, Any]) -> RecordedCollision:
         runs=tuple(_run(run, kind) for run in objects(entry, "runs")),
         hashes=hashes,
         inputs=inputs,
+        quantizer=None if entry.get("quantizer") is None else get(entry, "quantizer", dict),
     )
 
 
@@ -277,8 +282,10 @@ def _follows(kind: Kind, kernel: list[bool | None], runtime: list[bool | None], 
     """The verdict that follows from the recorded claims, as `verify` reaches it."""
     if any(held is not True for held in kernel) or False in runtime:
         return Verdict.BROKEN
-    if kind is not Kind.KERNEL:
+    if kind is Kind.NEAR_KERNEL:
         return Verdict.NEAR
+    if kind is Kind.QUANTIZER_CELL and not bitwise:
+        return Verdict.BROKEN
     if bitwise:
         return Verdict.BITWISE
     if not kernel:

@@ -19,6 +19,7 @@ from onnxnull.collision.results import Collision, Kind, Run, Space, Verdict
 from onnxnull.collision.search import Execution, Place, Search
 from onnxnull.errors import Code, OnnxnullError
 from onnxnull.graph.limits import Limits
+from onnxnull.report.collision_json import steps
 from onnxnull.runtime.precision import Precision
 from onnxnull.runtime.providers import Provider, choose
 
@@ -101,7 +102,7 @@ class _Searches:
     def __init__(self, path: Path, record: Record, execution: Execution, limits: Limits, progress: Progress) -> None:
         self._path, self._record, self._execution = path, record, execution
         self._limits, self._progress = limits, progress
-        self._kept: tuple[tuple[Place, bool, Mapping[str, Sequence[int]]], Search] | None = None
+        self._kept: tuple[tuple[Place, Kind, Mapping[str, Sequence[int]]], Search] | None = None
 
     def of(self, recorded: RecordedCollision, tensors: Tensors) -> Search:
         """The search that finds this collision's site. Raises `OnnxnullError`."""
@@ -112,14 +113,15 @@ class _Searches:
         if recorded.space is Space.INPUT:
             shapes[recorded.where] = tensors.original.shape
         shapes |= self._record.input_shapes
-        key = place, recorded.kind is Kind.NEAR_KERNEL, shapes
+        key = place, recorded.kind, shapes
         if self._kept is None or self._kept[0] != key:
             search = Search(
                 self._path,
                 place,
                 self._execution,
                 shapes=shapes,
-                near=key[1],
+                near=recorded.kind is Kind.NEAR_KERNEL,
+                cell=recorded.kind is Kind.QUANTIZER_CELL,
                 limits=self._limits,
                 progress=self._progress,
             )
@@ -201,6 +203,8 @@ def _about_site(recorded: RecordedCollision, found: Collision) -> Iterator[str]:
             yield f"the bundle says a nullity of {least} to {most}, and it is {low} to {high}"
     if recorded.perturbation.control > 1.01 * recorded.perturbation.l2:
         yield "the control is farther from the original than what collides with it"
+    if recorded.quantizer != steps(found.steps):
+        yield "the bundle says other steps of a quantizer than there are"
     sigma, said = found.perturbation.sigma, recorded.perturbation.sigma
     if abs(sigma - said) > 1e-4 * abs(sigma):
         yield f"the bundle says σ {said:.6g}, and it is {sigma:.6g}"

@@ -19,6 +19,8 @@ class Kind(enum.Enum):
     """Kernel vectors at the float64 cut-off: a collision."""
     NEAR_KERNEL = "near-kernel"
     """Directions with singular values between the float64 and the float32 cut-off: no collision."""
+    QUANTIZER_CELL = "quantizer-cell"
+    """Two inputs that a quantizer rounds to the same codes: what it hides, whatever the layers behind it are."""
 
 
 class Space(enum.Enum):
@@ -169,6 +171,27 @@ class Perturbation:
 
 
 @dataclass(frozen=True, slots=True)
+class Steps:
+    """A perturbation on the grid of the quantizer that rounds the input first.
+
+    Attributes:
+        node: the quantizer.
+        dynamic: whether it computed its scale and zero point from the input; these are those of the original, and stay.
+        low, high: the range of codes; none of those that change is beyond it.
+        changed: codes that differ. largest: by how many steps at most; both 0 inside the cells.
+    """
+
+    node: str
+    dynamic: bool
+    scale: float
+    zero_point: int
+    low: int
+    high: int
+    changed: int
+    largest: int
+
+
+@dataclass(frozen=True, slots=True)
 class EightBit:
     """The colliding image rounded to 8 bits a channel and run again: what is left of the collision.
 
@@ -197,6 +220,7 @@ class Collision:
         original, colliding, control: float64; runs at a lower precision round them.
         others: the network's other inputs.
         aside: what the reader should know of where this was done.
+        steps: on the grid of a quantizer; None where there is none.
     """
 
     source: str
@@ -215,6 +239,7 @@ class Collision:
     runs: tuple[Run, ...]
     eight_bit: EightBit | None = None
     aside: str | None = None
+    steps: Steps | None = None
 
     @property
     def holds(self) -> bool:

@@ -12,8 +12,10 @@ import numpy as np
 
 from onnxnull.collision.cases import Case
 from onnxnull.collision.claims import Reader
+from onnxnull.collision.codes import steps_between, verify_on_grid
 from onnxnull.collision.kernel import FrontierKernel, Kernel
 from onnxnull.collision.near import NearKernel
+from onnxnull.collision.on_grid import kind_on_grid, pair_on_grid
 from onnxnull.collision.perturb import Recipe, control, perturbation
 from onnxnull.collision.results import Collision, EightBit, Kind, Perturbation, Space
 from onnxnull.collision.sites import Cut, Site, cuts, input_site
@@ -82,10 +84,10 @@ class Execution:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Prepared:
-    """A site with what every search in it needs."""
+    """A site with what every search in it needs. `kernel` is None on the grid of a quantizer."""
 
     site: Site
-    kernel: Kernel | NearKernel
+    kernel: Kernel | NearKernel | None
     kind: Kind
     sigma: float
     nullity: tuple[int, int] | None
@@ -99,6 +101,7 @@ class Search:
         path: the .onnx file.
         shapes: input → dimensions, where the file leaves them open.
         near: make near-kernel perturbations, which are no collisions.
+        cell: make inputs that the network's quantizer rounds to the same codes.
         progress: called with what comes next.
 
     Attributes:
@@ -116,16 +119,18 @@ class Search:
         *,
         shapes: Mapping[str, Sequence[int]] | None = None,
         near: bool = False,
+        cell: bool = False,
         limits: Limits | None = None,
         progress: Progress = lambda _: None,
     ) -> None:
-        self.path, self.place, self.execution = os.fspath(path), place, execution
-        self._near, self._limits, self._progress = near, limits, progress
+        self.path, self.place = os.fspath(path), place
+        self._near, self._cell, self._limits, self._progress = near, cell, limits, progress
         self.missed: list[OnnxnullError] = []
         progress("opening the model")
         self.model: Model = open_model(path, input_shapes=shapes, limits=limits)
         self._flow = Flow(self.model)
         check_runnable(self._flow)
+        self.execution = replace(execution, precisions=self._precisions(execution.precisions))
         self._twins: dict[_Key, Twin] = {}
         self._at_input: tuple[_Prepared, list[AtInput]] | None = None
 
@@ -256,7 +261,8 @@ class Search:
             raise OnnxnullError(Code.NOT_FOUND, seen, "there is nothing to find")
         doubles = any(described.dtype == "float64" for described in self.model.inputs)
         native = self._twin(Precision.FLOAT64 if doubles else Precision.FLOAT32, Provider.CPU, case)
-        tensors = list(dict.fromkeys(cut.tensor for cut in wanted if cut.tensor is not None))
+        computed = [name for cut in wanted for name in cut.computed.values()]
+        tensors = list(dict.fromkeys([*(cut.tensor for cut in wanted if cut.tensor is not None), *computed]))
         activations = _activations(native, case.arrays, tensors)
         products = list(dict.fromkeys(cut.product for cut in wanted if cut.product is not None))
         networks = {
@@ -264,6 +270,7 @@ class Search:
         }
         for number, cut in enumerate(wanted, start=1):
             self._progress(f"layer {number} of {len(wanted)}, {cut.view.name}")
+            cut = replace(cut, given={index: activations[name] for index, name in cut.computed.items()})
             yield cut, None if cut.tensor is None else activations[cut.tensor], networks
 
     def _in_layer(self, cut: Cut, site: Site, networks: Mapping[_Key, Network | None], case: Case) -> list[InLayer]:
@@ -285,6 +292,12 @@ class Search:
 
     def _prepare(self, site: Site) -> _Prepared:
         self._progress("finding the kernel")
+        if site.frontier.quantizer is not None:
+            kind, nullity = kind_on_grid(site, cell=self._cell, near=self._near)
+            return _Prepared(site, None, kind, 0.0, nullity, ())
+        if self._cell:
+            seen = f"no quantizer rounds {site.where!r} before anything else reads it"
+            raise OnnxnullError(Code.NOT_FOUND, seen, "leave out --quantizer-cell")
         for layer in site.frontier.layers:
             if not np.all(np.isfinite(layer.use.matrix())):
                 raise OnnxnullError(Code.NONFINITE, f"the weight of {layer.node!r} holds NaN or Inf")
@@ -318,8 +331,11 @@ class Search:
         case: Case,
         others: Mapping[str, np.ndarray],
     ) -> Collision:
-        colliding = start + perturbation(prepared.site, prepared.kernel, start, recipe, self._progress)
-        beside = control(prepared.kernel, start, colliding, recipe)
+        if prepared.kernel is None:
+            colliding, beside = pair_on_grid(prepared.site, prepared.kind, start, recipe, self._progress)
+        else:
+            colliding = start + perturbation(prepared.site, prepared.kernel, start, recipe, self._progress)
+            beside = control(prepared.kernel, start, colliding, recipe)
         moved = colliding - start
         facts = Perturbation(
             pattern=recipe.pattern,
@@ -343,18 +359,21 @@ class Search:
         others: Mapping[str, np.ndarray],
         facts: Perturbation,
     ) -> Collision:
-        site, readers = prepared.site, prepared.readers
+        site, readers, quantizer = prepared.site, prepared.readers, prepared.site.frontier.quantizer
         runs = []
         for subject in subjects:
             self._progress(f"running {subject.precision.value}")
-            runs.append(verify(subject, readers, prepared.kind, *arrays))
+            if prepared.kernel is None:
+                runs.append(verify_on_grid(subject, site, prepared.kind, *arrays))
+            else:
+                runs.append(verify(subject, readers, prepared.kind, *arrays))
         return Collision(
             source=source,
             space=site.space,
             where=site.where,
             weight=site.weight,
             op=site.op,
-            readers=tuple(reader.node for reader in readers),
+            readers=tuple(layer.node for layer in site.frontier.layers),
             nullity=prepared.nullity,
             kind=prepared.kind,
             perturbation=replace(facts, sigma=prepared.sigma),
@@ -364,14 +383,22 @@ class Search:
             others=others,
             runs=tuple(runs),
             aside=site.aside,
+            steps=None if quantizer is None else steps_between(quantizer, arrays[0], arrays[1]),
         )
 
+    def _precisions(self, asked: tuple[Precision, ...]) -> tuple[Precision, ...]:
+        """What runs: a model with integer arithmetic as it is. Raises OnnxnullError where that is not what was asked for."""
+        if all(node.op_type not in INTEGER_ARITHMETIC for node in self._flow.nodes):
+            return asked
+        if asked not in ((Precision.NATIVE,), Execution().precisions):
+            others = ", ".join(precision.value for precision in asked if precision is not Precision.NATIVE)
+            seen = f"the model computes on quantized numbers, and has no twin at {others}"
+            raise OnnxnullError(Code.PRECISION, seen)
+        return (Precision.NATIVE,)
+
     def _runs(self) -> list[_Key]:
-        """What runs; a model with integer arithmetic runs as it is."""
-        precisions = self.execution.precisions
-        if any(node.op_type in INTEGER_ARITHMETIC for node in self._flow.nodes):
-            precisions = (Precision.NATIVE,)
-        return [(precision, provider) for provider in self.execution.providers for precision in precisions]
+        """Every precision on every provider."""
+        return [(precision, provider) for provider in self.execution.providers for precision in self.execution.precisions]
 
     def _twin(self, precision: Precision, provider: Provider, case: Case) -> Twin:
         """The network, and before its first float32 run on a provider the canary at its own shapes."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
@@ -16,6 +16,7 @@ from onnxnull.collision.results import Space
 from onnxnull.collision.spans import spectral_norm
 from onnxnull.errors import Code, OnnxnullError
 from onnxnull.frontier.kernel import Interval, joint_nullity
+from onnxnull.frontier.quantizer import RANGES, Quantizer
 from onnxnull.frontier.walk import Frontier, Layer
 from onnxnull.graph.constants import Constant
 from onnxnull.graph.flow import Flow
@@ -37,6 +38,8 @@ PRODUCTS = frozenset(
     | {f"com.microsoft.{name}" for name in ("ConvTransposeWithDynamicPads", "FusedMatMul", "TransposeMatMul")}
 )
 """Operators whose first output is the product itself, plus a bias."""
+INTEGER_PRODUCTS = frozenset({"ConvInteger", "MatMulInteger", "MatMulInteger16", "QLinearConv", "QLinearMatMul", "QGemm"})
+"""Operators that multiply codes by codes, in integers, and give what they make of the sums."""
 _CONDITION = 8.0
 """How much a projection through conjugate gradients may enlarge rounding; a heuristic: 1.4 was seen on small padded images."""
 _ROWS = 16
@@ -91,7 +94,9 @@ class Site:
         return replace(self.frontier, layers=tuple(layers))
 
     def nullity(self) -> Interval:
-        """The kernel's dimension at the float64 cut-off. Raises as `kernel` does."""
+        """The kernel's dimension at the float64 cut-off, over ℚ on the grid of a quantizer. Raises as `kernel` does."""
+        if self.frontier.quantizer is not None:
+            return joint_nullity(self.frontier, Notion.EXACT)
         if self.space in (Space.INPUT, Space.ACTIVATION):
             return joint_nullity(self.frontier, Notion.FLOAT64)
         (layer,) = self.frontier.layers
@@ -126,6 +131,8 @@ class Cut:
     Attributes:
         tensor: what its activation is called in the main graph; None where it cannot be had.
         product: what its output is called there; None where only the weight is cut out.
+        codes: the least and the largest code of an activation of whole numbers; None for floats.
+        given: operands that the network computes, a zero point say: index → value, once it has run.
     """
 
     weight: str
@@ -135,6 +142,14 @@ class Cut:
     tensor: str | None
     product: str | None
     aside: str | None
+    codes: tuple[int, int] | None = None
+    given: Mapping[int, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def computed(self) -> dict[int, str]:
+        """The operands of a layer of whole numbers that the network computes beside the activation: index → tensor."""
+        others = {i: o for i, o in enumerate(self.view.inputs) if o is not None and i != self.use.activation}
+        return {i: o.name for i, o in others.items() if self.codes is not None and not isinstance(o.constant, Constant)}
 
     def start(self, activation: np.ndarray | None, rng: np.random.Generator) -> Array:
         """x₀ of the site: the activation, its patches, or rows of the weight's inputs."""
@@ -148,9 +163,18 @@ class Cut:
         assert activation is not None
         x = activation.astype(np.float64)
         if self.space is Space.PATCHES and (geometry := self.geometry(x.shape)) is not None:
-            patches = Im2col(geometry).apply(x)
-            x = Im2col(unfolded(geometry)).adjoint(patches)
+            zero = 0.0 if self.codes is None else self._zero_point()  # what codes are padded with
+            patches = Im2col(geometry).apply(x - zero)
+            x = Im2col(unfolded(geometry)).adjoint(patches) + zero
         return x
+
+    def _zero_point(self) -> float:
+        """Of the activation of QLinearConv or ConvInteger."""
+        operand = self.view.input(2)
+        value = self.given.get(2)
+        if value is None and operand is not None and isinstance(operand.constant, Constant):
+            value = operand.constant.array()
+        return 0.0 if value is None else float(np.asarray(value).ravel()[0])
 
     def geometry(self, shape: Shape) -> ConvGeometry | None:
         """The convolution's geometry on an activation of this shape; None where it is none."""
@@ -167,10 +191,13 @@ class Cut:
             use = replace(use, linear_map=partial(_product_map, contraction), activation=0, on_images=False)
         elif self.space is Space.PATCHES and activation is not None and (found := self.geometry(activation.shape)) is not None:
             use = replace(use, linear_map=partial(_unfolded_map, unfolded(found)))
-        name = self.view.name
+        name, path = self.view.name, identity(start.shape)
         described = GraphInput(name, dtype_name(use.constant.dtype), start.shape)
-        layer = Layer(name, use, identity(start.shape), self.view)
-        frontier = Frontier(described, (layer,), None, start.size)
+        layer = Layer(name, use, path, self.view, self.codes is not None)
+        quantizer = None
+        if self.codes is not None and self.tensor is not None:  # codes are on the grid of the whole numbers
+            quantizer = Quantizer(self.tensor, 1.0, 0, *self.codes, path, self.tensor)
+        frontier = Frontier(described, (layer,), None, start.size, quantizer)
         return Site(self.space, name, self.weight, op_name(self.view), frontier, self.aside)
 
 
@@ -234,6 +261,10 @@ def _cut(flow: Flow, weight: Weight, view: NodeView, use: LinearUse, space: Spac
     inside = view.node.graph is not flow.model.graph
     tensor = None if operand is None or inside else operand.name
     others = [o for index, o in enumerate(view.inputs) if o is not None and index != use.activation]
+    codes = RANGES.get(operand.dtype.name) if operand is not None and operand.dtype is not None else None
+    product = view.outputs[0]
+    if view.op_type in INTEGER_PRODUCTS and tensor is not None and codes is not None and product is not None:
+        return Cut(weight.name, view, use, space, tensor, product.name, _read_elsewhere(view, use), codes)
     if op_name(view) not in PRODUCTS:
         why = f"{op_name(view)} keeps the product to itself"
     elif tensor is None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from onnxnull.collision.results import Space
-from onnxnull.collision.sites import PRODUCTS, Cut, Site
+from onnxnull.collision.sites import INTEGER_PRODUCTS, PRODUCTS, Cut, Site
 from onnxnull.errors import Code, OnnxnullError
 from onnxnull.graph.constants import Constant
 from onnxnull.runtime.precision import Precision, Twin, has_integer_arithmetic, twin
@@ -36,10 +36,11 @@ Seen = tuple[np.ndarray, np.ndarray] | str
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Outcome:
-    """One run: the outputs by name, and what was seen of each reader of the site."""
+    """One run: the outputs by name, what was seen of each reader of the site, and the codes that its quantizer made."""
 
     outputs: Mapping[str, np.ndarray]
     seen: tuple[Seen, ...]
+    codes: np.ndarray | None = None
 
 
 class Subject(Protocol):
@@ -69,7 +70,9 @@ class AtInput:
         computed = {name for node in network.proto.graph.node for name in node.output}
         inputs = {value.name for value in network.proto.graph.input}
         self._tensors = [_tensors(layer.view, layer.use.activation) for layer in site.frontier.layers]
+        self._codes = None if site.frontier.quantizer is None else site.frontier.quantizer.codes
         wanted = [name for pair in self._tensors for name in pair if name in computed]
+        wanted += [] if self._codes is None else [self._codes]
         self._known = computed | inputs
         self._runner = Runner(network, provider=provider, extra_outputs=list(dict.fromkeys(wanted)))
         self._outputs = [value.name for value in network.proto.graph.output]
@@ -99,7 +102,8 @@ class AtInput:
                 seen.append("the layer sits in a branch")
             else:
                 seen.append((there[pair[0]], there[pair[1]]))
-        return Outcome({name: results[name] for name in self._outputs}, tuple(seen))
+        codes = None if self._codes is None else results[self._codes]
+        return Outcome({name: results[name] for name in self._outputs}, tuple(seen), codes)
 
 
 class Network:
@@ -127,6 +131,7 @@ class InLayer:
         self, cut: Cut, site: Site, flow: Flow, precision: Precision, provider: Provider, network: Network | None
     ) -> None:
         model = _alone(cut, site, flow)
+        self._codes = None if cut.codes is None else _dtype_of(cut)
         self._runner = Runner(model, precision, provider=provider)
         self.precision, self.provider = self._runner.precision, provider
         self._network = None if cut.product is None else network
@@ -139,9 +144,10 @@ class InLayer:
 
     def run(self, x: Array) -> Outcome:
         """Run the layer, then what is behind it."""
-        (y,) = self._runner.run({"x": x}).values()
+        stored = rounded(x, self.precision) if self._codes is None else x.astype(self._codes)
+        (y,) = self._runner.run({"x": stored}).values()
         outputs = {self._output: y} if self._network is None else self._network.rest(self._output, y)
-        return Outcome(outputs, ((rounded(x, self.precision), y),))
+        return Outcome(outputs, ((stored, y),), None if self._codes is None else stored)
 
 
 def networks_twin(path: str, precision: Precision, provider: Provider, limits: Any) -> Twin:
@@ -168,13 +174,15 @@ def _tensors(view: NodeView | None, activation: int | None) -> tuple[str, ...]:
     """Names of what the layer reads and of its product; nothing where the node keeps the product to itself."""
     operand = None if view is None or activation is None else view.inputs[activation]
     output = None if view is None else view.outputs[0]
-    if view is None or op_name(view) not in PRODUCTS or operand is None or output is None:
+    products = view is not None and (op_name(view) in PRODUCTS or view.op_type in INTEGER_PRODUCTS)
+    if view is None or not products or operand is None or output is None:
         return ()
     return (operand.name, output.name)
 
 
 def _alone(cut: Cut, site: Site, flow: Flow) -> onnx.ModelProto:
     """The layer's node as a model of its own, input "x", everything else stored."""
+    import onnx
     import onnx_ir as ir
     from onnx import helper, numpy_helper
 
@@ -195,23 +203,37 @@ def _alone(cut: Cut, site: Site, flow: Flow) -> onnx.ModelProto:
             elif index == use.activation:
                 node.input.append("x")
             else:
-                assert isinstance(operand.constant, Constant), "other layers are taken as a matrix"
                 node.input.append(f"constant{index}")
-                array = np.ascontiguousarray(operand.constant.array())
-                initializers.append(numpy_helper.from_array(array.reshape(operand.constant.shape), f"constant{index}"))
-        if site.space is Space.PATCHES and view.op_type == "Conv":
+                if index in cut.given:
+                    array = np.asarray(cut.given[index])
+                else:
+                    assert isinstance(operand.constant, Constant), "other layers are taken as a matrix"
+                    array = np.ascontiguousarray(operand.constant.array()).reshape(operand.constant.shape)
+                initializers.append(numpy_helper.from_array(array, f"constant{index}"))
+        if site.space is Space.PATCHES and view.op_type in ("Conv", "QLinearConv", "ConvInteger"):
             _read_patches(node, site)
-    kind = helper.np_dtype_to_tensor_dtype(stored.dtype)
+    kind = helper.np_dtype_to_tensor_dtype(stored.dtype if cut.codes is None else _dtype_of(cut))
+    product = onnx.ValueInfoProto(name="product")
+    if cut.codes is None:
+        product = helper.make_tensor_value_info("product", kind, None)
     graph = helper.make_graph(
         [node],
         "layer",
         [helper.make_tensor_value_info("x", kind, list(site.shape))],
-        [helper.make_tensor_value_info("product", kind, None)],
+        [product],
         initializers,
     )
     opsets = [helper.make_opsetid(domain, version) for domain, version in flow.model.opsets.items()]
     model: onnx.ModelProto = helper.make_model(graph, opset_imports=opsets, ir_version=max(flow.model.ir_version, 8))
     return model
+
+
+def _dtype_of(cut: Cut) -> np.dtype[Any]:
+    """The type of an activation of codes."""
+    operand = None if cut.use.activation is None else cut.view.inputs[cut.use.activation]
+    assert operand is not None
+    assert operand.dtype is not None, "it is known to be codes"
+    return operand.dtype.numpy()
 
 
 def _read_patches(node: onnx.NodeProto, site: Site) -> None:

@@ -41,7 +41,7 @@ def verify(subject: Subject, readers: Sequence[Reader], kind: Kind, original: Ar
         OnnxnullError: `runtime` where two runs of the original differ, or one of its outputs holds no finite number.
     """
     outcomes = [subject.run(x) for x in (original, colliding, control)]
-    _check(outcomes[0], subject.run(original))
+    check(outcomes[0], subject.run(original))
     stored = [rounded(x, subject.precision).astype(np.float64) for x in (original, colliding)]
     checks = tuple(
         LayerCheck(
@@ -60,7 +60,7 @@ def verify(subject: Subject, readers: Sequence[Reader], kind: Kind, original: Ar
         layers=checks,
         outputs=outputs,
         control=seen,
-        verdict=_verdict(kind, checks, outputs, apart=_apart(*told, UNIT_ROUNDOFF[subject.precision]), differ=differ),
+        verdict=verdict_of(kind, checks, outputs, apart=apart(*told, UNIT_ROUNDOFF[subject.precision]), differ=differ),
         arrays={name: tuple(o.outputs[name] for o in outcomes) for name in outcomes[0].outputs},  # type: ignore[misc]
     )
 
@@ -75,7 +75,7 @@ def _runtime(subject: Subject, reader: Reader, before: Seen, after: Seen) -> Cla
     return runtime_claim(own, before[0], after[0], before[1], after[1], UNIT_ROUNDOFF[subject.precision], reason)
 
 
-def _check(outcome: Outcome, again: Outcome) -> None:
+def check(outcome: Outcome, again: Outcome) -> None:
     """Whether there is something to compare."""
     for name, array in outcome.outputs.items():
         if array.tobytes() != again.outputs[name].tobytes():
@@ -86,7 +86,7 @@ def _check(outcome: Outcome, again: Outcome) -> None:
             raise OnnxnullError(Code.RUNTIME, f"output {name!r} is NaN or Inf everywhere", "start from another input")
 
 
-def _apart(outputs: Sequence[Change], control: Sequence[Change], unit: float) -> bool:
+def apart(outputs: Sequence[Change], control: Sequence[Change], unit: float) -> bool:
     """Whether every output that the control moves tells the collision from it, or moves by its own rounding only."""
     for change, other in zip(outputs, control, strict=True):
         little = change.relative is not None and change.relative <= _OWN_ROUNDING * unit
@@ -95,7 +95,7 @@ def _apart(outputs: Sequence[Change], control: Sequence[Change], unit: float) ->
     return True
 
 
-def _verdict(
+def verdict_of(
     kind: Kind,
     checks: Sequence[LayerCheck],
     outputs: Sequence[Change],
@@ -106,8 +106,10 @@ def _verdict(
     """The first that applies; two inputs that are the same at this precision are no collision."""
     if not differ or any(check.kernel.holds is not True or check.runtime.holds is False for check in checks):
         return Verdict.BROKEN
-    if kind is not Kind.KERNEL:
+    if kind is Kind.NEAR_KERNEL:
         return Verdict.NEAR
+    if kind is Kind.QUANTIZER_CELL and not all(change.bitwise for change in outputs):
+        return Verdict.BROKEN
     if all(change.bitwise for change in outputs):
         return Verdict.BITWISE
     if not checks or not apart:  # nothing reads the input, and yet it shows

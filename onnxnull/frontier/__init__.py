@@ -5,6 +5,17 @@
 
 from onnxnull.frontier.kernel import joint_nullity
 from onnxnull.frontier.projection import KernelProjector, kernel_share, project_on_kernel, pull_back
+from onnxnull.frontier.quantizer import Quantizer
 from onnxnull.frontier.walk import Frontier, Layer, find
 
-__all__ = ["Frontier", "KernelProjector", "Layer", "find", "joint_nullity", "kernel_share", "project_on_kernel", "pull_back"]
+__all__ = [
+    "Frontier",
+    "KernelProjector",
+    "Layer",
+    "Quantizer",
+    "find",
+    "joint_nullity",
+    "kernel_share",
+    "project_on_kernel",
+    "pull_back",
+]

@@ -14,7 +14,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from onnxnull.errors import one_line
+from onnxnull.frontier.quantizer import OnGrid, Quantizer, is_quantizer, rounds_by_itself
 from onnxnull.graph.bodies import subgraphs
 from onnxnull.graph.evaluable import ENTRY_BY_ENTRY
 from onnxnull.graph.flow import Flow
@@ -51,12 +54,19 @@ class Layer:
         path: from the graph input to the tensor that the weight multiplies, constant parts left out; None where a shape on
             the way is not known, or too large.
         view: the node.
+        on_grid: whether it reads codes: then its matrix is S∘(Wq − Z) where its weight is quantized, and `path` is in steps.
     """
 
     node: str
     use: LinearUse
     path: LinearMap | None
     view: NodeView | None = None
+    on_grid: bool = False
+
+    def matrix(self) -> np.ndarray:
+        """What the layer multiplies by, (g, q, p) in float64. Raises `EvaluationError`."""
+        rational = self.use.rational_blocks() if self.on_grid else None
+        return self.use.matrix() if rational is None else self.use.scale * rational
 
     @property
     def key(self) -> tuple[object, ...]:
@@ -70,7 +80,7 @@ class Layer:
         """The layer as a linear map of the graph input, A∘L. Raises `UnknownShapeError`, `EvaluationError`."""
         if self.path is None:
             raise UnknownShapeError(f"a shape between the input and {self.node!r} is not known, or too large")
-        matrix = self.use.matrix()
+        matrix = self.matrix()
         try:
             linear_map = self.use.linear_map(matrix, self.path.output_shape)
             if isinstance(linear_map, ContractionMap):
@@ -93,12 +103,14 @@ class Frontier:
         layers: the linear layers that read it, in graph order.
         entries: number of entries of the input; None where its shape is not known.
         obstacle: why a collision of these layers is not guaranteed to leave every output as it is; None if it is.
+        quantizer: what rounds the input first; then all that is said is of changes in its whole steps that do not saturate.
     """
 
     input: GraphInput
     layers: tuple[Layer, ...]
     obstacle: str | None
     entries: int | None
+    quantizer: Quantizer | None = None
 
     @property
     def guaranteed(self) -> bool:
@@ -154,6 +166,11 @@ def _follow(whole: _Whole, described: GraphInput, start: ir.Value) -> Frontier:
     unread = {start: len(start.uses())}
     budget = _MOST_ENTRIES
     layers: list[Layer] = []
+    grid = OnGrid()
+
+    def ends(why: str | None) -> Frontier:
+        return Frontier(described, tuple(layers), why, entries, grid.quantizer)
+
     live = 0 if known is None else known.outputs
     pending = sorted(whole.readers(start))
     seen = set(pending)
@@ -165,19 +182,19 @@ def _follow(whole: _Whole, described: GraphInput, start: ir.Value) -> Frontier:
         uses = list(linear_uses(node))
         stepped: list[int] = []
         for index in reads:
-            path = paths[_value(node, index)]
+            path, coded = paths[_value(node, index)], _value(node, index) in grid
             through = [use for use in uses if isinstance(use, LinearUse) and use.activation == index]
-            layers.extend(Layer(node.name, use, path, node) for use in through)
+            layers.extend(Layer(node.name, use, path, node, coded) for use in through)
+            if any(rounds_by_itself(node, index, use.integer) for use in through):
+                return ends(_first(node, "it rounds what it reads by itself"))
+            if through and coded and (leaves := grid.leaves_at(node, path)) is not None:
+                return ends(leaves)
             if not through:
                 stepped.append(index)
         if stepped:
-            refusals = [use.reason for use in uses if isinstance(use, Refusal)]
-            images = None if refusals else _images(node, stepped, paths, min(budget, _MOST_AT_A_TIME - live))
-            if images is None:
-                why = refusals[0] if refusals else "which is not a linear step"
-                return Frontier(
-                    described, tuple(layers), f"{node.name!r} ({node.op_type}) reads the input first: {why}", entries
-                )
+            images, wrong = _passed(node, stepped, uses, paths, grid, min(budget, _MOST_AT_A_TIME - live))
+            if wrong is not None:
+                return ends(_first(node, wrong))
             for position in set().union(*(whole.readers(value) for value in images)) - seen:
                 seen.add(position)
                 heapq.heappush(pending, position)
@@ -193,9 +210,43 @@ def _follow(whole: _Whole, described: GraphInput, start: ir.Value) -> Frontier:
             if unread[value] <= 0 and path is not None:
                 live -= path.outputs
                 paths[value] = None
+    beside = next((layer.node for layer in layers if not layer.on_grid), None)
+    if grid.quantizer is not None and beside is not None:
+        return ends(f"{beside!r} reads the input itself, beside its quantizer {grid.quantizer.node!r}")
     shown = next((whole.shown[value] for value in paths if value in whole.shown), None)
-    obstacle = None if shown is None else f"{shown} the input's values, not only what a weight makes of them"
-    return Frontier(described, tuple(layers), obstacle, entries)
+    return ends(None if shown is None else f"{shown} the input's values, not only what a weight makes of them")
+
+
+def _first(node: NodeView, why: str) -> str:
+    return f"{node.name!r} ({node.op_type}) reads the input first: {why}"
+
+
+def _passed(
+    node: NodeView,
+    stepped: list[int],
+    uses: list[LinearUse | Refusal],
+    paths: Mapping[ir.Value, LinearMap | None],
+    grid: OnGrid,
+    budget: int,
+) -> tuple[dict[ir.Value, LinearMap | None], str | None]:
+    """The outputs of a node that is no layer as images of the input, and why it is no linear step; None where it is one."""
+    refusals = [use.reason for use in uses if isinstance(use, Refusal)]
+    if refusals:
+        return {}, refusals[0]
+    coded = {_value(node, index) in grid for index in stepped}
+    output = node.outputs[0] if node.outputs else None
+    if output is not None and stepped == [0] and coded == {False} and is_quantizer(node):
+        path = paths[_value(node, 0)]
+        return {output.value: path}, grid.enter(node, path)
+    if output is not None and coded == {True} and all(grid.dequantizes(node, index) for index in stepped):
+        images: dict[ir.Value, LinearMap | None] | None = {output.value: paths[_value(node, 0)]}
+    else:
+        images = _images(node, stepped, paths, budget) if len(coded) == 1 else None
+    if images is None:
+        return {}, "which is not a linear step"
+    for value in images if True in coded else ():
+        grid.add(value)
+    return images, None
 
 
 def _images(

@@ -16,7 +16,7 @@ import numpy as np
 
 from onnxnull.collision.compare import classes
 from onnxnull.collision.facts import Facts, model_facts
-from onnxnull.collision.results import Change, Claim, Collision, EightBit, LayerCheck, Perturbation, Run, TraceStep
+from onnxnull.collision.results import Change, Claim, Collision, EightBit, Kind, LayerCheck, Perturbation, Run, Steps, TraceStep
 from onnxnull.version import __version__
 
 if TYPE_CHECKING:
@@ -84,8 +84,9 @@ def entry(
             "kind": collision.kind.value,
             "residual": _residual(collision.runs),
             "sigma": number(collision.perturbation.sigma),
-            "proof": None,
+            "proof": "integers" if collision.steps is not None and collision.kind is Kind.KERNEL else None,
         },
+        "quantizer": steps(collision.steps),
         "perturbation": _perturbation(collision.perturbation),
         "shape": list(collision.original.shape),
         "arrays": None if arrays is None else dict(arrays),
@@ -93,6 +94,21 @@ def entry(
         "pictures": list(pictures),
         "runs": [_run(run, labels) for run in collision.runs],
         "eight_bit": None if collision.eight_bit is None else _eight_bit(collision.eight_bit),
+    }
+
+
+def steps(found: Steps | None) -> dict[str, Any] | None:
+    """What rounds the tensor, and how far codes moved; None where nothing does."""
+    if found is None:
+        return None
+    return {
+        "node": found.node,
+        "dynamic": found.dynamic,
+        "scale": number(found.scale),
+        "zero_point": found.zero_point,
+        "range": [found.low, found.high],
+        "changed": found.changed,
+        "largest": found.largest,
     }
 
 

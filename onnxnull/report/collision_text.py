@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from onnxnull.collision.compare import best, classes
-from onnxnull.collision.results import Change, Claim, Collision, Kind, Run, Space, Verdict
+from onnxnull.collision.results import Change, Claim, Collision, Kind, Run, Space, Steps, Verdict
 from onnxnull.report.words import shown
 
 _WHERE = {
@@ -61,11 +61,17 @@ def facts(collision: Collision) -> list[str]:
     lines = [f"{shown(collision.source)} · {_WHERE[collision.space]} '{shown(collision.where)}' {size}"]
     if collision.nullity is not None:
         ignored = f"{_interval(*collision.nullity)} of {made.entries:,} dimensions"
+        if collision.steps is not None and collision.space is not Space.INPUT:
+            ignored += ", in whole codes without saturation"
+        elif collision.steps is not None:
+            ignored += f", in whole steps of its quantizer {shown(collision.steps.node)} without saturation"
         read = ", ".join(shown(node) for node in collision.readers) or "nothing"
         lines.append(f"Read through {read}, which cannot see {ignored}.")
     kind = "kernel vectors at the float64 cut-off"
     if collision.kind is Kind.NEAR_KERNEL:
         kind = f"near-kernel directions, singular values up to {made.sigma:.2g}: this is no collision"
+    elif collision.steps is not None:
+        kind = _on_grid(collision.kind, collision.steps)
     toward = made.parameters.get("toward")
     pattern = f"Toward {shown(str(toward))}" if toward else f"Pattern '{made.pattern}'"
     lines.append(
@@ -73,11 +79,19 @@ def facts(collision: Collision) -> list[str]:
         f"{made.changed:,} of {made.entries:,} entries changed; the control's ‖Δ‖₂ = {made.control:.4g}."
     )
     beta = made.parameters.get("beta")
-    if beta is not None and made.pattern != "toward" and made.l2 < 0.999 * beta:
+    if beta is not None and collision.steps is None and made.pattern != "toward" and made.l2 < 0.999 * beta:
         lines.append(f"Note: the box has no room for ‖Δ‖₂ = {beta:.4g} in this direction.")
     if collision.aside is not None:
         lines.append(f"Note: {collision.aside}.")
     return lines
+
+
+def _on_grid(kind: Kind, steps: Steps) -> str:
+    """What the perturbation is, said of the quantizer."""
+    step = f"{'dynamic ' if steps.dynamic else ''}steps of {steps.scale:.4g}"
+    if kind is Kind.QUANTIZER_CELL:
+        return f"quantizer-cell: {shown(steps.node)} rounds both to the same codes ({step}); no kernel is claimed"
+    return f"an integer kernel vector, {steps.changed:,} codes changed by up to {steps.largest:,} {step}"
 
 
 def _run(run: Run, labels: Sequence[str] | None) -> list[str]:
@@ -107,6 +121,8 @@ def claim_words(claim: Claim) -> str:
         return f"not measured: {claim.reason}" if math.isnan(claim.value) else f"{claim.value:.2g}, no bound: {claim.reason}"
     if claim.bound is None:
         return f"BROKEN: {claim.reason}"
+    if claim.bound == 0.0 and claim.value == 0.0:
+        return "holds: 0, exactly"
     verb = "holds" if claim.holds else "BROKEN"
     return f"{verb}: {claim.value:.2g}, at most {claim.ratio:.2g} of what is allowed"
 

@@ -20,6 +20,7 @@ from onnxnull.results import (
     ModelReport,
     OperatorReport,
     Quantization,
+    QuantizerReport,
     Unsupported,
     WeightReport,
 )
@@ -171,12 +172,24 @@ def _frontier(frontier: FrontierReport) -> dict[str, Any]:
         "weights": list(frontier.weights),
         "guaranteed": frontier.guaranteed,
         "reason": frontier.reason,
+        "quantizer": _quantizer(frontier.quantizer),
         "input_nullity": bounds_of(frontier.input_nullity),
         "proved": None if frontier.input_nullity is None else frontier.input_nullity.proved,
         "data": [
             {"file": share.file, "kernel_share": None if share.share is None else number(share.share)}
             for share in frontier.shares
         ],
+    }
+
+
+def _quantizer(quantizer: QuantizerReport | None) -> dict[str, Any] | None:
+    if quantizer is None:
+        return None
+    return {
+        "node": quantizer.node,
+        "scale": "dynamic" if quantizer.scale is None else number(quantizer.scale),
+        "zero_point": "dynamic" if quantizer.zero_point is None else quantizer.zero_point,
+        "range": [quantizer.low, quantizer.high],
     }
 
 

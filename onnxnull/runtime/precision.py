@@ -17,6 +17,7 @@ from onnxnull.errors import Code, OnnxnullError
 from onnxnull.graph.limits import Limits
 from onnxnull.operators.lowering import Emitter, NotLowerableError, Site, always_lowered, lowering_of
 from onnxnull.runtime import source
+from onnxnull.runtime.dequantize import store_dequantized
 from onnxnull.runtime.kernels import has_kernel
 from onnxnull.runtime.modernize import modernize
 from onnxnull.runtime.providers import Provider
@@ -30,7 +31,6 @@ _FLOAT, _FLOAT16, _DOUBLE = 1, 10, 11
 INTEGER_ARITHMETIC = frozenset(
     [
         "ConvInteger",
-        "DequantizeLinear",
         "DynamicQuantizeLinear",
         "MatMulInteger",
         "QLinearConv",
@@ -39,7 +39,6 @@ INTEGER_ARITHMETIC = frozenset(
         "DynamicQuantizeLSTM",
         "DynamicQuantizeMatMul",
         "MatMulIntegerToFloat",
-        "MatMulNBits",
         "QAttention",
         "QEmbedLayerNormalization",
         "QGemm",
@@ -51,7 +50,6 @@ INTEGER_ARITHMETIC = frozenset(
         "QLinearMul",
         "QLinearSigmoid",
         "QLinearSoftmax",
-        "GatherBlockQuantized",
         "QMoE",
     ]
 )
@@ -116,6 +114,7 @@ def _twin(proto: onnx.ModelProto, precision: Precision, provider: Provider) -> T
     if precision is Precision.FLOAT64:
         prefix = _fresh_prefix(proto.graph)
         _drop_overridable(proto)
+        store_dequantized(proto)
         modernize(proto, prefix)
         infer(proto)
         recast(proto, target)
@@ -129,7 +128,7 @@ def _twin(proto: onnx.ModelProto, precision: Precision, provider: Provider) -> T
 
 
 def has_integer_arithmetic(proto: onnx.ModelProto) -> bool:
-    """Whether the model computes on quantized numbers."""
+    """Whether the model computes on quantized activations; weights that are dequantized first are floats as any."""
     return any(node.op_type in INTEGER_ARITHMETIC for graph in source.graphs(proto.graph) for node in graph.node)
 
 

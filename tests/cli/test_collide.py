@@ -78,11 +78,11 @@ def test_a_layer_without_a_collision_does_not_end_the_search(here: Path, collide
 def test_weights_that_were_skipped_are_named(here: Path, collide: Any) -> None:
     nodes = [
         node("DynamicQuantizeLinear", ["x"], ["q", "s", "z"]),
-        node("MatMulInteger", ["q", "w", "z"], ["n"], name="integers"),
+        node("MatMulInteger", ["q", "w", "z", "z"], ["n"], name="integers"),  # a zero point that the network computes
         node("Cast", ["n"], ["f"], to=onnx.TensorProto.FLOAT),
         node("MatMul", ["f", "v"], ["y"], name="floats"),
     ]
-    constants = {"w": np.random.default_rng(0).integers(-9, 9, (9, 4), dtype=np.int8), "v": weight(4, 2)}
+    constants = {"w": np.random.default_rng(0).integers(0, 9, (9, 4), dtype=np.uint8), "v": weight(4, 2)}
     write(here / "quantized.onnx", nodes, constants, [value("x", [3, 9])])
     code, out, err = collide("quantized.onnx", "--random", 0, "--layer", "all")
     assert "floats" in out
@@ -107,6 +107,7 @@ ENTRY = {
     "aside",
     "holds",
     "claim",
+    "quantizer",
     "perturbation",
     "shape",
     "arrays",

@@ -185,12 +185,13 @@ NOT_GUARANTEED: dict[str, tuple[onnx.ValueInfoProto, list[onnx.NodeProto]]] = {
             node("LSTM", ["x", "lw6", "lr", "", "", "h"], ["y"], hidden_size=5),
         ],
     ),
-    "QuantizeLinear": (
+    "QuantizeLinear, and codes that are scaled": (
         IMAGE,
         [
             node("QuantizeLinear", ["x", "scale", "point"], ["q"]),
             node("DequantizeLinear", ["q", "scale", "point"], ["d"]),
-            node("Conv", ["d", "w"], ["y"]),
+            node("Neg", ["d"], ["m"]),
+            node("Conv", ["m", "w"], ["y"]),
         ],
     ),
     "a body that captures the input": (

@@ -181,6 +181,12 @@ def _meaning(collision: Collision) -> list[str]:
         return ["What was measured contradicts what was to be shown; below is where."]
     if collision.kind is Kind.NEAR_KERNEL:
         return ["It runs along directions that the layers pass on very weakly; at a lower precision they count as unseen."]
+    if collision.kind is Kind.QUANTIZER_CELL:
+        return [
+            "The quantizer rounds both to the same codes, so everything behind it is the same. That is a matter of its step, not "
+            "of the weights: no kernel is claimed.",
+            _CONTROL,
+        ]
     if collision.space is not Space.INPUT:
         return [
             "Two activations that this layer maps to one. No input need produce the second: it shows what the layer drops, "

@@ -1,0 +1,128 @@
+"""Run a pair on the grid of a quantizer, and judge it: codes and products in whole numbers, then the outputs.
+
+- **Kernel claim**: A·(k₁ − k₀) = 0 in whole numbers, k the codes that the session itself made of the two inputs, A the layer's
+  integers on its path. For inputs in the same cells: k₁ − k₀ = 0. No rounding is allowed for: the value has to be 0.
+- **Runtime claim**: a layer of integers gives the same numbers, bit for bit. A layer of floats behind DequantizeLinear gives
+  what `runtime_claim` allows.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+
+import numpy as np
+
+from onnxnull.collision.claims import Reader, runtime_claim
+from onnxnull.collision.grid import Rounding
+from onnxnull.collision.results import Claim, Kind, LayerCheck, Run, Steps
+from onnxnull.collision.sites import Site
+from onnxnull.collision.steps import integer_layer
+from onnxnull.collision.subjects import Outcome, Seen, Subject, rounded
+from onnxnull.collision.verify import UNIT_ROUNDOFF, apart, check, compare_all, verdict_of
+from onnxnull.frontier import Layer, Quantizer
+from onnxnull.kernel.linear_map import Array, LinearMap
+from onnxnull.kernel.magnitude import magnitude
+from onnxnull.kernel.primitives import Identity
+from onnxnull.kernel.reduction import Integers
+from onnxnull.kernel.selection import NOTHING
+
+
+def verify_on_grid(subject: Subject, site: Site, kind: Kind, original: Array, colliding: Array, control: Array) -> Run:
+    """Run the three inputs and check every claim. Raises as `verify.verify`."""
+    quantizer = site.frontier.quantizer
+    assert quantizer is not None
+    outcomes = [subject.run(x) for x in (original, colliding, control)]
+    check(outcomes[0], subject.run(original))
+    stored = [rounded(x, subject.precision).astype(np.float64) for x in (original, colliding)]
+    moved = _moved(quantizer, stored, outcomes)
+    checks = tuple(
+        LayerCheck(
+            layer.node,
+            _kernel_claim(layer, moved, kind),
+            _runtime_claim(layer, outcomes[0].seen[number], outcomes[1].seen[number], UNIT_ROUNDOFF[subject.precision]),
+        )
+        for number, layer in enumerate(site.frontier.layers)
+    )
+    outputs, seen = compare_all(outcomes[0], outcomes[1]), compare_all(outcomes[0], outcomes[2])
+    return Run(
+        precision=subject.precision.value,
+        session=subject.description,
+        layers=checks,
+        outputs=outputs,
+        control=seen,
+        verdict=verdict_of(
+            kind,
+            checks,
+            outputs,
+            apart=apart(outputs, seen, UNIT_ROUNDOFF[subject.precision]),
+            differ=not np.array_equal(stored[0], stored[1]),
+        ),
+        arrays={name: tuple(o.outputs[name] for o in outcomes) for name in outcomes[0].outputs},  # type: ignore[misc]
+    )
+
+
+def steps_between(quantizer: Quantizer, original: Array, colliding: Array) -> Steps:
+    """The perturbation in steps, for evidence."""
+    one, other = (Rounding.at(quantizer, x) for x in (original, colliding))
+    change = np.abs(other.codes(colliding) - one.codes(original))
+    return Steps(
+        quantizer.node,
+        quantizer.dynamic,
+        float(one.scale),
+        one.zero_point,
+        one.low,
+        one.high,
+        int(np.count_nonzero(change)),
+        int(change.max(initial=0)),
+    )
+
+
+def _moved(quantizer: Quantizer, stored: list[Array], outcomes: list[Outcome]) -> Integers | str:
+    """k₁ − k₀ for every entry of the input; or what of it the session does otherwise."""
+    roundings = [Rounding.at(quantizer, x) for x in stored]
+    if roundings[0] != roundings[1]:
+        return "the two inputs have other scales or zero points"
+    codes = [one.codes(x) for one, x in zip(roundings, stored, strict=True)]
+    assert quantizer.path is not None, "a site's shapes are known"
+    indices = quantizer.path.indices
+    for mine, outcome in zip(codes, outcomes, strict=False):
+        assert outcome.codes is not None, "the quantizer is watched"
+        read = mine.ravel()[indices]
+        if outcome.codes.shape != read.shape or np.any((outcome.codes.astype(np.int64) != read) & (indices != NOTHING)):
+            return "the session makes other codes of an input than the quantizer's definition"
+    return np.asarray(codes[1] - codes[0])
+
+
+def _kernel_claim(layer: Layer, moved: Integers | str, kind: Kind) -> Claim:
+    if isinstance(moved, str):
+        return Claim(math.nan, None, math.inf, moved)
+    if kind is Kind.QUANTIZER_CELL:
+        return _nothing(np.abs(moved))
+    assert layer.path is not None, "a site's shapes are known"
+    linear_map = integer_layer(layer) @ layer.path
+    change = moved.astype(np.float64)
+    if magnitude(linear_map).apply(np.abs(change)).max(initial=0.0) >= 2.0**52:
+        return Claim(math.nan, None, math.inf, "the products need more than 52 bits")
+    return _nothing(np.abs(linear_map.apply(change)))  # sums of whole numbers below 2⁵³: exact
+
+
+def _runtime_claim(layer: Layer, before: Seen, after: Seen, unit: float) -> Claim:
+    if isinstance(before, str) or isinstance(after, str):
+        return Claim(math.nan, None, None, before if isinstance(before, str) else str(after))
+    if before[1].dtype.kind in "iu":
+        return _nothing(np.abs(after[1].astype(np.float64) - before[1].astype(np.float64)))
+    shape = before[0].shape
+    op = "" if layer.view is None else layer.view.op_type
+    reader = Reader(layer.node, op, layer.use.matrix(), partial(_on, layer, shape), Identity(shape), scale=layer.use.scale)
+    return runtime_claim(reader, before[0], after[0], before[1], after[1], unit)
+
+
+def _on(layer: Layer, shape: tuple[int, ...], blocks: Array) -> LinearMap:
+    return layer.use.linear_map(blocks, shape)
+
+
+def _nothing(values: Array | Integers) -> Claim:
+    """The claim that all are 0."""
+    largest = float(values.max(initial=0))
+    return Claim(largest, 0.0, 0.0 if largest == 0 else math.inf)
