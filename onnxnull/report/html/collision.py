@@ -183,8 +183,8 @@ def _meaning(collision: Collision) -> list[str]:
         return ["It runs along directions that the layers pass on very weakly; at a lower precision they count as unseen."]
     if collision.kind is Kind.QUANTIZER_CELL:
         return [
-            "The quantizer rounds both to the same codes, so everything behind it is the same. That is a matter of its step, not "
-            "of the weights: no kernel is claimed.",
+            "The quantizer rounds both to the same codes, so everything behind it is the same. That is a matter of its step, "
+            "not of the weights: no kernel is claimed.",
             _CONTROL,
         ]
     if collision.space is not Space.INPUT:
