@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from onnxnull.errors import Code, OnnxnullError
-from onnxnull.graph.limits import Limits
 from onnxnull.gradient.reverse import expand, reverse
+from onnxnull.graph.limits import Limits
 from onnxnull.runtime import source
 from onnxnull.runtime.cut import cut, prune
 from onnxnull.runtime.modernize import TARGET, modernize

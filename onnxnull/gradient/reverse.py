@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from onnxnull.errors import Code, OnnxnullError
-from onnxnull.operators.gradients import NotDifferentiableError, Pull, goes_through_lowering, rule_of
-from onnxnull.operators.lowering import Emitter, NotLowerableError, lowering_of
+from onnxnull.operators.gradients import NotDifferentiableError, Pull, expansion_of, rule_of
+from onnxnull.operators.lowering import Emitter, NotLowerableError
 from onnxnull.runtime.cut import prune
 from onnxnull.runtime.recast import FLOATS
 from onnxnull.runtime.rewrite import Rewriter, domain_of, fresh_prefix, labelled, settle, site_of, versions_of
@@ -36,7 +36,7 @@ def reverse(
         output → its input for the cotangent, input → its output.
 
     Raises:
-        OnnxnullError: `no-gradient`, naming every operator on the way that has none; `data` where an output depends on no input.
+        OnnxnullError: `no-gradient`, naming every operator on the way that has none.
     """
     prefix = fresh_prefix(proto.graph)
     infer(proto)
@@ -76,31 +76,38 @@ class _Way:
             if needed.intersection(node.output) & varying and reads(node) & varying:
                 found.append(node)
                 needed |= reads(node) & varying
-        for name in outputs:
-            if name not in varying:
-                raise OnnxnullError(
-                    Code.DATA,
-                    f"the tensor {name!r} does not depend on {', '.join(map(repr, inputs))} as floating-point numbers do",
-                    "choose another output or input",
-                )
         return cls(tuple(reversed(found)), frozenset(varying), scope)
 
 
 def expand(proto: onnx.ModelProto, outputs: Sequence[str], inputs: Sequence[str]) -> None:
-    """Replace, in place, the nodes on the way that are differentiated as what they are lowered to.
+    """Replace, in place, the nodes on the way that are differentiated as something else.
+
+    Operators that ONNX does not know go first: shapes are not inferred behind them.
 
     Args:
         proto: in its own types: shapes are inferred, and what is put in is double, so it has to be recast before it runs.
 
     Raises:
-        OnnxnullError: `no-gradient` where one cannot be lowered; `data` where an output depends on no input.
+        OnnxnullError: `no-gradient` where one cannot be lowered; `data` where an output does not depend on the inputs.
     """
-    infer(proto)
-    way = _Way.between(proto, outputs, inputs)
-    there = {node.output[0] for node in way.nodes if goes_through_lowering(node.op_type, domain_of(node))}
+    for foreign in (True, False):
+        infer(proto)
+        way = _Way.between(proto, outputs, inputs)
+        for name in outputs:
+            if name not in way.varying:
+                seen = f"the tensor {name!r} does not depend on {', '.join(map(repr, inputs))} as floating-point numbers do"
+                raise OnnxnullError(Code.DATA, seen, "choose another output or input")
+        chosen = [node for node in way.nodes if bool(domain_of(node)) is foreign]
+        there = {node.output[0] for node in chosen if expansion_of(node.op_type, domain_of(node)) is not None}
+        if there:
+            _replace(proto, there)
+
+
+def _replace(proto: onnx.ModelProto, there: set[str]) -> None:
+    """Expand the nodes whose first outputs are these."""
     versions = versions_of(proto)
     emit = Emitter(versions.get("", 17), fresh_prefix(proto.graph))
-    rewriter = Rewriter(emit, versions, lambda node, types, version: node.output[0] in there, lowering_of)
+    rewriter = Rewriter(emit, versions, lambda node, types, version: node.output[0] in there, expansion_of)
     rewriter.graph(proto.graph)
     if rewriter.missing:
         raise OnnxnullError(Code.NO_GRADIENT, "; ".join(sorted(rewriter.missing)))
@@ -189,7 +196,7 @@ def _rebuild(
     graph.output.extend(_declared(name, name, walk.way.scope) for name in keep)
     graph.output.extend(ValueInfoProto(name=name) for name in results.values())
     settle(proto, walk.emit)
-    prune(proto, [*keep, *results.values()])
+    prune(proto, [*keep, *results.values()], seeds.values())
 
 
 def _declared(name: str, like: str, scope: Scope) -> onnx.ValueInfoProto:

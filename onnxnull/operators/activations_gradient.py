@@ -10,7 +10,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from onnxnull.operators.gradients import Pull, derivative, differentiates, through_lowering
+from onnxnull.operators.gradients import Pull, derivative, differentiates, expands, through_lowering
+from onnxnull.operators.lowering import Emitter, Site
 
 through_lowering("Mish", "Swish", "Celu", "Sinh", "Cosh", "Tan", "Asinh", "Acosh", "Atanh")
 through_lowering("QuickGelu", domain="com.microsoft")
@@ -111,19 +112,19 @@ def gelu(pull: Pull) -> str:
     return _gelu(pull, pull.site.inputs[0], pull.site.attribute("approximate", "none"))
 
 
-@derivative("Gelu", domain="com.microsoft")
-def microsoft_gelu(pull: Pull) -> str:
-    """Φ(x) + x·φ(x)."""
-    return _gelu(pull, pull.site.inputs[0], "none")
+@expands("Gelu", "BiasGelu", domain="com.microsoft")
+def microsoft_gelu(site: Site, emit: Emitter) -> str:
+    """x/2·(1 + erf(x/√2)) of x + bias."""
+    x = _biased(site, emit)
+    return emit.mul(emit.mul(x, 0.5), emit.add(emit.op("Erf", emit.mul(x, math.sqrt(0.5))), 1.0))
 
 
-@differentiates("BiasGelu", "FastGelu", domain="com.microsoft")
-def bias_gelu(pull: Pull) -> Mapping[int, str]:
-    """Of x + bias."""
-    emit, bias = pull.emit, pull.site.input(1)
-    x = pull.site.inputs[0] if bias is None else emit.add(pull.site.inputs[0], bias)
-    inner = emit.mul(pull.cotangent, _gelu(pull, x, "tanh" if pull.site.op_type == "FastGelu" else "none"))
-    return {index: pull.summed(inner, index) for index in pull.wanted}
+@expands("FastGelu", domain="com.microsoft")
+def fast_gelu(site: Site, emit: Emitter) -> str:
+    """x/2·(1 + tanh(√(2/π)·(x + 0.044715·x³))) of x + bias."""
+    x = _biased(site, emit)
+    inner = emit.mul(emit.add(x, emit.mul(emit.mul(emit.mul(x, x), x), 0.044715)), math.sqrt(2 / math.pi))
+    return emit.mul(emit.mul(x, 0.5), emit.add(emit.op("Tanh", inner), 1.0))
 
 
 @derivative("Exp")
@@ -216,6 +217,11 @@ def asin(pull: Pull) -> str:
 def steps(pull: Pull) -> Mapping[int, str]:
     """Constant between their jumps: no gradient reaches the operand."""
     return {}
+
+
+def _biased(site: Site, emit: Emitter) -> str:
+    bias = site.input(1)
+    return site.inputs[0] if bias is None else emit.add(site.inputs[0], bias)
 
 
 def _gelu(pull: Pull, x: str, approximate: str) -> str:

@@ -9,7 +9,7 @@ from onnxnull.operators.gradients import NotDifferentiableError, Pull, different
 
 @differentiates("MatMul")
 def matmul(pull: Pull) -> Mapping[int, str]:
-    """A of (..., m, k), B of (..., k, n): ȳ·Bᵀ and Aᵀ·ȳ, summed over broadcast axes; vectors are matrices of one row or column."""
+    """A of (..., m, k), B of (..., k, n): ȳ·Bᵀ and Aᵀ·ȳ, summed over broadcast axes; vectors are matrices too."""
     emit, site = pull.emit, pull.site
     ranks = site.rank(0), site.rank(1)
     a, b = site.inputs[:2]

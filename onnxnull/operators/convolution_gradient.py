@@ -1,8 +1,8 @@
 """Gradients of Conv and ConvTranspose for the image; filters that depend on the input have none.
 
-The adjoint of a convolution of stride 1 is a convolution with the filters turned over and the channels exchanged, padded by what
-the filter reaches less the padding; of a larger stride it is a ConvTranspose with the same filters, strides and padding. The
-adjoint of a ConvTranspose is the Conv with its filters.
+The adjoint of a convolution of stride 1 is a convolution with the filters turned over and the channels exchanged, padded by
+what the filter reaches less the padding; of a larger stride it is a ConvTranspose with the same filters, strides and padding.
+The adjoint of a ConvTranspose is the Conv with its filters.
 """
 
 from __future__ import annotations
@@ -138,9 +138,7 @@ def _spread_out(
         left = [n - (s * (m - 1) + (k - 1) * d + 1 - b - e) for n, m, k, s, d, b, e in geometry]
         if all(0 <= r < s for r, s in zip(left, strides, strict=True)):
             padding = {"output_padding": left} if any(left) else {}
-            return emit.op(
-                "ConvTranspose", pull.cotangent, pull.site.inputs[1], pads=[*begins, *ends], **attributes, **padding
-            )
+            return emit.op("ConvTranspose", pull.cotangent, pull.site.inputs[1], pads=[*begins, *ends], **attributes, **padding)
     full = emit.op("ConvTranspose", pull.cotangent, pull.site.inputs[1], **attributes)
     size = emit.op("Add", emit.shape(pull.site.inputs[0], 2), emit.integers(*begins))
     missing = emit.op("Sub", size, emit.shape(full, 2))

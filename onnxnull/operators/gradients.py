@@ -1,4 +1,4 @@
-"""Gradient rules: how a cotangent of a node's outputs becomes cotangents of its inputs (reverse mode, vector-Jacobian products).
+"""Gradient rules: how cotangents of a node's outputs become cotangents of its inputs (reverse mode).
 
 A rule is registered per operator, in the file of its family or beside it (`FAMILY_gradient.py`). Given a node to pull back
 (`Pull`) it emits nodes and returns, for every wanted input, the name of that input's cotangent. Rules are written for opset 17
@@ -8,7 +8,8 @@ a rule itself: so forward mode is the transpose of reverse mode (see `onnxnull.g
 Three ways to register:
 1. `differentiates`: the rule itself;
 2. `derivative`: for functions of one operand, entry by entry: f'(x);
-3. `through_lowering`: the node is replaced by its lowering to double, whose operators have rules.
+3. `through_lowering` and `expands`: the node is replaced by what it is lowered to, or by what a function of its own emits, and
+   that is differentiated.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from onnxnull.graph.model import Shape
-from onnxnull.operators.lowering import Emitter, Site
+from onnxnull.operators.lowering import Emitter, Lowering, Site, lowering_of
 
 
 class NotDifferentiableError(Exception):
@@ -98,7 +99,8 @@ Rule = Callable[[Pull], Mapping[int, str]]
 """Index of an input → the name of its cotangent; wanted inputs that are left out have a gradient of zero."""
 
 _RULES: dict[tuple[str, str], Rule] = {}
-_THROUGH: set[tuple[str, str]] = set()
+_EXPANSIONS: dict[tuple[str, str], Lowering | None] = {}
+"""What replaces a node before it is differentiated; None for its lowering to double."""
 
 
 def differentiates(*op_types: str, domain: str = "") -> Callable[[Rule], Rule]:
@@ -127,7 +129,17 @@ def derivative(*op_types: str, domain: str = "") -> Callable[[Callable[[Pull], s
 
 def through_lowering(*op_types: str, domain: str = "") -> None:
     """These operators are differentiated as what they are lowered to."""
-    _THROUGH.update((domain, op_type) for op_type in op_types)
+    _EXPANSIONS.update({(domain, op_type): None for op_type in op_types})
+
+
+def expands(*op_types: str, domain: str = "") -> Callable[[Lowering], Lowering]:
+    """Register what these operators are differentiated as."""
+
+    def register(function: Lowering) -> Lowering:
+        _EXPANSIONS.update({(domain, op_type): function for op_type in op_types})
+        return function
+
+    return register
 
 
 def rule_of(op_type: str, domain: str = "") -> Rule | None:
@@ -137,18 +149,19 @@ def rule_of(op_type: str, domain: str = "") -> Rule | None:
     return _RULES.get((domain, op_type))
 
 
-def goes_through_lowering(op_type: str, domain: str = "") -> bool:
-    """Whether the operator is differentiated as what it is lowered to."""
+def expansion_of(op_type: str, domain: str = "") -> Lowering | None:
+    """What an operator is replaced by before it is differentiated; None where it has a rule, or nothing."""
     import onnxnull.operators  # noqa: F401 - registers all families
 
-    return (domain, op_type) in _THROUGH
+    key = domain, op_type
+    return (_EXPANSIONS[key] or lowering_of(op_type, domain)) if key in _EXPANSIONS else None
 
 
 def differentiable_operators() -> frozenset[tuple[str, str]]:
     """(domain, op type) of every operator that has a gradient."""
     import onnxnull.operators  # noqa: F401 - registers all families
 
-    return frozenset(_RULES) | frozenset(_THROUGH)
+    return frozenset(_RULES) | frozenset(_EXPANSIONS)
 
 
 def fixed(shape: Shape | None) -> tuple[int, ...] | None:

@@ -200,11 +200,7 @@ def gathered(pull: Pull) -> Mapping[int, str]:
 def gathered_elements(pull: Pull) -> Mapping[int, str]:
     """Added up at the entries that were taken."""
     axis = int(pull.site.attribute("axis", 0))
-    return {
-        0: pull.emit.op(
-            "ScatterElements", pull.zeros(0), pull.site.inputs[1], pull.cotangent, axis=axis, reduction="add"
-        )
-    }
+    return {0: pull.emit.op("ScatterElements", pull.zeros(0), pull.site.inputs[1], pull.cotangent, axis=axis, reduction="add")}
 
 
 @differentiates("ScatterElements")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from onnxnull.errors import Code, OnnxnullError
@@ -77,8 +77,8 @@ def needed_nodes(nodes: Sequence[onnx.NodeProto], needed: set[str], given: str |
     return kept[::-1]
 
 
-def prune(proto: onnx.ModelProto, outputs: Sequence[str]) -> None:
-    """Leave the part of the model that computes `outputs` of it, in place."""
+def prune(proto: onnx.ModelProto, outputs: Sequence[str], inputs: Collection[str] = ()) -> None:
+    """Leave the part of the model that computes `outputs` of it, in place; these inputs stay, whatever reads them."""
     import onnx
 
     graph = proto.graph
@@ -86,10 +86,10 @@ def prune(proto: onnx.ModelProto, outputs: Sequence[str]) -> None:
     needed = set(outputs)
     nodes = [onnx.NodeProto.FromString(node.SerializeToString()) for node in needed_nodes(graph.node, needed)]
     kept = [onnx.ValueInfoProto.FromString(declared[name].SerializeToString()) for name in outputs]
-    inputs = [onnx.ValueInfoProto.FromString(i.SerializeToString()) for i in graph.input if i.name in needed]
+    given = [onnx.ValueInfoProto.FromString(i.SerializeToString()) for i in graph.input if i.name in needed | set(inputs)]
     stored = [tensor for tensor in graph.initializer if tensor.name in needed]
     tensors = [onnx.TensorProto.FromString(tensor.SerializeToString()) for tensor in stored]
-    for field, values in ((graph.node, nodes), (graph.output, kept), (graph.input, inputs), (graph.initializer, tensors)):
+    for field, values in ((graph.node, nodes), (graph.output, kept), (graph.input, given), (graph.initializer, tensors)):
         del field[:]
         field.extend(values)
 
