@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,7 +25,7 @@ class OneNode:
     op_type: str
     shapes: dict[str, tuple[int, ...]]
     inputs: tuple[str, ...] = ("x",)
-    constants: Arrays = field(default_factory=dict)
+    constants: Mapping[str, Any] = field(default_factory=dict)
     attributes: dict[str, Any] = field(default_factory=dict)
     opset: int = 18
     domain: str = ""
