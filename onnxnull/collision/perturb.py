@@ -93,7 +93,7 @@ def perturbation(
     length = float(np.linalg.norm(direction))
     if not length > 1e-9 * float(np.linalg.norm(wish)):
         raise OnnxnullError(Code.NOT_FOUND, "nothing of the wanted change lies in the kernel")
-    lower, upper = _bounds(start, recipe)
+    lower, upper = bounds(start, recipe)
     bounded = bool(np.all(np.isfinite(lower) & np.isfinite(upper)))
     grow = recipe.largest or (recipe.beta is None and recipe.pattern != "toward" and bounded)
     if grow and not bounded:
@@ -162,7 +162,7 @@ def control(kernel: Kernel | NearKernel, start: Array, colliding: Array, recipe:
     if recipe.box is None and recipe.epsilon is None:
         unbounded: Array = start + step * seen
         return unbounded
-    lower, upper = _bounds(start, recipe)
+    lower, upper = bounds(start, recipe)
 
     def at(factor: float) -> Array:
         moved: Array = np.clip(start + factor * step * seen, lower, upper)
@@ -209,7 +209,7 @@ def _wish(site: Site, start: Array, recipe: Recipe) -> Array:
     return carry_back(layer.path, patches.adjoint(np.moveaxis(vectors, -2, -3)))
 
 
-def _bounds(start: Array, recipe: Recipe) -> tuple[Array, Array]:
+def bounds(start: Array, recipe: Recipe) -> tuple[Array, Array]:
     """(lower, upper) for x₀ + δ: in the box, |δ| ≤ ε; floats of single precision, so that rounding to it leaves neither."""
     lower, upper = np.full_like(start, -np.inf), np.full_like(start, np.inf)
     if recipe.box is not None:

@@ -277,10 +277,12 @@ def _follows(kind: Kind, kernel: list[bool | None], runtime: list[bool | None], 
     """The verdict that follows from the recorded claims, as `verify` reaches it."""
     if any(held is not True for held in kernel) or False in runtime:
         return Verdict.BROKEN
-    if kind is not Kind.KERNEL:
+    if kind is Kind.NEAR_KERNEL:
         return Verdict.NEAR
     if bitwise:
         return Verdict.BITWISE
+    if kind is Kind.FIBER:
+        return Verdict.EQUAL
     if not kernel:
         return Verdict.BROKEN
     return Verdict.ROUNDING if all(runtime) else Verdict.UNBOUNDED

@@ -19,6 +19,8 @@ class Kind(enum.Enum):
     """Kernel vectors at the float64 cut-off: a collision."""
     NEAR_KERNEL = "near-kernel"
     """Directions with singular values between the float64 and the float32 cut-off: no collision."""
+    FIBER = "fiber"
+    """A point of the fibre of chosen tensors, behind which the network computes the same: a collision of the network."""
 
 
 class Space(enum.Enum):
@@ -39,6 +41,7 @@ class Verdict(enum.Enum):
 
     BITWISE = ("bitwise", "every output is the same to the last bit")
     ROUNDING = ("rounding", "outputs differ, and the layers' outputs by no more than rounding allows")
+    EQUAL = ("equal", "what stays equal along the fibre is, within what the claim allows at this precision")
     UNBOUNDED = ("unbounded", "the kernel claim holds; no rounding bound applies to how the layer was computed here")
     NEAR = ("near", "no collision: the perturbation moves the layer by what its small singular values let through")
     BROKEN = ("broken", "a claim does not hold, or the outputs move like the control's")
@@ -192,7 +195,7 @@ class Collision:
         where: the input's or the layer's name.
         weight: the layer's weight; "" for an input.
         op: of the layer; "" for an input.
-        readers: nodes whose kernel the perturbation lies in.
+        readers: nodes whose kernel the perturbation lies in; of a fibre, the tensors that are equal.
         nullity: bounds on the dimension of that kernel.
         original, colliding, control: float64; runs at a lower precision round them.
         others: the network's other inputs.

@@ -10,6 +10,7 @@ row), so:
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -119,10 +120,8 @@ class Corrector:
 
         bounds = Bounds(fiber.lower.ravel(), fiber.upper.ravel())
         options = {"maxfun": _EVALUATIONS, "maxiter": _EVALUATIONS, "maxcor": 20, "ftol": 0.0, "gtol": 0.0}
-        try:
+        with contextlib.suppress(_Near):
             minimize(energy, x.ravel(), jac=True, method="L-BFGS-B", bounds=bounds, options=options)
-        except _Near:
-            pass
         return fiber.inside(best[1])
 
     def _row(self, done: int) -> None:

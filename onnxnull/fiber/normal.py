@@ -1,7 +1,7 @@
 """Minimum-norm corrections δ = J⁺r over the free entries, from JJᵀ: dense, or by conjugate gradients.
 
-J loses rank where outputs are dead, or tied (the probabilities of a softmax sum to 1): eigenvalues of JJᵀ below `_DROPPED` times
-the largest are left out, and the rank says so. Singular values below about 1e-5 of the largest drown in float32's rounding.
+J loses rank where outputs are dead, or tied (the probabilities of a softmax sum to 1): eigenvalues of JJᵀ below `_DROPPED`
+times the largest are left out, and the rank says so. Singular values below about 1e-5 of the largest drown in float32.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A fibre {x : g(x) = g(x₀)} inside a box, and the Jacobian of g there.
 
-g is evaluated in float64, which alone decides whether a point is on the fibre; derivatives are taken in float32: what they find is
-a correction, and the next residual shows how good it was.
+g is evaluated in float64, which alone decides whether a point is on the fibre; derivatives are taken in float32: what they find
+is a correction, and the next residual shows how good it was.
 """
 
 from __future__ import annotations

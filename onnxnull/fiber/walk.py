@@ -61,11 +61,13 @@ class _TimeUpError(Exception):
     pass
 
 
-def walk(fiber: Fiber, wish: Array, *, time_limit: float | None = None, progress: Callable[[str], None] = lambda _: None) -> Reached:
+def walk(
+    fiber: Fiber, wish: Array, *, time_limit: float | None = None, progress: Callable[[str], None] = lambda _: None
+) -> Reached:
     """Walk from x₀ toward `wish`, a point of the box, staying on the fibre.
 
-    A step that cannot be brought back to the fibre is halved; one that can makes the next one longer. What is returned is on the
-    fibre, however the walk ends.
+    A step that cannot be brought back to the fibre is halved; one that can makes the next one longer. What is returned is on
+    the fibre, however the walk ends.
 
     Args:
         time_limit: seconds.
@@ -146,5 +148,3 @@ class _Walk:
     def _check(self) -> None:
         if self.time_limit is not None and time.monotonic() - self.began > self.time_limit:
             raise _TimeUpError
-
-

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from onnxnull.collision.compare import best, classes
 from onnxnull.collision.results import Change, Claim, Collision, Kind, Run, Space, Verdict
+from onnxnull.fiber.walk import Stop
 from onnxnull.report.words import shown
 
 _WHERE = {
@@ -21,7 +22,7 @@ def render(collision: Collision, labels: Sequence[str] | None = None) -> str:
     """One collision, in full."""
     lines = [*_facts(collision), ""]
     for run in collision.runs:
-        lines += [*_run(run, labels), ""]
+        lines += [*_run(run, collision.kind, labels), ""]
     if collision.eight_bit is not None:
         found = collision.eight_bit
         lines.append(f"Rounded to 8 bits a channel, run at {found.precision}: {'; '.join(_moved(c) for c in found.outputs)}")
@@ -63,7 +64,10 @@ def _facts(collision: Collision) -> list[str]:
         read = ", ".join(shown(node) for node in collision.readers) or "nothing"
         lines.append(f"Read through {read}, which cannot see {ignored}.")
     kind = "kernel vectors at the float64 cut-off"
-    if collision.kind is Kind.NEAR_KERNEL:
+    if collision.kind is Kind.FIBER:
+        kind = "along a fibre"
+        lines += _walk(collision)
+    elif collision.kind is Kind.NEAR_KERNEL:
         kind = f"near-kernel directions, singular values up to {made.sigma:.2g}: this is no collision"
     toward = made.parameters.get("toward")
     pattern = f"Toward {shown(str(toward))}" if toward else f"Pattern '{made.pattern}'"
@@ -79,12 +83,25 @@ def _facts(collision: Collision) -> list[str]:
     return lines
 
 
-def _run(run: Run, labels: Sequence[str] | None) -> list[str]:
+def _walk(collision: Collision) -> list[str]:
+    """What stays equal, and how far the walk came."""
+    made = collision.perturbation.parameters
+    equal = ", ".join(f"'{shown(name)}'" for name in collision.readers)
+    lines = [f"On one fibre of {equal}: {made.get('rows')} numbers stay equal, the Jacobian's rank is {made.get('rank')}."]
+    share, stop = made.get("share"), made.get("stop")
+    if isinstance(share, float | int):
+        meaning = {each.label: each.meaning for each in Stop}.get(str(stop), shown(str(stop)))
+        lines.append(f"{100 * share:.1f} % of the way in {made.get('steps')} steps; {meaning}.")
+    return lines
+
+
+def _run(run: Run, kind: Kind, labels: Sequence[str] | None) -> list[str]:
     lines = [f"{run.precision} on {run.session['provider']}: {run.verdict.label} ({_meaning(run)})"]
-    lines += [
-        f"  {shown(check.node)}: kernel claim {_claim(check.kernel)}; runtime claim {_claim(check.runtime)}"
-        for check in run.layers
-    ]
+    for check in run.layers:
+        if kind is Kind.FIBER:
+            lines.append(f"  '{shown(check.node)}': fibre claim {_claim(check.kernel)}")
+        else:
+            lines.append(f"  {shown(check.node)}: kernel claim {_claim(check.kernel)}; runtime claim {_claim(check.runtime)}")
     for change, control in zip(run.outputs, run.control, strict=True):
         lines.append(f"  {_moved(change)}; the control moves it by {control.max_abs:.3g}{_kept(control)}")
         lines += _predictions(run, change.name, labels)
