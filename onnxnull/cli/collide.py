@@ -60,7 +60,7 @@ _PATTERNS = ["random", "repeat", "patches", "betas"]
     type=click.Choice(["kernel", "fiber"]),
     default="kernel",
     show_default=True,
-    help="kernel: what the first layers cannot see; fiber: a walk along inputs with the same logits, by the network's gradients.",
+    help="kernel: what the first layers cannot see; fiber: a walk along inputs with the same logits, by gradients.",
 )
 @click.option("--equal", multiple=True, metavar="TENSOR", help="With --method fiber: what stays equal [logits, or outputs].")
 @click.option("--time-limit", type=options.POSITIVE, metavar="SECONDS", help="With --method fiber: of one walk [none].")
@@ -82,7 +82,7 @@ def command(ctx: click.Context, /, model: str, fmt: str, output: Path | None, fo
     """
     _check(settings)
     _given_box(settings["box"])
-    labels = _labels(settings["labels"])
+    labels = read_labels(settings["labels"])
     if output is not None:
         from onnxnull.collision import bundle
 
@@ -280,7 +280,8 @@ def _four(text: str) -> tuple[int, int, int, int]:
     return top, left, height, width
 
 
-def _labels(path: Path | None) -> list[str] | None:
+def read_labels(path: Path | None) -> list[str] | None:
+    """Names of the classes, one a line of the file. Raises `OnnxnullError`."""
     if path is None:
         return None
     try:

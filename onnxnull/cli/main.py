@@ -15,6 +15,7 @@ from onnxnull.version import __version__
 _COMMANDS = {
     "analyze": "Kernels of every linear weight, and the paper's metrics.",
     "collide": "Two inputs, one output: build them, run them, keep the evidence.",
+    "attack": "Adversarial examples, and others that collide with them.",
     "replay": "Verify an evidence bundle again, from the bundle and the model alone.",
     "prove": "Proofs of all ranks, and their check without the solver.",
     "doctor": "What is installed, which providers work, what to do about the rest.",

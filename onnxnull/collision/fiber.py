@@ -162,7 +162,7 @@ class FiberSearch(Search):
         """x₀ and its tensor's name: an input as it is stored, or a value inside as the network computes it."""
         if self._tensor is None:
             name = self.input().name
-            return self._stored(name, case.arrays[name]), name
+            return self.stored(name, case.arrays[name]), name
         doubles = any(described.dtype == "float64" for described in self.model.inputs)
         native = self._twin(Precision.FLOAT64 if doubles else Precision.FLOAT32, Provider.CPU, case)
         return activations_of(native, case.arrays, [self._tensor])[self._tensor].astype(np.float64), self._tensor

@@ -193,8 +193,8 @@ class Search:
         name = prepared.site.where
         others = {other: array for other, array in case.arrays.items() if other != name}
         if toward is not None:
-            recipe = replace(recipe, toward=self._stored(name, toward.arrays[name]), toward_source=toward.source)
-        start = self._stored(name, case.arrays[name])
+            recipe = replace(recipe, toward=self.stored(name, toward.arrays[name]), toward_source=toward.source)
+        start = self.stored(name, case.arrays[name])
         return self._shown(self._pair(prepared, start, recipe, subjects, case, others), case, subjects)
 
     def _shown(self, collision: Collision, case: Case, subjects: Sequence[Subject]) -> Collision:
@@ -393,7 +393,7 @@ class Search:
             if array.shape != shape:
                 raise OnnxnullError(Code.DATA, f"an array of shape {array.shape} where the model has {shape}")
 
-    def _stored(self, name: str, array: np.ndarray) -> Array:
+    def stored(self, name: str, array: np.ndarray) -> Array:
         """The array as the input's own type stores it."""
         described = self._described(name)
         return np.asarray(array).astype(_STORED.get(described.dtype, np.float32)).astype(np.float64)
@@ -408,7 +408,7 @@ class Search:
         whole = np.rint(exact)
         subject = max(subjects, key=lambda subject: UNIT_ROUNDOFF[subject.precision])
         before, after = (
-            subject.run(x) for x in (collision.original, self._stored(collision.where, from_pixels(whole, described, image)))
+            subject.run(x) for x in (collision.original, self.stored(collision.where, from_pixels(whole, described, image)))
         )
         return EightBit(float(np.abs(whole - exact).max()), subject.precision.value, compare_all(before, after))
 
