@@ -3,8 +3,8 @@
 Ozbulak et al., Impact of Adversarial Examples on Deep Learning Models for Biomedical Image Segmentation, 2019.
 
 Gradients are summed over the positions whose label is not yet the target's, so that what is right already pulls no more; the
-step is α = β·IoU + τ, small while little overlaps and larger when few positions are left to pull. Steps have
-this length along the normalised gradient, in units of the range. The loss of a position is the score of its target label less the
+step is α = β·IoU + τ, small while little overlaps and larger when few positions are left to pull. Steps have this
+length along the normalised gradient, in units of the range. The loss of a position is the score of its target label less the
 strongest other one.
 """
 

@@ -63,7 +63,7 @@ _PATTERNS = ["random", "repeat", "patches", "betas"]
     help="kernel: what the first layers cannot see; fiber: a walk along inputs with the same logits, by gradients.",
 )
 @click.option("--equal", multiple=True, metavar="TENSOR", help="With --method fiber: what stays equal [logits, or outputs].")
-@click.option("--time-limit", type=options.POSITIVE, metavar="SECONDS", help="With --method fiber: of one walk [none].")
+@click.option("--time-limit", type=options.POSITIVE, metavar="SECONDS", help="With --method fiber: of one walk [1200].")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the perturbation.")
 @click.option("--near-kernel", is_flag=True, help="Directions that vanish at the float32 cut-off only; they are no collisions.")
 @options.run_options
@@ -174,7 +174,7 @@ def prepare(
     if settings["method"] == "fiber":
         from onnxnull.collision.fiber import FiberSearch
 
-        chosen = {"equal": settings["equal"], "time_limit": settings["time_limit"]}
+        chosen = {"equal": settings["equal"], "time_limit": settings["time_limit"] or 1200.0}
         search: Search = FiberSearch(model, place, execution, shapes=shapes, limits=limits, progress=progress, **chosen)
     else:
         search = Search(model, place, execution, shapes=shapes, near=settings["near_kernel"], limits=limits, progress=progress)

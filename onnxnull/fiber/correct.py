@@ -1,41 +1,41 @@
 """Back to the fibre: Gauss-Newton with minimum-norm corrections, the residual taken in float64.
 
-With few rows the Jacobian is taken anew for every correction. With many that is what costs most (one vector-Jacobian product a
-row), so:
-1. a point far from the fibre first comes near by L-BFGS on ‖g(x) − g(x₀)‖², which takes one product an evaluation: across the
-   kinks of piecewise linear networks Newton's steps would mislead anyway;
-2. near it one Jacobian serves several corrections, by conjugate gradients with its factor as the preconditioner; it is taken
-   anew where they no longer get far.
+With few rows the Jacobian is taken anew for every correction. With many (the logits of ImageNet: 1000 rows, a Jacobian costs a
+thousand products) kinks of the network between here and the fibre mislead Newton's steps, and minimising ‖r‖ leaves what is in
+small singular values of J. So a round is:
+1. the Jacobian J, and corrections by it for as long as each halves the residual;
+2. where they do not, L-BFGS inside the box on rᵀ(JJᵀ)⁻¹r, the squared length of the correction that is left, at one
+   vector-Jacobian product an evaluation.
+Near the fibre J changes less from round to round, and the first part reaches the tolerance.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
-from onnxnull.fiber.normal import Normal, by_gradients
+from onnxnull.fiber.normal import Normal
 from onnxnull.fiber.problem import TOLERANCE, Fiber
 from onnxnull.kernel.linear_map import Array
 
 FEW = 64
 """Rows up to which a Jacobian is cheap."""
-_NEAR = 3e-3
-"""Relative residual below which corrections are small enough for the kinks to stay where they are."""
-_CORRECTIONS = 30
+_CORRECTIONS, _ROUNDS, _CHORD = 30, 12, 40
 _STALLED = 0.7
-"""A correction that leaves more of the residual than this got nowhere."""
-_FRESH = 0.1
-"""Conjugate gradients that leave more than this need a new factor."""
-_GRADIENTS = 40
-_EVALUATIONS = 600
+"""With few rows, a correction that leaves more of the residual than this got nowhere."""
+_HALVED = 0.5
+_EVALUATIONS, _ENOUGH = 120, 1e-6
+"""Of L-BFGS in a round: at most so many, or until so little is left of where it began."""
+_PROGRESS = 0.95
+"""A round that leaves more of the residual than this ends the search."""
 
 
 @dataclass(slots=True)
 class Corrector:
-    """Corrections of one walk; it keeps the last factor.
+    """Corrections of one walk.
 
     Attributes:
         check: called now and then, raises when the walk has to end.
@@ -47,81 +47,99 @@ class Corrector:
     check: Callable[[], None]
     tell: Callable[[str], None]
     rank: int | None = None
-    _factor: Normal | None = field(default=None)
 
     def back(self, x: Array) -> Array | None:
         """A point of the fibre near x, inside the box; None where none was found."""
-        fiber = self.fiber
-        x = fiber.inside(x)
-        residual = fiber.residual(x)
-        if fiber.rows > FEW and fiber.relative(residual) > _NEAR:
-            x = self._near(x)
-            residual = fiber.residual(x)
-            self._factor = None
-        stalls = 0
-        for _ in range(_CORRECTIONS):
-            size = fiber.relative(residual)
-            if size <= TOLERANCE:
-                break
-            self.check()
-            self.tell(f"residual {size:.1e}")
-            moved = fiber.inside(x - self._correction(x, residual))
-            found = fiber.residual(moved)
-            if fiber.relative(found) > _STALLED * size:
-                stalls += 1
-                self._factor = None
-                if stalls > 2 or not fiber.relative(found) < 2.0 * size:
-                    break
-            x, residual = moved, found
-        return x if fiber.relative(residual) <= 10.0 * TOLERANCE else None
+        x = self.fiber.inside(x)
+        x = self._by_newton(x) if self.fiber.rows <= FEW else self._in_rounds(x)
+        return x if self.fiber.relative(self.fiber.residual(x)) <= 10.0 * TOLERANCE else None
 
     def normal(self, x: Array) -> Normal:
         """The Jacobian at x, over the entries that are free there."""
-        jacobian = self.fiber.jacobian(x, self._row)
-        found = Normal.of(jacobian, self.fiber.free(x))
+        found = Normal.of(self.fiber.jacobian(x, self._row), self.fiber.free(x))
         self.rank = found.rank
         return found
 
-    def _correction(self, x: Array, residual: Array) -> Array:
-        fiber = self.fiber
-        if fiber.rows <= FEW:
-            return self.normal(x).correction(residual).reshape(x.shape)
-        if self._factor is not None:
-            found = by_gradients(fiber, x, residual, self._factor, 1e-2, _GRADIENTS)
-            if found.left <= _FRESH:
-                return found.correction
-        self._factor = self.normal(x)
-        return by_gradients(fiber, x, residual, self._factor, 1e-3, _GRADIENTS).correction
+    def _by_newton(self, x: Array) -> Array:
+        fiber, stalls = self.fiber, 0
+        residual = fiber.residual(x)
+        for _ in range(_CORRECTIONS):
+            size = fiber.relative(residual)
+            if size <= TOLERANCE or stalls > 2:
+                break
+            self.check()
+            self.tell(f"residual {size:.1e}")
+            moved = fiber.inside(x - self.normal(x).correction(residual).reshape(x.shape))
+            found = fiber.residual(moved)
+            if fiber.relative(found) > _STALLED * size:
+                stalls += 1
+                if not fiber.relative(found) < 2.0 * size:
+                    break
+            x, residual = moved, found
+        return x
 
-    def _near(self, x: Array) -> Array:
-        """L-BFGS within the box until the residual is `_NEAR`, or for so many evaluations."""
+    def _in_rounds(self, x: Array) -> Array:
+        fiber = self.fiber
+        before = np.inf
+        for _ in range(_ROUNDS):
+            factor = self.normal(x)
+            x, size = self._by(factor, x)
+            if size <= TOLERANCE or size > _PROGRESS * before:
+                break
+            before = size
+            x = self._near(factor, x)
+            if fiber.relative(fiber.residual(x)) <= TOLERANCE:
+                break
+        return x
+
+    def _by(self, factor: Normal, x: Array) -> tuple[Array, float]:
+        """Corrections by one Jacobian, while each halves the residual."""
+        fiber = self.fiber
+        residual = fiber.residual(x)
+        size = fiber.relative(residual)
+        for _ in range(_CHORD):
+            self.check()
+            self.tell(f"residual {size:.1e}")
+            moved = fiber.inside(x - factor.correction(residual).reshape(x.shape))
+            found = fiber.residual(moved)
+            after = fiber.relative(found)
+            if not after <= _HALVED * size:
+                break
+            x, residual, size = moved, found, after
+            if size <= TOLERANCE:
+                break
+        return x, size
+
+    def _near(self, factor: Normal, x: Array) -> Array:
+        """L-BFGS within the box; the point with the least correction left."""
         from scipy.optimize import Bounds, minimize
 
-        fiber, count, best = self.fiber, 0, (np.inf, x)
-        target = _NEAR * float(np.abs(fiber.value).max(initial=0.0))
+        fiber, count, best, first = self.fiber, 0, (np.inf, x), 0.0
 
-        class _Near(Exception):
+        class _EnoughError(Exception):
             pass
 
         def energy(flat: Array) -> tuple[float, Array]:
-            nonlocal count, best
+            nonlocal count, best, first
             self.check()
             count += 1
             point = flat.reshape(x.shape)
             residual = fiber.quick.value(point).ravel() - fiber.value.ravel()
-            worst = float(np.abs(residual).max())
-            if worst < best[0]:
-                best = worst, point.copy()
+            weighted = factor.inverse(residual)
+            value = 0.5 * float(residual @ weighted)
+            if value < best[0]:
+                best = value, point.copy()
+            first = first or value
             if count % 10 == 0:
-                self.tell(f"coming near, residual {worst:.1e}")
-            if worst <= target:
-                raise _Near
-            return 0.5 * float(residual @ residual), fiber.pull(point, residual).ravel()
+                self.tell(f"coming near, residual {fiber.relative(residual):.1e}")
+            if value <= _ENOUGH * first:
+                raise _EnoughError
+            return value, fiber.quick.pull(point, weighted.reshape(fiber.value.shape))[1].ravel()
 
         bounds = Bounds(fiber.lower.ravel(), fiber.upper.ravel())
         options = {"maxfun": _EVALUATIONS, "maxiter": _EVALUATIONS, "maxcor": 20, "ftol": 0.0, "gtol": 0.0}
-        with contextlib.suppress(_Near):
-            minimize(energy, x.ravel(), jac=True, method="L-BFGS-B", bounds=bounds, options=options)
+        with contextlib.suppress(_EnoughError):
+            minimize(energy, x.ravel(), jac=True, method="L-BFGS-B", bounds=bounds, options=options)  # type: ignore[call-overload]
         return fiber.inside(best[1])
 
     def _row(self, done: int) -> None:

@@ -1,4 +1,4 @@
-"""Minimum-norm corrections δ = J⁺r over the free entries, from JJᵀ: dense, or by conjugate gradients.
+"""Minimum-norm corrections δ = J⁺r over the free entries, from the eigenvalues of JJᵀ.
 
 J loses rank where outputs are dead, or tied (the probabilities of a softmax sum to 1): eigenvalues of JJᵀ below `_DROPPED`
 times the largest are left out, and the rank says so. Singular values below about 1e-5 of the largest drown in float32.
@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from onnxnull.fiber.problem import Fiber
 from onnxnull.kernel.linear_map import Array
 
 if TYPE_CHECKING:
@@ -68,38 +67,3 @@ class Normal:
         for _ in range(2):  # in float32 the second pass takes what the first one left
             inside = inside - self.correction((self.jacobian @ inside.astype(np.float32)).astype(np.float64))
         return inside
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Inexact:
-    """A correction by conjugate gradients. `left`: ‖r − Jδ‖/‖r‖."""
-
-    correction: Array
-    left: float
-    iterations: int
-
-
-def by_gradients(fiber: Fiber, x: Array, residual: Array, factor: Normal, accuracy: float, most: int) -> Inexact:
-    """δ with Jδ ≈ r at x, J by one vector-Jacobian and one Jacobian-vector product an iteration, preconditioned by `factor`."""
-    free = fiber.free(x)
-    left, delta = residual.copy(), np.zeros(x.shape)
-    size = float(np.linalg.norm(residual))
-    z = factor.inverse(left)
-    p, power = z.copy(), float(left @ z)
-    iterations = 0
-    while iterations < most and np.linalg.norm(left) > accuracy * size:
-        iterations += 1
-        step = np.where(free, fiber.pull(x, p), 0.0)
-        seen = fiber.push(x, step)
-        curvature = float(p @ seen)
-        if not curvature > 0.0:
-            break
-        alpha = power / curvature
-        delta += alpha * step
-        left -= alpha * seen
-        z = factor.inverse(left)
-        power, before = float(left @ z), power
-        if not power > 0.0:
-            break
-        p = z + (power / before) * p
-    return Inexact(delta, float(np.linalg.norm(left)) / size if size else 0.0, iterations)

@@ -73,11 +73,7 @@ class Fiber:
 
     def pull(self, x: Array, y: Array) -> Array:
         """Jᵀy at x."""
-        return self.quick.pull(x, y.reshape(self.value.shape))[1]
-
-    def push(self, x: Array, v: Array) -> Array:
-        """J·v at x, flat."""
-        return self.quick.push(x, v).ravel()
+        return self.quick.pull_at(x, y.reshape(self.value.shape))
 
     def jacobian(self, x: Array, between: Callable[[int], None] = lambda _: None) -> NDArray[np.float32]:
         """All of J at x, (rows, entries of x), float32.

@@ -16,6 +16,8 @@ from onnxnull.kernel.linear_map import Array
 
 _LARGEST, _FIRST, _SMALLEST = 0.5, 0.2, 1e-3
 """Lengths of a step, as shares of the whole way."""
+_FAR = 0.3
+"""The first one where the way back costs a Jacobian of many rows, whatever its length."""
 _GROW = 1.5
 _LITTLE = 2e-3
 """A step that brings the wish nearer by less than this share of the way gets nowhere."""
@@ -92,7 +94,7 @@ class _Walk:
         corrector = Corrector(fiber, self._check, self._tell)
         stop = Stop.REACHED
         try:
-            share = _FIRST
+            share = _FIRST if fiber.rows <= FEW else _FAR
             while (left := float(np.linalg.norm(self.wish - self.x))) > _LITTLE * length:
                 direction = self._direction(corrector)
                 size = float(np.linalg.norm(direction))

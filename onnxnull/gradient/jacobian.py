@@ -12,6 +12,7 @@ import numpy as np
 
 from onnxnull.errors import Code, OnnxnullError
 from onnxnull.gradient.derivative import Derivative, primal, transposed, vjp
+from onnxnull.gradient.linear_part import Linear
 from onnxnull.graph.limits import Limits
 from onnxnull.kernel.linear_map import Array, LinearMap, Shape
 from onnxnull.runtime.precision import Precision
@@ -64,6 +65,8 @@ class Function:
         self.input_shape: Shape = tuple(np.shape(feeds[self.input]))
         self._others = {name: array for name, array in feeds.items() if name != self.input}
         self._precision, self._provider, self._threads = precision, provider, threads
+        self._pulled_at: Array | None = None
+        self._pushed_at: Array | None = None
 
     def value(self, x: Array) -> Array:
         """f(x), in float64."""
@@ -77,16 +80,41 @@ class Function:
 
     def push(self, x: Array, tangent: Array) -> Array:
         """∂f/∂x·ẋ for a tangent ẋ of the input's shape."""
-        derivative, runner = self._forth
-        feeds = {self.input: x, derivative.seeds[self.input]: tangent}
-        for name in runner.inputs:  # cotangents whose shapes, and nothing else, are read
-            if name == self._pullback.seeds[self.output]:
-                feeds[name] = np.zeros(self.value(x).shape)
+        derivative, runner = self._pushforward, self._forth
+        feeds = {**self._fixed(x), derivative.seeds[self.input]: tangent}
         return self._run(runner, feeds, derivative.results[self.output])
 
     def jacobian(self, x: Array) -> Jacobian:
         """∂f/∂x at x."""
         return Jacobian(self, np.asarray(x, dtype=np.float64), self.value(x).shape)
+
+    def pull_at(self, x: Array, cotangent: Array) -> Array:
+        """ȳᵀ ∂f/∂x alone: where x is the same array as the time before, f is not computed again."""
+        if self._pulled_at is not x:
+            self._linear_back.fix(self._fixed(x))
+            self._pulled_at = x
+        return _double(self._linear_back.run({self._pullback.seeds[self.output]: cotangent}))
+
+    def push_at(self, x: Array, tangent: Array) -> Array:
+        """∂f/∂x·ẋ, in the same way."""
+        if self._pushed_at is not x:
+            self._linear_forth.fix(self._fixed(x))
+            self._pushed_at = x
+        return _double(self._linear_forth.run({self._pushforward.seeds[self.input]: tangent}))
+
+    @functools.cached_property
+    def _linear_back(self) -> Linear:
+        seed = self._pullback.seeds[self.output]
+        return self._linear(self._pullback.proto, seed, self._pullback.results[self.input])
+
+    @functools.cached_property
+    def _linear_forth(self) -> Linear:
+        derivative = self._pushforward
+        return self._linear(derivative.proto, derivative.seeds[self.input], derivative.results[self.output])
+
+    def _linear(self, proto: onnx.ModelProto, seed: str, result: str) -> Linear:
+        settings = {"precision": self._precision, "provider": self._provider, "threads": self._threads}
+        return Linear(proto, [seed], result, **settings)
 
     @functools.cached_property
     def _value(self) -> Runner:
@@ -97,9 +125,21 @@ class Function:
         return self._runner(self._pullback.proto)
 
     @functools.cached_property
-    def _forth(self) -> tuple[Derivative, Runner]:
-        pushforward = transposed(self._pullback)
-        return pushforward, self._runner(pushforward.proto)
+    def _pushforward(self) -> Derivative:
+        return transposed(self._pullback)
+
+    @functools.cached_property
+    def _forth(self) -> Runner:
+        return self._runner(self._pushforward.proto)
+
+    def _fixed(self, x: Array) -> dict[str, np.ndarray]:
+        """The point, and the cotangent of the output, of which forward mode may read the shape and nothing else."""
+        return {**self._others, self.input: x, self._pullback.seeds[self.output]: np.zeros(self.output_shape)}
+
+    @functools.cached_property
+    def output_shape(self) -> Shape:
+        """Of the output."""
+        return self.value(np.zeros(self.input_shape)).shape
 
     def _runner(self, proto: onnx.ModelProto) -> Runner:
         return Runner(proto, self._precision, provider=self._provider, threads=self._threads)
@@ -131,10 +171,10 @@ class Jacobian(LinearMap):
         return self.target
 
     def _apply(self, x: Array) -> Array:
-        return np.stack([self.function.push(self.point, one) for one in x]) if len(x) else np.zeros((0, *self.target))
+        return np.stack([self.function.push_at(self.point, one) for one in x]) if len(x) else np.zeros((0, *self.target))
 
     def _adjoint(self, y: Array) -> Array:
-        found = [self.function.pull(self.point, one)[1] for one in y]
+        found = [self.function.pull_at(self.point, one) for one in y]
         return np.stack(found) if found else np.zeros((0, *self.input_shape))
 
 
