@@ -113,8 +113,7 @@ class Function:
         return self._linear(derivative.proto, derivative.seeds[self.input], derivative.results[self.output])
 
     def _linear(self, proto: onnx.ModelProto, seed: str, result: str) -> Linear:
-        settings = {"precision": self._precision, "provider": self._provider, "threads": self._threads}
-        return Linear(proto, [seed], result, **settings)
+        return Linear(proto, [seed], result, precision=self._precision, provider=self._provider, threads=self._threads)
 
     @functools.cached_property
     def _value(self) -> Runner:

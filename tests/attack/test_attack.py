@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from onnxnull.attack import Asma, AttackSearch, Attacked, Ball, Norm, Pgd
+from onnxnull.attack import Asma, Attacked, AttackSearch, Ball, Norm, Pgd
 from onnxnull.attack.asma import intersection_over_union
 from onnxnull.collision.cases import Case, load_cases, pixel_box
 from onnxnull.collision.results import Verdict

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 from onnxnull.collision.bundle import Bundle
 from onnxnull.collision.cases import Case, load_cases, pixel_box
@@ -83,8 +84,6 @@ def test_evidence_is_replayed(found: Collision, tmp_path: Path) -> None:
     assert entry["perturbation"]["parameters"]["rows"] == 10
     moved = np.load(tmp_path / "e/colliding.npy")
     moved[0, 0, 0, 0] += 0.25  # off the fibre: with its hash corrected, replay measures that it does not hold
-    import hashlib
-
     np.save(tmp_path / "e/colliding.npy", moved)
     entry["arrays"]["colliding"]["sha256"] = hashlib.sha256((tmp_path / "e/colliding.npy").read_bytes()).hexdigest()
     change = moved - found.original
@@ -122,8 +121,10 @@ def test_bounds_and_a_region() -> None:
 
 
 def test_at_random() -> None:
-    search = FiberSearch(CNN, Place(), Execution((Precision.FLOAT64,)), shapes=SHAPES)
-    (three,) = load_cases(SAMPLES / "3.png", search.model.inputs, Preprocessing())
+    search = FiberSearch(
+        ROOT / "models/digits_mlp.onnx", Place(), Execution((Precision.FLOAT64,)), shapes={"image": (1, 1, 8, 8)}
+    )
+    (three,) = load_cases(ROOT / "models/samples/digits_mlp/3.png", search.model.inputs, Preprocessing())
     box = np.array(0.0), np.array(1.0)
     one, again, other = (next(search.run(three, Recipe(seed=seed, box=box))) for seed in (1, 1, 2))
     assert one.holds
@@ -178,7 +179,7 @@ def test_several_tensors_stay_equal(tmp_path: Path) -> None:
 
 def test_too_much_to_keep(tmp_path: Path) -> None:
     x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 9000]) for name in "xy")
-    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", [x], [y], [numpy_helper.from_array(np.zeros(1), "z")])
+    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", [x], [y])
     path = tmp_path / "m.onnx"
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
     with pytest.raises(OnnxnullError, match="9,000 numbers"):
