@@ -44,7 +44,7 @@ def test_a_fibre_and_its_evidence(command: Any, tmp_path: Path, digits: list[Pat
     assert "error" not in err
     assert "On one fibre of 'logits': 10 numbers stay equal, the Jacobian's rank is 10." in out
     assert "fibre claim holds" in out
-    code, out, _ = command("replay", made)
+    code, out, _ = command("replay", made, MLP)
     assert code == 0
     assert "1 of 1 collision confirmed here" in out
     (entry,) = json.loads((made / "collision.json").read_text())["collisions"]
@@ -93,7 +93,7 @@ def test_attacks_and_their_evidence(command: Any, tmp_path: Path, digits: list[P
         parameters = entry["perturbation"]["parameters"]
         assert parameters["attack"] == "pgd"
         assert parameters["attack_length"] <= 64 / 255 * (1 + 1e-6)
-    code, out, _ = command("replay", made)
+    code, out, _ = command("replay", made, MLP)
     assert code == 0
     assert "2 of 2 collisions confirmed here" in out
     example = tmp_path / "adversarial.npy"
