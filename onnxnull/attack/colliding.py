@@ -17,7 +17,7 @@ from onnxnull.attack.asma import Asma, intersection_over_union
 from onnxnull.attack.ball import Ball, Norm
 from onnxnull.attack.pgd import Found, Pgd
 from onnxnull.collision.cases import Case
-from onnxnull.collision.fiber import default_equal
+from onnxnull.collision.equal import default_equal
 from onnxnull.collision.perturb import Recipe
 from onnxnull.collision.results import Collision
 from onnxnull.collision.search import Execution, Place, Progress, Search

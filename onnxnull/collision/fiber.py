@@ -1,13 +1,11 @@
 """Collisions of the whole network, whatever its first layer: two inputs, or two values inside it, on one fibre of its logits.
 
 What stays equal is g: tensors that are named, or by default the network's outputs, and behind a Softmax or LogSoftmax its
-operand (the logits), since probabilities near 0 and 1 hide changes. A point of the fibre is claimed where float64 finds g equal
-to within `WITHIN` of its largest entry; at a lower precision within `ROUNDINGS` unit roundoffs of it, the network's rounding.
+operand (the logits), since probabilities near 0 and 1 hide changes. `fiber_claim` says how equal.
 """
 
 from __future__ import annotations
 
-import copy
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -16,13 +14,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from onnxnull.collision.cases import Case
-from onnxnull.collision.compare import compare
+from onnxnull.collision.equal import default_equal, joined
+from onnxnull.collision.fiber_claim import AtFiber, verify_fiber
 from onnxnull.collision.perturb import Recipe, bounds
-from onnxnull.collision.results import Change, Claim, Collision, Kind, LayerCheck, Perturbation, Run, Space, Verdict
+from onnxnull.collision.results import Collision, Kind, Perturbation, Space
 from onnxnull.collision.search import Execution, Place, Progress, Search, activations_of
 from onnxnull.collision.sites import cuts
-from onnxnull.collision.subjects import Outcome, rounded
-from onnxnull.collision.verify import UNIT_ROUNDOFF, check_repeats, compare_all
 from onnxnull.errors import Code, OnnxnullError
 from onnxnull.graph.limits import Limits
 from onnxnull.graph.model import GraphInput
@@ -30,25 +27,13 @@ from onnxnull.runtime import source
 from onnxnull.runtime.cut import cut
 from onnxnull.runtime.precision import Precision, Twin
 from onnxnull.runtime.providers import Provider
-from onnxnull.runtime.recast import FLOATS
-from onnxnull.runtime.rewrite import fresh_prefix
-from onnxnull.runtime.session import Runner
 
 if TYPE_CHECKING:
-    import onnx
-
     from onnxnull.fiber.walk import Reached
     from onnxnull.kernel.linear_map import Array
 
-WITHIN = 1e-10
-"""At float64, relative to the largest entry of g."""
-ROUNDINGS = 1024.0
-"""At other precisions, in unit roundoffs of the largest entry of g."""
-_MOST = 8192
-"""Numbers that may stay equal: a Jacobian of so many rows is taken, and factorised."""
-_SOFTMAX = frozenset({"Softmax", "LogSoftmax"})
-_SHAPING = frozenset({"Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"})
-_REASON = "a walk along a fibre sees the network as a whole"
+_MOST, _BYTES = 8192, 4 << 30
+"""Numbers that may stay equal, and bytes of their Jacobian."""
 
 
 class FiberSearch(Search):
@@ -180,8 +165,9 @@ class FiberSearch(Search):
             for precision in (Precision.FLOAT64, Precision.FLOAT32)
         )
         fiber = Fiber.through(exact, quick, start, lower, upper)
-        if fiber.rows > _MOST:
-            seen = f"{', '.join(map(repr, self._equal))} hold {fiber.rows:,} numbers, more than {_MOST:,} can stay equal"
+        most = min(_MOST, _BYTES // (4 * start.size))
+        if fiber.rows > most:
+            seen = f"{', '.join(map(repr, self._equal))} hold {fiber.rows:,} numbers, and {most:,} can stay equal here"
             raise OnnxnullError(Code.DATA, seen, "name other tensors with --equal")
         if not np.all(np.isfinite(fiber.value)):
             raise OnnxnullError(Code.RUNTIME, "what is to stay equal holds NaN or Inf", "start from another input")
@@ -229,117 +215,6 @@ class FiberSearch(Search):
             runs=tuple(runs),
             aside=self._aside,
         )
-
-
-class AtFiber:
-    """A network, at one of its inputs, with the tensors that stay equal among its outputs."""
-
-    is_layer = False
-
-    def __init__(self, network: Twin, provider: Provider, name: str, equal: Sequence[str]) -> None:
-        self.precision, self.provider = network.precision, provider
-        self._name, self._others = name, dict[str, np.ndarray]()
-        self._inputs = {value.name for value in network.proto.graph.input}
-        self._runner = Runner(network, provider=provider, extra_outputs=equal)
-
-    def beside(self, others: Mapping[str, np.ndarray]) -> AtFiber:
-        """The same session; the other inputs get `others`."""
-        other = copy.copy(self)
-        other._others = {name: array for name, array in others.items() if name in self._inputs}
-        return other
-
-    @property
-    def description(self) -> dict[str, Any]:
-        """What ran, for evidence."""
-        return self._runner.description
-
-    def run(self, x: Array) -> Outcome:
-        """Run the network; every output counts as one, also those that stay equal."""
-        return Outcome(self._runner.run({**self._others, self._name: x}), ())
-
-
-def verify_fiber(subject: AtFiber, equal: Sequence[str], original: Array, colliding: Array, control: Array) -> Run:
-    """Run the three inputs and claim that the tensors `equal` are equal.
-
-    Raises:
-        OnnxnullError: `runtime` where two runs of the original differ, or one of its outputs holds no finite number.
-    """
-    outcomes = [subject.run(x) for x in (original, colliding, control)]
-    check_repeats(outcomes[0], subject.run(original))
-    unit = UNIT_ROUNDOFF[subject.precision]
-    allowed = WITHIN if subject.precision is Precision.FLOAT64 else ROUNDINGS * unit
-    checks = tuple(
-        LayerCheck(
-            name, _claim(outcomes[0].outputs[name], outcomes[1].outputs[name], allowed), Claim(np.nan, None, None, _REASON)
-        )
-        for name in equal
-    )
-    outputs, seen = compare_all(outcomes[0], outcomes[1]), compare_all(outcomes[0], outcomes[2])
-    differ = not np.array_equal(rounded(original, subject.precision), rounded(colliding, subject.precision))
-    return Run(
-        precision=subject.precision.value,
-        session=subject.description,
-        layers=checks,
-        outputs=outputs,
-        control=seen,
-        verdict=_verdict(checks, outputs, differ=differ),
-        arrays={name: tuple(o.outputs[name] for o in outcomes) for name in outcomes[0].outputs},  # type: ignore[misc]
-    )
-
-
-def default_equal(proto: onnx.ModelProto) -> tuple[tuple[str, ...], str]:
-    """The tensors that stay equal where none is named, and what to say of it: logits where a Softmax follows, else the outputs.
-
-    Raises:
-        OnnxnullError: `data` where the model has no floating-point output.
-    """
-    makers = {name: node for node in proto.graph.node for name in node.output if name}
-    outputs = [v.name for v in proto.graph.output if v.type.tensor_type.elem_type in FLOATS or not v.type.WhichOneof("value")]
-    logits: dict[str, str] = {}
-    for output in outputs:
-        name = output
-        while name in makers and makers[name].op_type in _SHAPING:
-            name = makers[name].input[0]
-        if name in makers and makers[name].op_type in _SOFTMAX:
-            logits[output] = makers[name].input[0]
-    if logits:
-        chosen = tuple(dict.fromkeys(logits.values()))
-        words = ", ".join(f"{operand!r}, the logits of {output!r}" for output, operand in logits.items())
-        return chosen, f"what stays equal is {words}"
-    if not outputs:
-        raise OnnxnullError(Code.DATA, "the model has no floating-point output", "name what stays equal with --equal")
-    return tuple(outputs), f"what stays equal is {', '.join(map(repr, outputs))}"
-
-
-def joined(proto: onnx.ModelProto, names: Sequence[str]) -> tuple[onnx.ModelProto, str]:
-    """The model with these tensors as one output, and its name: the tensor itself where there is one only."""
-    from onnx import ModelProto, helper, numpy_helper
-
-    if len(names) == 1:
-        return proto, names[0]
-    model = ModelProto()
-    model.CopyFrom(proto)
-    prefix = fresh_prefix(model.graph)
-    model.graph.initializer.append(numpy_helper.from_array(np.array([-1]), prefix + "flat"))
-    for number, name in enumerate(names):
-        model.graph.node.append(helper.make_node("Reshape", [name, prefix + "flat"], [f"{prefix}part/{number}"]))
-    parts = [f"{prefix}part/{number}" for number in range(len(names))]
-    model.graph.node.append(helper.make_node("Concat", parts, [prefix + "equal"], axis=0))
-    return model, prefix + "equal"
-
-
-def _claim(before: np.ndarray, after: np.ndarray, allowed: float) -> Claim:
-    change = compare("", before, after)
-    bound = allowed * float(np.abs(before.astype(np.float64)).max(initial=0.0))
-    if bound:
-        return Claim(change.max_abs, bound, change.max_abs / bound)
-    return Claim(change.max_abs, bound, 0.0 if change.max_abs == 0.0 else np.inf)
-
-
-def _verdict(checks: Sequence[LayerCheck], outputs: Sequence[Change], *, differ: bool) -> Verdict:
-    if not differ or any(check.kernel.holds is not True for check in checks):
-        return Verdict.BROKEN
-    return Verdict.BITWISE if all(change.bitwise for change in outputs) else Verdict.EQUAL
 
 
 def _wish(start: Array, recipe: Recipe, lower: Array, upper: Array) -> Array:

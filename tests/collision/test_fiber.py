@@ -13,7 +13,9 @@ from onnx import TensorProto, helper
 
 from onnxnull.collision.bundle import Bundle
 from onnxnull.collision.cases import Case, load_cases, pixel_box
-from onnxnull.collision.fiber import WITHIN, FiberSearch, default_equal
+from onnxnull.collision.equal import default_equal
+from onnxnull.collision.fiber import FiberSearch
+from onnxnull.collision.fiber_claim import WITHIN
 from onnxnull.collision.perturb import Recipe
 from onnxnull.collision.replay import replay
 from onnxnull.collision.results import Collision, Kind, Space, Verdict
