@@ -2,7 +2,7 @@
 
 With few rows the Jacobian is taken anew for every correction. With many (the logits of ImageNet: 1000 rows, a Jacobian costs a
 thousand products) kinks of the network between here and the fibre mislead Newton's steps, and minimising ‖r‖ leaves what is in
-small singular values of J. So a round is:
+small singular values of J. So far from the fibre ‖r‖ is made smaller by L-BFGS, and then a round is:
 1. the Jacobian J, and corrections by it for as long as each halves the residual;
 2. where they do not, L-BFGS inside the box on rᵀ(JJᵀ)⁻¹r, the squared length of the correction that is left, at one
    vector-Jacobian product an evaluation.
@@ -27,10 +27,12 @@ _CORRECTIONS, _ROUNDS, _CHORD = 30, 12, 40
 _STALLED = 0.7
 """With few rows, a correction that leaves more of the residual than this got nowhere."""
 _HALVED = 0.5
+_FAR = 0.02
+"""Relative residual above which no Jacobian is worth its cost."""
 _EVALUATIONS, _ENOUGH = 120, 1e-6
 """Of L-BFGS in a round: at most so many, or until so little is left of where it began."""
 _PROGRESS = 0.95
-"""A round that leaves more of the residual than this ends the search."""
+"""A round that shortens the correction that is left by less than this ends the search."""
 
 
 @dataclass(slots=True)
@@ -80,20 +82,21 @@ class Corrector:
 
     def _in_rounds(self, x: Array) -> Array:
         fiber = self.fiber
+        if fiber.relative(fiber.residual(x)) > _FAR:
+            x = self._near(None, x)
         before = np.inf
         for _ in range(_ROUNDS):
             factor = self.normal(x)
-            x, size = self._by(factor, x)
-            if size <= TOLERANCE or size > _PROGRESS * before:
+            x, residual = self._by(factor, x)
+            left = factor.length(residual)
+            if fiber.relative(residual) <= TOLERANCE or left > _PROGRESS * before:
                 break
-            before = size
+            before = left
             x = self._near(factor, x)
-            if fiber.relative(fiber.residual(x)) <= TOLERANCE:
-                break
         return x
 
-    def _by(self, factor: Normal, x: Array) -> tuple[Array, float]:
-        """Corrections by one Jacobian, while each halves the residual."""
+    def _by(self, factor: Normal, x: Array) -> tuple[Array, Array]:
+        """Corrections by one Jacobian, while each halves the residual: (where they lead, the residual there)."""
         fiber = self.fiber
         residual = fiber.residual(x)
         size = fiber.relative(residual)
@@ -108,10 +111,10 @@ class Corrector:
             x, residual, size = moved, found, after
             if size <= TOLERANCE:
                 break
-        return x, size
+        return x, residual
 
-    def _near(self, factor: Normal, x: Array) -> Array:
-        """L-BFGS within the box; the point with the least correction left."""
+    def _near(self, factor: Normal | None, x: Array) -> Array:
+        """L-BFGS within the box; the point with the least correction left, or without a factor with the least residual."""
         from scipy.optimize import Bounds, minimize
 
         fiber, count, best, first = self.fiber, 0, (np.inf, x), 0.0
@@ -125,7 +128,7 @@ class Corrector:
             count += 1
             point = flat.reshape(x.shape)
             residual = fiber.quick.value(point).ravel() - fiber.value.ravel()
-            weighted = factor.inverse(residual)
+            weighted = residual if factor is None else factor.inverse(residual)
             value = 0.5 * float(residual @ weighted)
             if value < best[0]:
                 best = value, point.copy()

@@ -57,6 +57,10 @@ class Normal:
         found: Array = self._vectors @ ((self._vectors.T @ residual) / self._values)
         return found
 
+    def length(self, residual: Array) -> float:
+        """Of the correction: √(rᵀ(J F Jᵀ)⁺r)."""
+        return float(np.sqrt(np.sum((self._vectors.T @ residual) ** 2 / self._values)))
+
     def correction(self, residual: Array) -> Array:
         """The shortest δ over the free entries with Jδ = r, flat."""
         return np.where(self.free, self.jacobian.T @ self.inverse(residual).astype(np.float32), 0.0).astype(np.float64)

@@ -16,7 +16,7 @@ from onnxnull.kernel.linear_map import Array
 
 _LARGEST, _FIRST, _SMALLEST = 0.5, 0.2, 1e-3
 """Lengths of a step, as shares of the whole way."""
-_FAR = 0.3
+_FAR = 0.25
 """The first one where the way back costs a Jacobian of many rows, whatever its length."""
 _GROW = 1.5
 _LITTLE = 2e-3

@@ -86,7 +86,7 @@ class Function:
 
     def jacobian(self, x: Array) -> Jacobian:
         """∂f/∂x at x."""
-        return Jacobian(self, np.asarray(x, dtype=np.float64), self.value(x).shape)
+        return Jacobian(self, np.array(x, dtype=np.float64), self.value(x).shape)
 
     def pull_at(self, x: Array, cotangent: Array) -> Array:
         """ȳᵀ ∂f/∂x alone: where x is the same array as the time before, f is not computed again."""
