@@ -121,13 +121,13 @@ def pad(pull: Pull) -> Mapping[int, str]:
     shape = pull.known(0)
     if shape is None:
         raise NotDifferentiableError(f"mode {mode!r} of a shape that is not known")
-    cotangent, kinds = pull.cotangent, {"reflect": "reflect", "edge": "edge", "wrap": "wrap"}
-    if mode not in kinds or min(*begins, *ends) < 0:
-        raise NotDifferentiableError(f"mode {mode!r}")
+    if mode not in ("reflect", "edge", "wrap") or min(*begins, *ends) < 0:
+        raise NotDifferentiableError(f"mode {mode!r}, or one that removes entries")
+    cotangent = pull.cotangent
     sizes = tuple(n + begin + end for n, begin, end in zip(shape, begins, ends, strict=True))
     for axis, n in enumerate(shape):
         if begins[axis] or ends[axis]:
-            places = np.pad(np.arange(n), (begins[axis], ends[axis]), kinds[mode])  # type: ignore[call-overload]
+            places = np.pad(np.arange(n), (begins[axis], ends[axis]), mode)  # type: ignore[call-overload]
             after = (*sizes[:axis], n, *sizes[axis + 1 :])
             cotangent = _placed(pull, cotangent, axis, emit.integers(*places.tolist()), sizes, after)
             sizes = after
