@@ -127,7 +127,7 @@ def pad(pull: Pull) -> Mapping[int, str]:
     sizes = tuple(n + begin + end for n, begin, end in zip(shape, begins, ends, strict=True))
     for axis, n in enumerate(shape):
         if begins[axis] or ends[axis]:
-            places = np.pad(np.arange(n), (begins[axis], ends[axis]), mode)  # type: ignore[call-overload]
+            places = np.pad(np.arange(n), (begins[axis], ends[axis]), mode)
             after = (*sizes[:axis], n, *sizes[axis + 1 :])
             cotangent = _placed(pull, cotangent, axis, emit.integers(*places.tolist()), sizes, after)
             sizes = after
