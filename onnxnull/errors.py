@@ -64,6 +64,11 @@ class Code(enum.Enum):
         "an operator can neither run in float64 nor be lowered",
         "run the model as it is (precision native or float32)",
     )
+    NO_GRADIENT = (
+        "no-gradient",
+        "an operator between the input and the outputs has no gradient",
+        "choose outputs, or an input, that it does not lie between",
+    )
     RUNTIME = ("runtime", "onnxruntime refused the model", "run it with onnxruntime alone to see its own messages")
     INJECTIVE = (
         "injective",

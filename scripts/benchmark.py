@@ -5,6 +5,8 @@
     python scripts/benchmark.py -o benchmark.json   also write the numbers
     python scripts/benchmark.py --only collision --model vit_tiny_patch16_224.onnx
                                                     build and verify collisions on any image model, instead of a shipped one
+    python scripts/benchmark.py --only gradient --model squeezenet_v1.0.onnx --scores logits
+                                                    what derivatives of any model cost; a ratio of 0.4 says 2.5 forward runs
 
 All data are generated from fixed seeds. Every time is the median of --repeat runs (1 by default for the reference, whose runs
 are long); a ratio above 1 says that onnxnull is faster. Collisions have no peer: what plain
@@ -21,6 +23,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +35,11 @@ import scipy.linalg
 from onnxnull.collision.cases import random_case
 from onnxnull.collision.perturb import Recipe
 from onnxnull.collision.search import Execution, Place, Search
+from onnxnull.gradient import Function
 from onnxnull.graph.model import open_model
 from onnxnull.kernel.nullspace import null_space
 from onnxnull.kernel.rank import ExactPolicy, Notion, rank, rank_profile
+from onnxnull.runtime.precision import Precision
 from onnxnull.runtime.session import Runner
 
 MODEL = Path(__file__).resolve().parent.parent / "models" / "digits_vit.onnx"
@@ -123,7 +128,35 @@ def collision(bench: Bench) -> None:
         bench.stages(recipe.pattern, build_and_verify)
 
 
-SECTIONS: dict[str, Callable[[Bench], None]] = {f.__name__: f for f in (tall, decay, vgg, kernel, collision)}
+def gradient(bench: Bench) -> None:
+    """One gradient of one sample, random inputs in [0, 1]; the reference is one forward run at the same precision."""
+    inputs = open_model(bench.model).inputs
+    case = random_case(inputs, 0, {described.name: (np.array(0.0), np.array(1.0)) for described in inputs})
+    for precision in (Precision.FLOAT32, Precision.FLOAT64):
+        runner = Runner(bench.model, precision)
+        function = Function(bench.model, case.arrays, output=bench.scores, precision=precision)
+        x = case.arrays[function.input]
+        y = np.ones(function.value(x).shape)
+        runs: dict[str, Callable[[], object]] = {
+            "forward": partial(runner.run, case.arrays),
+            "gradient": partial(function.pull, x, y),
+            "tangent": partial(function.push, x, x),
+            "Jacobian row": partial(function.pull_at, x, y),
+        }
+        for run in runs.values():
+            run()
+        reference = bench.reference(f"{precision.value} forward, 10×", partial(_often, runs.pop("forward")))
+        for name, run in runs.items():
+            bench.ours(f"{precision.value} {name}, 10×", partial(_often, run), reference)
+
+
+def _often(run: Callable[[], object]) -> None:
+    """Ten runs: one is too short to be timed."""
+    for _ in range(10):
+        run()
+
+
+SECTIONS: dict[str, Callable[[Bench], None]] = {f.__name__: f for f in (tall, decay, vgg, kernel, collision, gradient)}
 
 
 class Stopwatch:
@@ -143,8 +176,8 @@ class Stopwatch:
 class Bench:
     """Times functions, prints a line for each and keeps the numbers."""
 
-    def __init__(self, repeat: int, repeat_reference: int, model: Path = MODEL) -> None:
-        self.model = model
+    def __init__(self, repeat: int, repeat_reference: int, model: Path = MODEL, scores: str | None = None) -> None:
+        self.model, self.scores = model, scores
         self._repeat = repeat
         self._repeat_reference = repeat_reference
         self.rows: list[dict[str, Any]] = []
@@ -180,7 +213,7 @@ class Bench:
     def _keep(self, name: str, seconds: list[float], reference: float | None) -> float:
         median = statistics.median(seconds)
         ratio = None if reference is None else reference / median
-        shown = "" if ratio is None else f"{ratio:9.1f}×"
+        shown = "" if ratio is None else f"{ratio:9.{1 if ratio >= 10 else 2}f}×"
         print(f"{self.section:9} {name:24} {median:9.3f} s {shown}", flush=True)
         self.rows.append({"section": self.section, "name": name, "seconds": seconds, "median": median, "ratio": ratio})
         return median
@@ -194,6 +227,7 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=3, help="runs of onnxnull, of which the median counts")
     parser.add_argument("--repeat-reference", type=int, default=1, help="runs of the reference")
     parser.add_argument("--model", type=Path, default=MODEL, help="whose inputs collide (default: models/digits_vit.onnx)")
+    parser.add_argument("--scores", help="the output that is differentiated (default: the only one)")
     parser.add_argument("-o", "--output", type=Path, help="write the numbers as JSON")
     arguments = parser.parse_args()
     machine = {
@@ -204,7 +238,7 @@ def main() -> None:
         "scipy": scipy.__version__,
     }
     print(", ".join(f"{key} {value}" for key, value in machine.items()), file=sys.stderr)
-    bench = Bench(arguments.repeat, arguments.repeat_reference, arguments.model)
+    bench = Bench(arguments.repeat, arguments.repeat_reference, arguments.model, arguments.scores)
     for name in arguments.only:
         bench.section = name
         print(f"# {name}: {SECTIONS[name].__doc__}", flush=True)

@@ -1,7 +1,8 @@
-"""Draw docs/collision.png, the README's picture: two images that a shipped network cannot tell apart.
+"""Draw docs/collision.png, the README's picture: two images that a shipped network cannot tell apart; or docs/fiber.png.
 
-`scripts/make_picture.py [-o FILE]`. A held-out picture is pulled toward another one, as far as the kernel of the network's
-first layer and valid pixels allow; `onnxnull collide --toward` does the same.
+`scripts/make_picture.py [--fiber] [-o FILE]`. A held-out picture is pulled toward another one, as far as the kernel of the
+network's first layer and valid pixels allow; `onnxnull collide --toward` does the same. With `--fiber` it is another network,
+whose first layer is injective, and a walk along the pictures with the same logits (`--method fiber`).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import numpy as np
 
 from onnxnull.collision.cases import load_cases, pixel_box
 from onnxnull.collision.compare import best, probabilities
+from onnxnull.collision.fiber import FiberSearch
 from onnxnull.collision.perturb import Recipe
 from onnxnull.collision.search import Execution, Place, Search
 from onnxnull.inputs import Preprocessing, pixels
@@ -21,24 +23,28 @@ from onnxnull.runtime.precision import Precision
 from onnxnull.runtime.session import Runner
 
 ROOT = Path(__file__).resolve().parent.parent
-MODEL = ROOT / "models" / "digits_vit.onnx"
-FROM, TOWARD = (ROOT / "models" / "samples" / "digits_vit" / f"{digit}.png" for digit in (0, 5))
+KERNEL, FIBER = ("digits_vit", (0, 5), "collision.png"), ("digits_cnn", (3, 7), "fiber.png")
+"""(network, digits that it starts from and is pulled toward, file)."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("-o", "--output", type=Path, default=ROOT / "docs" / "collision.png")
-    output = parser.parse_args().output
-    search = Search(MODEL, Place(), Execution((Precision.FLOAT32,)))
+    parser.add_argument("--fiber", action="store_true", help="along a fibre of the logits")
+    parser.add_argument("-o", "--output", type=Path, help="[docs/collision.png, docs/fiber.png]")
+    arguments = parser.parse_args()
+    network, digits, file = FIBER if arguments.fiber else KERNEL
+    output, model = arguments.output or ROOT / "docs" / file, ROOT / "models" / f"{network}.onnx"
+    samples = [ROOT / "models" / "samples" / network / f"{digit}.png" for digit in digits]
+    search = (FiberSearch if arguments.fiber else Search)(model, Place(), Execution((Precision.FLOAT32,)))
     inputs, plain = search.model.inputs, Preprocessing()
-    (start,), (wish,) = (load_cases(path, inputs, plain) for path in (FROM, TOWARD))
+    (start,), (wish,) = (load_cases(path, inputs, plain) for path in samples)
     (found,) = search.run(start, Recipe(pattern="toward", box=pixel_box(inputs[0], plain)), wish)
     (run,) = found.runs
     ((name, (original, colliding, control)),) = run.arrays.items()
     other = wish.arrays[found.where]
     titles = ("original", "pulled toward this", "colliding image", "control: as far, but seen")
     images = (found.original, other, found.colliding, found.control)
-    scores = (original, Runner(MODEL).run({found.where: other})[name], colliding, control)
+    scores = (original, Runner(model).run({found.where: other})[name], colliding, control)
     differ = ((), (), (f"logits differ by {run.outputs[0].max_abs:.1e}",), (f"logits differ by {run.control[0].max_abs:.1f}",))
     figure(
         output,

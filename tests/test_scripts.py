@@ -88,6 +88,18 @@ def test_the_benchmark_splits_what_a_collision_takes(tmp_path: Path) -> None:
     assert len(rows) == 9
 
 
+def test_the_benchmark_measures_gradients(tmp_path: Path) -> None:
+    run = script("benchmark.py", "--only", "gradient", "--repeat", "1", "--model", MLP, "-o", "b.json", folder=tmp_path)
+    assert run.returncode == 0, run.stderr
+    rows = {row["name"]: row for row in json.loads((tmp_path / "b.json").read_text())["results"]}
+    for precision in ("float32", "float64"):
+        forward = rows[f"{precision} forward, 10×"]["median"]
+        for name in ("gradient", "tangent", "Jacobian row"):
+            row = rows[f"{precision} {name}, 10×"]
+            assert row["ratio"] == pytest.approx(forward / row["median"])
+    assert len(rows) == 8
+
+
 @pytest.mark.skipif(cuda_problem() is None, reason="CUDA works here")
 @pytest.mark.parametrize("how", ["option", "environment"])
 def test_gpu_check_without_cuda_says_so(tmp_path: Path, how: str) -> None:

@@ -55,6 +55,15 @@ _PATTERNS = ["random", "repeat", "patches", "betas"]
 )
 @click.option("--region", metavar="TOP,LEFT,HEIGHT,WIDTH", help="Change only this rectangle.")
 @click.option("--mask", type=click.Path(path_type=Path), help="Change only where this image is bright, or this .npy is not 0.")
+@click.option(
+    "--method",
+    type=click.Choice(["kernel", "fiber"]),
+    default="kernel",
+    show_default=True,
+    help="kernel: what the first layers cannot see; fiber: a walk along inputs with the same logits, by gradients.",
+)
+@click.option("--equal", multiple=True, metavar="TENSOR", help="With --method fiber: what stays equal [logits, or outputs].")
+@click.option("--time-limit", type=options.POSITIVE, metavar="SECONDS", help="With --method fiber: of one walk [1200].")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the perturbation.")
 @click.option("--near-kernel", is_flag=True, help="Directions that vanish at the float32 cut-off only; they are no collisions.")
 @click.option("--quantizer-cell", is_flag=True, help="Inputs that the network's quantizer rounds to the same codes.")
@@ -74,7 +83,7 @@ def command(ctx: click.Context, /, model: str, fmt: str, output: Path | None, fo
     """
     _check(settings)
     _given_box(settings["box"])
-    labels = _labels(settings["labels"])
+    labels = read_labels(settings["labels"])
     if output is not None:
         from onnxnull.collision import bundle
 
@@ -172,16 +181,22 @@ def prepare(
             shapes[described.name] = found[0].arrays[described.name].shape
     patches = None if settings["space"] is None else settings["space"] == "patches"
     place = Place(settings["input_name"], settings["layer"], patches)
-    search = Search(
-        model,
-        place,
-        execution,
-        shapes=shapes,
-        near=settings["near_kernel"],
-        cell=settings["quantizer_cell"],
-        limits=limits,
-        progress=progress,
-    )
+    if settings["method"] == "fiber":
+        from onnxnull.collision.fiber import FiberSearch
+
+        chosen = {"equal": settings["equal"], "time_limit": settings["time_limit"] or 1200.0}
+        search: Search = FiberSearch(model, place, execution, shapes=shapes, limits=limits, progress=progress, **chosen)
+    else:
+        search = Search(
+            model,
+            place,
+            execution,
+            shapes=shapes,
+            near=settings["near_kernel"],
+            cell=settings["quantizer_cell"],
+            limits=limits,
+            progress=progress,
+        )
     toward = None
     if settings["toward"] is not None:
         (toward, *_) = cases.load_cases(settings["toward"], inputs, preprocessing)
@@ -235,6 +250,17 @@ def _check(settings: dict[str, Any]) -> None:
     refuse("--input-name and --layer both say where", "input_name", "layer")
     refuse("--near-kernel and --quantizer-cell are two kinds of claims", "near_kernel", "quantizer_cell")
     refuse("--quantizer-cell is about the network's input, not a layer's", "quantizer_cell", "layer")
+    if settings["method"] == "fiber":
+        refuse("--near-kernel is of kernels: it does not go with --method fiber", "near_kernel")
+        refuse("--quantizer-cell is of quantizers: it does not go with --method fiber", "quantizer_cell")
+        refuse("--max is of kernels: a walk goes as far as it finds a way", "largest")
+        if settings["layer"] == "all" or settings["space"] == "patches":
+            raise click.UsageError("a walk along a fibre starts at one tensor: name an input or one layer")
+        if settings["pattern"] not in (None, "random"):
+            raise click.UsageError("kernels have patterns: walk toward a file, or at random")
+    else:
+        refuse("--equal says what a walk along a fibre keeps: it goes with --method fiber", "equal")
+        refuse("--time-limit is of a walk along a fibre: it goes with --method fiber", "time_limit")
     refuse("--pattern and --toward both say which direction", "pattern", "toward")
     if settings["layer"] is not None or settings["space"] == "patches":
         refuse("--region is in pixels of the input, not of a layer", "region")
@@ -276,7 +302,8 @@ def _four(text: str) -> tuple[int, int, int, int]:
     return top, left, height, width
 
 
-def _labels(path: Path | None) -> list[str] | None:
+def read_labels(path: Path | None) -> list[str] | None:
+    """Names of the classes, one a line of the file. Raises `OnnxnullError`."""
     if path is None:
         return None
     try:

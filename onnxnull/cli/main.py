@@ -15,6 +15,7 @@ from onnxnull.version import __version__
 _COMMANDS = {
     "analyze": "Kernels of every linear weight, and the paper's metrics.",
     "collide": "Two inputs, one output: build them, run them, keep the evidence.",
+    "attack": "Adversarial examples, and others that collide with them.",
     "replay": "Verify an evidence bundle again, from the bundle and the model alone.",
     "check": "The release gate: policy in, verdict out.",
     "baseline": "What `check --baseline` compares with: the models as they are now.",

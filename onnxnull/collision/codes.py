@@ -19,7 +19,7 @@ from onnxnull.collision.results import Claim, Kind, LayerCheck, Run, Steps
 from onnxnull.collision.sites import Site
 from onnxnull.collision.steps import integer_layer
 from onnxnull.collision.subjects import Outcome, Seen, Subject, rounded
-from onnxnull.collision.verify import UNIT_ROUNDOFF, apart, check, compare_all, verdict_of
+from onnxnull.collision.verify import UNIT_ROUNDOFF, apart, check_repeats, compare_all, verdict_of
 from onnxnull.frontier import Layer, Quantizer
 from onnxnull.kernel.linear_map import Array, LinearMap
 from onnxnull.kernel.magnitude import magnitude
@@ -33,7 +33,7 @@ def verify_on_grid(subject: Subject, site: Site, kind: Kind, original: Array, co
     quantizer = site.frontier.quantizer
     assert quantizer is not None
     outcomes = [subject.run(x) for x in (original, colliding, control)]
-    check(outcomes[0], subject.run(original))
+    check_repeats(outcomes[0], subject.run(original))
     stored = [rounded(x, subject.precision).astype(np.float64) for x in (original, colliding)]
     moved = _moved(quantizer, stored, outcomes)
     checks = tuple(

@@ -181,11 +181,12 @@ def _predicted(run: Run, labels: Sequence[str] | None) -> list[tuple[str, ...]]:
         scores = [classes(array) for array in arrays]
         if any(found is None or not np.all(np.isfinite(found.astype(np.float64))) for found in scores):
             continue
-        return [tuple(_three(found[:1], labels)) for found in scores if found is not None]
+        return [tuple(three(found[:1], labels)) for found in scores if found is not None]
     return [(), (), ()]
 
 
-def _three(scores: np.ndarray, labels: Sequence[str] | None) -> list[str]:
+def three(scores: np.ndarray, labels: Sequence[str] | None) -> list[str]:
+    """The three best classes of scores (1, classes), with their shares."""
     shares = probabilities(scores)[0]
     names = [
         (labels[index] if labels is not None and index < len(labels) else f"class {index}", shares[index])

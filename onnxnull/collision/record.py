@@ -288,6 +288,8 @@ def _follows(kind: Kind, kernel: list[bool | None], runtime: list[bool | None], 
         return Verdict.BROKEN
     if bitwise:
         return Verdict.BITWISE
+    if kind is Kind.FIBER:
+        return Verdict.EQUAL
     if not kernel:
         return Verdict.BROKEN
     return Verdict.ROUNDING if all(runtime) else Verdict.UNBOUNDED

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from onnxnull.collision.facts import model_facts, sha256_of
+from onnxnull.collision.fiber import FiberSearch
 from onnxnull.collision.fields import refuse
 from onnxnull.collision.record import Record, RecordedCollision, RecordedRun, Tensors, read_record, read_tensors
 from onnxnull.collision.results import Collision, Kind, Run, Space, Verdict
@@ -25,7 +26,7 @@ from onnxnull.runtime.providers import Provider, choose
 
 Progress = Callable[[str], None]
 """Called with what comes next."""
-_STRENGTH = (Verdict.BROKEN, Verdict.NEAR, Verdict.UNBOUNDED, Verdict.ROUNDING, Verdict.BITWISE)
+_STRENGTH = (Verdict.BROKEN, Verdict.NEAR, Verdict.EQUAL, Verdict.UNBOUNDED, Verdict.ROUNDING, Verdict.BITWISE)
 _REFUTES = (Code.INJECTIVE, Code.NOT_FOUND, Code.NOT_GUARANTEED, Code.LAYER)
 """What a search raises where there can be no such collision."""
 
@@ -102,7 +103,7 @@ class _Searches:
     def __init__(self, path: Path, record: Record, execution: Execution, limits: Limits, progress: Progress) -> None:
         self._path, self._record, self._execution = path, record, execution
         self._limits, self._progress = limits, progress
-        self._kept: tuple[tuple[Place, Kind, Mapping[str, Sequence[int]]], Search] | None = None
+        self._kept: tuple[tuple[Place, Kind, tuple[str, ...], Mapping[str, Sequence[int]]], Search] | None = None
 
     def of(self, recorded: RecordedCollision, tensors: Tensors) -> Search:
         """The search that finds this collision's site. Raises `OnnxnullError`."""
@@ -113,18 +114,29 @@ class _Searches:
         if recorded.space is Space.INPUT:
             shapes[recorded.where] = tensors.original.shape
         shapes |= self._record.input_shapes
-        key = place, recorded.kind, shapes
+        key = place, recorded.kind, recorded.readers if recorded.kind is Kind.FIBER else (), shapes
         if self._kept is None or self._kept[0] != key:
-            search = Search(
-                self._path,
-                place,
-                self._execution,
-                shapes=shapes,
-                near=recorded.kind is Kind.NEAR_KERNEL,
-                cell=recorded.kind is Kind.QUANTIZER_CELL,
-                limits=self._limits,
-                progress=self._progress,
-            )
+            if recorded.kind is Kind.FIBER:
+                search: Search = FiberSearch(
+                    self._path,
+                    place,
+                    self._execution,
+                    equal=recorded.readers,
+                    shapes=shapes,
+                    limits=self._limits,
+                    progress=self._progress,
+                )
+            else:
+                search = Search(
+                    self._path,
+                    place,
+                    self._execution,
+                    shapes=shapes,
+                    near=recorded.kind is Kind.NEAR_KERNEL,
+                    cell=recorded.kind is Kind.QUANTIZER_CELL,
+                    limits=self._limits,
+                    progress=self._progress,
+                )
             self._check_opened(search)
             self._kept = key, search
         return self._kept[1]

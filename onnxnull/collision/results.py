@@ -21,6 +21,8 @@ class Kind(enum.Enum):
     """Directions with singular values between the float64 and the float32 cut-off: no collision."""
     QUANTIZER_CELL = "quantizer-cell"
     """Two inputs that a quantizer rounds to the same codes: what it hides, whatever the layers behind it are."""
+    FIBER = "fiber"
+    """A point of the fibre of chosen tensors, behind which the network computes the same: a collision of the network."""
 
 
 class Space(enum.Enum):
@@ -41,6 +43,7 @@ class Verdict(enum.Enum):
 
     BITWISE = ("bitwise", "every output is the same to the last bit")
     ROUNDING = ("rounding", "outputs differ, and the layers' outputs by no more than rounding allows")
+    EQUAL = ("equal", "what stays equal along the fibre is, within what the claim allows at this precision")
     UNBOUNDED = ("unbounded", "the kernel claim holds; no rounding bound applies to how the layer was computed here")
     NEAR = ("near", "no collision: the perturbation moves the layer by what its small singular values let through")
     BROKEN = ("broken", "a claim does not hold, or the outputs move like the control's")
@@ -215,7 +218,7 @@ class Collision:
         where: the input's or the layer's name.
         weight: the layer's weight; "" for an input.
         op: of the layer; "" for an input.
-        readers: nodes whose kernel the perturbation lies in.
+        readers: nodes whose kernel the perturbation lies in; of a fibre, the tensors that are equal.
         nullity: bounds on the dimension of that kernel.
         original, colliding, control: float64; runs at a lower precision round them.
         others: the network's other inputs.

@@ -200,12 +200,17 @@ class Search:
         name = prepared.site.where
         others = {other: array for other, array in case.arrays.items() if other != name}
         if toward is not None:
-            recipe = replace(recipe, toward=self._stored(name, toward.arrays[name]), toward_source=toward.source)
-        start = self._stored(name, case.arrays[name])
-        collision = self._pair(prepared, start, recipe, subjects, case, others)
+            recipe = replace(recipe, toward=self.stored(name, toward.arrays[name]), toward_source=toward.source)
+        start = self.stored(name, case.arrays[name])
+        return self._shown(self._pair(prepared, start, recipe, subjects, case, others), case, subjects)
+
+    def _shown(self, collision: Collision, case: Case, subjects: Sequence[Subject]) -> Collision:
+        """A collision of the network's input with what shows it: the trace, and what 8 bits leave of it."""
         if self.execution.trace:
             self._progress("tracing")
-            feeds = [{**others, name: x} for x in (collision.original, collision.colliding, collision.control)]
+            feeds = [
+                {**collision.others, collision.where: x} for x in (collision.original, collision.colliding, collision.control)
+            ]
             runs = tuple(
                 replace(run, trace=trace(self._twin(*key, case), key[1], feeds))
                 for run, key in zip(collision.runs, self._runs(), strict=True)
@@ -263,7 +268,7 @@ class Search:
         native = self._twin(Precision.FLOAT64 if doubles else Precision.FLOAT32, Provider.CPU, case)
         computed = [name for cut in wanted for name in cut.computed.values()]
         tensors = list(dict.fromkeys([*(cut.tensor for cut in wanted if cut.tensor is not None), *computed]))
-        activations = _activations(native, case.arrays, tensors)
+        activations = activations_of(native, case.arrays, tensors)
         products = list(dict.fromkeys(cut.product for cut in wanted if cut.product is not None))
         networks = {
             key: Network(self._twin(*key, case), key[1], case.arrays, products) if products else None for key in self._runs()
@@ -417,7 +422,7 @@ class Search:
             if array.shape != shape:
                 raise OnnxnullError(Code.DATA, f"an array of shape {array.shape} where the model has {shape}")
 
-    def _stored(self, name: str, array: np.ndarray) -> Array:
+    def stored(self, name: str, array: np.ndarray) -> Array:
         """The array as the input's own type stores it."""
         described = self._described(name)
         return np.asarray(array).astype(_STORED.get(described.dtype, np.float32)).astype(np.float64)
@@ -425,19 +430,19 @@ class Search:
     def _described(self, name: str) -> GraphInput:
         return next(described for described in self.model.inputs if described.name == name)
 
-    def _eight_bit(self, collision: Collision, image: Preprocessing, subjects: Sequence[AtInput]) -> EightBit:
+    def _eight_bit(self, collision: Collision, image: Preprocessing, subjects: Sequence[Subject]) -> EightBit:
         """Round the colliding image to 8 bits a channel and run it again, at the lowest precision."""
         described = self._described(collision.where)
         exact = pixels(collision.colliding, described, image)
         whole = np.rint(exact)
         subject = max(subjects, key=lambda subject: UNIT_ROUNDOFF[subject.precision])
         before, after = (
-            subject.run(x) for x in (collision.original, self._stored(collision.where, from_pixels(whole, described, image)))
+            subject.run(x) for x in (collision.original, self.stored(collision.where, from_pixels(whole, described, image)))
         )
         return EightBit(float(np.abs(whole - exact).max()), subject.precision.value, compare_all(before, after))
 
 
-def _activations(network: Twin, feeds: Mapping[str, np.ndarray], tensors: Sequence[str]) -> dict[str, np.ndarray]:
+def activations_of(network: Twin, feeds: Mapping[str, np.ndarray], tensors: Sequence[str]) -> dict[str, np.ndarray]:
     """Tensors of the main graph as the network computes them; inputs among them as they are given."""
     computed = [name for name in tensors if name not in feeds]
     found = Runner(network, extra_outputs=computed).run(feeds, computed) if computed else {}

@@ -41,7 +41,7 @@ def verify(subject: Subject, readers: Sequence[Reader], kind: Kind, original: Ar
         OnnxnullError: `runtime` where two runs of the original differ, or one of its outputs holds no finite number.
     """
     outcomes = [subject.run(x) for x in (original, colliding, control)]
-    check(outcomes[0], subject.run(original))
+    check_repeats(outcomes[0], subject.run(original))
     stored = [rounded(x, subject.precision).astype(np.float64) for x in (original, colliding)]
     checks = tuple(
         LayerCheck(
@@ -75,7 +75,7 @@ def _runtime(subject: Subject, reader: Reader, before: Seen, after: Seen) -> Cla
     return runtime_claim(own, before[0], after[0], before[1], after[1], UNIT_ROUNDOFF[subject.precision], reason)
 
 
-def check(outcome: Outcome, again: Outcome) -> None:
+def check_repeats(outcome: Outcome, again: Outcome) -> None:
     """Whether there is something to compare."""
     for name, array in outcome.outputs.items():
         if array.tobytes() != again.outputs[name].tobytes():

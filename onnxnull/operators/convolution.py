@@ -25,6 +25,7 @@ from onnxnull.kernel.batched import Batched
 from onnxnull.kernel.convolution import Convolution, TransposedConvolution, transposed
 from onnxnull.kernel.im2col import ConvGeometry
 from onnxnull.kernel.linear_map import LinearMap
+from onnxnull.operators.convolution_strided import interleaved
 from onnxnull.operators.lowering import LAST, Emitter, NotLowerableError, Site, lowers
 from onnxnull.operators.registry import LinearUse, Refusal, constant_at, holds_weights, is_constant
 
@@ -203,7 +204,10 @@ def lowered_conv(site: Site, emit: Emitter) -> str:
 
 @lowers("ConvTranspose")
 def lowered_conv_transpose(site: Site, emit: Emitter) -> str:
-    """The convolution, with filters turned over and channels exchanged, of the image with stride − 1 zeros put between."""
+    """The convolution, with filters turned over and channels exchanged, of the image with stride − 1 zeros put between.
+
+    Without dilation, a stride is better served by `interleaved`.
+    """
     x, weight, bias = site.inputs[0], site.inputs[1], site.input(2)
     channels, outputs, *kernel = _filters_shape(site)
     groups, axes = int(site.attribute("group", 1)), len(kernel)
@@ -211,6 +215,14 @@ def lowered_conv_transpose(site: Site, emit: Emitter) -> str:
     dilations = _ones(site.attribute("dilations", None), axes)
     pads = _transposed_pads(site, emit, x, tuple(kernel), strides, dilations)
     if any(s > 1 for s in strides):
+        if all(d == 1 for d in dilations):
+            reach = [k - 1 for k in kernel]
+            less = (0, 0, *reach, 0, 0, *reach)
+            if isinstance(pads, str):
+                own: tuple[int, ...] | str = emit.op("Sub", pads, emit.integers(*less))
+            else:
+                own = tuple(p - r for p, r in zip(pads, less, strict=True))
+            return interleaved(emit, x, weight, (channels, outputs, *kernel), groups, strides, own, bias)
         x = _spread(emit, x, strides)
     x = emit.pad(x, pads)
     split = emit.reshape(weight, (groups, channels // groups, outputs, *kernel))

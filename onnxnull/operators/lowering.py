@@ -96,6 +96,11 @@ class Emitter:
     _large: list[str] = field(default_factory=list)
     _shared: dict[tuple[str, tuple[int, ...], bytes], str] = field(default_factory=dict)
 
+    def begin(self, site: Site) -> None:
+        """Start with the next node: what is emitted from here on is collected anew, its stored inputs are known."""
+        self.nodes = []
+        self.stored = {n: a for n, a in zip(site.inputs, site.constants, strict=True) if n and a is not None}
+
     def name(self, hint: str) -> str:
         """A fresh name."""
         self._count += 1

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from onnxnull.collision.compare import best, classes
 from onnxnull.collision.results import Change, Claim, Collision, Kind, Run, Space, Steps, Verdict
+from onnxnull.fiber.walk import Stop
 from onnxnull.report.words import shown
 
 _WHERE = {
@@ -21,7 +22,7 @@ def render(collision: Collision, labels: Sequence[str] | None = None) -> str:
     """One collision, in full."""
     lines = [*facts(collision), ""]
     for run in collision.runs:
-        lines += [*_run(run, labels), ""]
+        lines += [*_run(run, collision.kind, labels), ""]
     if collision.eight_bit is not None:
         found = collision.eight_bit
         lines.append(f"Rounded to 8 bits a channel, run at {found.precision}: {'; '.join(moved(c) for c in found.outputs)}")
@@ -68,7 +69,10 @@ def facts(collision: Collision) -> list[str]:
         read = ", ".join(shown(node) for node in collision.readers) or "nothing"
         lines.append(f"Read through {read}, which cannot see {ignored}.")
     kind = "kernel vectors at the float64 cut-off"
-    if collision.kind is Kind.NEAR_KERNEL:
+    if collision.kind is Kind.FIBER:
+        kind = "along a fibre"
+        lines += _walk(collision)
+    elif collision.kind is Kind.NEAR_KERNEL:
         kind = f"near-kernel directions, singular values up to {made.sigma:.2g}: this is no collision"
     elif collision.steps is not None:
         kind = _on_grid(collision.kind, collision.steps)
@@ -94,12 +98,27 @@ def _on_grid(kind: Kind, steps: Steps) -> str:
     return f"an integer kernel vector, {steps.changed:,} codes changed by up to {steps.largest:,} {step}"
 
 
-def _run(run: Run, labels: Sequence[str] | None) -> list[str]:
+def _walk(collision: Collision) -> list[str]:
+    """What stays equal, and how far the walk came."""
+    made = collision.perturbation.parameters
+    equal = ", ".join(f"'{shown(name)}'" for name in collision.readers)
+    lines = [f"On one fibre of {equal}: {made.get('rows')} numbers stay equal, the Jacobian's rank is {made.get('rank')}."]
+    share, stop = made.get("share"), made.get("stop")
+    if isinstance(share, float | int):
+        meaning = {each.label: each.meaning for each in Stop}.get(str(stop), shown(str(stop)))
+        lines.append(f"{100 * share:.1f} % of the way in {made.get('steps')} steps; {meaning}.")
+    return lines
+
+
+def _run(run: Run, kind: Kind, labels: Sequence[str] | None) -> list[str]:
     lines = [f"{run.precision} on {run.session['provider']}: {run.verdict.label} ({meaning(run)})"]
-    lines += [
-        f"  {shown(check.node)}: kernel claim {claim_words(check.kernel)}; runtime claim {claim_words(check.runtime)}"
-        for check in run.layers
-    ]
+    for check in run.layers:
+        if kind is Kind.FIBER:
+            lines.append(f"  '{shown(check.node)}': fibre claim {claim_words(check.kernel)}")
+        else:
+            lines.append(
+                f"  {shown(check.node)}: kernel claim {claim_words(check.kernel)}; runtime claim {claim_words(check.runtime)}"
+            )
     for change, control in zip(run.outputs, run.control, strict=True):
         lines.append(f"  {moved(change)}; the control moves it by {control.max_abs:.3g}{kept(control)}")
         lines += predictions(run, change.name, labels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from onnxnull.errors import Code, OnnxnullError
@@ -38,16 +39,12 @@ def cut(proto: onnx.ModelProto, tensor_name: str) -> onnx.ModelProto:
     if not outputs:
         raise OnnxnullError(Code.DATA, f"no output depends on the tensor {tensor_name!r}", "name another tensor")
     needed = {value.name for value in outputs}
-    kept: list[onnx.NodeProto] = []
-    for node in reversed(graph.node):
-        if needed.intersection(node.output) - {tensor_name}:
-            kept.append(node)
-            needed |= reads(node)
+    kept = needed_nodes(graph.node, needed, tensor_name)
     result = onnx.ModelProto()
     result.ir_version = max(proto.ir_version, 8)
     result.opset_import.extend(proto.opset_import)
     result.graph.name = graph.name or "graph"
-    result.graph.node.extend(reversed(kept))
+    result.graph.node.extend(kept)
     for node in result.graph.node:  # a node kept for another of its outputs must not compute the input again
         for index, name in enumerate(node.output):
             if name == tensor_name:
@@ -64,6 +61,37 @@ def cut(proto: onnx.ModelProto, tensor_name: str) -> onnx.ModelProto:
             if value.name == tensor_name:
                 value.name = tensor_name + "/identity"
     return result
+
+
+def needed_nodes(nodes: Sequence[onnx.NodeProto], needed: set[str], given: str | None = None) -> list[onnx.NodeProto]:
+    """The nodes that computing the tensors `needed` takes, in order; `needed` grows by all that they read.
+
+    Args:
+        given: a tensor that is there already.
+    """
+    kept = []
+    for node in reversed(nodes):
+        if needed.intersection(node.output) - {given}:
+            kept.append(node)
+            needed |= reads(node)
+    return kept[::-1]
+
+
+def prune(proto: onnx.ModelProto, outputs: Sequence[str], inputs: Collection[str] = ()) -> None:
+    """Leave the part of the model that computes `outputs` of it, in place; these inputs stay, whatever reads them."""
+    import onnx
+
+    graph = proto.graph
+    declared = {value.name: value for value in graph.output}
+    needed = set(outputs)
+    nodes = [onnx.NodeProto.FromString(node.SerializeToString()) for node in needed_nodes(graph.node, needed)]
+    kept = [onnx.ValueInfoProto.FromString(declared[name].SerializeToString()) for name in outputs]
+    given = [onnx.ValueInfoProto.FromString(i.SerializeToString()) for i in graph.input if i.name in needed | set(inputs)]
+    stored = [tensor for tensor in graph.initializer if tensor.name in needed]
+    tensors = [onnx.TensorProto.FromString(tensor.SerializeToString()) for tensor in stored]
+    for field, values in ((graph.node, nodes), (graph.output, kept), (graph.input, given), (graph.initializer, tensors)):
+        del field[:]
+        field.extend(values)
 
 
 def _declared(proto: onnx.ModelProto, name: str) -> onnx.ValueInfoProto:

@@ -152,14 +152,14 @@ class _Writer:
 _Adapter = Callable[["onnx.NodeProto", dict[str, Any], _Writer], None]
 
 
-def modernize(proto: onnx.ModelProto, prefix: str) -> None:
-    """Bring the default operator set of `proto` to opset 17, in place, if it is below 13; floats must be float32 or double.
+def modernize(proto: onnx.ModelProto, prefix: str, least: int = LOWERABLE) -> None:
+    """Bring the default operator set of `proto` to opset 17, in place, if it is below `least`; floats are float32 or double.
 
     Raises:
         OnnxnullError: with `no-double-kernel` and the operator's name where that is not possible.
     """
     imported = next((o for o in proto.opset_import if o.domain in ("", "ai.onnx")), None)
-    if imported is None or imported.version >= LOWERABLE:
+    if imported is None or imported.version >= least:
         return
     if imported.version < OLDEST:
         raise OnnxnullError(Code.NO_DOUBLE_KERNEL, f"opset {imported.version}, and onnxruntime runs {OLDEST} and later")

@@ -11,18 +11,17 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from onnxnull.errors import Code, OnnxnullError
 from onnxnull.graph.limits import Limits
-from onnxnull.operators.lowering import Emitter, NotLowerableError, Site, always_lowered, lowering_of
+from onnxnull.operators.lowering import Emitter, always_lowered, lowering_of
 from onnxnull.runtime import source
 from onnxnull.runtime.dequantize import store_dequantized
 from onnxnull.runtime.kernels import has_kernel
 from onnxnull.runtime.modernize import modernize
 from onnxnull.runtime.providers import Provider
 from onnxnull.runtime.recast import FLOATS, floats_of, recast
-from onnxnull.runtime.types import Scope, enter, infer
+from onnxnull.runtime.rewrite import Rewriter, domain_of, drop_overridable, fresh_prefix, settle, versions_of
+from onnxnull.runtime.types import infer
 
 if TYPE_CHECKING:
     import onnx
@@ -112,8 +111,8 @@ def _twin(proto: onnx.ModelProto, precision: Precision, provider: Provider) -> T
     target = _TARGETS[precision]
     lowered: tuple[str, ...] = ()
     if precision is Precision.FLOAT64:
-        prefix = _fresh_prefix(proto.graph)
-        _drop_overridable(proto)
+        prefix = fresh_prefix(proto.graph)
+        drop_overridable(proto)
         store_dequantized(proto)
         modernize(proto, prefix)
         infer(proto)
@@ -132,134 +131,18 @@ def has_integer_arithmetic(proto: onnx.ModelProto) -> bool:
     return any(node.op_type in INTEGER_ARITHMETIC for graph in source.graphs(proto.graph) for node in graph.node)
 
 
-def _fresh_prefix(graph: onnx.GraphProto) -> str:
-    """A prefix that no name in the model starts with."""
-    names = {name for each in source.graphs(graph) for node in each.node for name in (*node.input, *node.output)}
-    prefix = "onnxnull/"
-    while any(name.startswith(prefix) for name in names):
-        prefix = "_" + prefix
-    return prefix
-
-
-def _drop_overridable(proto: onnx.ModelProto) -> None:
-    """Initializers that are listed as inputs (all of them before IR version 4) become constants."""
-    proto.ir_version = max(proto.ir_version, 8)
-    for graph in source.graphs(proto.graph):
-        stored = {tensor.name for tensor in graph.initializer}
-        kept = [value for value in graph.input if value.name not in stored]
-        if len(kept) < len(graph.input):
-            del graph.input[:]
-            graph.input.extend(kept)
-
-
 def _lower(proto: onnx.ModelProto, provider: Provider, prefix: str) -> tuple[str, ...]:
     """Replace what has no kernel, in place; the names of the operators replaced."""
-    from onnx import numpy_helper
+    versions = versions_of(proto)
 
-    versions = {"" if o.domain == "ai.onnx" else o.domain: o.version for o in proto.opset_import}
-    pass_ = _Pass(Emitter(versions.get("", 17), prefix), versions, provider)
-    pass_.graph(proto.graph, None)
-    if pass_.missing:
-        raise OnnxnullError(Code.NO_DOUBLE_KERNEL, "; ".join(sorted(pass_.missing)))
-    for graph in source.graphs(proto.graph):
-        del graph.value_info[:]
-    needed = {name for node in proto.graph.node for name in source.reads(node)} | {o.name for o in proto.graph.output}
-    kept = [tensor for tensor in proto.graph.initializer if tensor.name in needed]
-    if len(kept) < len(proto.graph.initializer):
-        del proto.graph.initializer[:]
-        proto.graph.initializer.extend(kept)
-    for name, array in pass_.emit.constants.items():
-        if name in needed:
-            proto.graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(array).reshape(array.shape), name))
-    return tuple(sorted(pass_.lowered))
-
-
-class _Pass:
-    """One walk over a model's graphs."""
-
-    def __init__(self, emit: Emitter, versions: dict[str, int], provider: Provider) -> None:
-        self.emit = emit
-        self.versions = versions
-        self.provider = provider
-        self.lowered: set[str] = set()
-        self.missing: set[str] = set()
-
-    def graph(self, graph: onnx.GraphProto, outer: Scope | None) -> None:
-        import onnx
-
-        scope = enter(graph, outer)
-        nodes: list[onnx.NodeProto] = []
-        for node in graph.node:
-            for attribute in node.attribute:
-                if attribute.type == onnx.AttributeProto.GRAPH:
-                    self.graph(attribute.g, scope)
-            nodes.extend(self._replaced(node, scope))
-        del graph.node[:]
-        graph.node.extend(nodes)
-
-    def _replaced(self, node: onnx.NodeProto, scope: Scope) -> list[onnx.NodeProto]:
-        domain = "" if node.domain == "ai.onnx" else node.domain
-        types = tuple(scope.type_of(name)[0] if name else 0 for name in node.input)
-        version = self.versions.get(domain, 1)
+    def wanted(node: onnx.NodeProto, types: tuple[int, ...], version: int) -> bool:
         if not any(kind in FLOATS for kind in types):
-            return [node]
-        if not always_lowered(node.op_type, domain) and has_kernel(node, types, version, self.provider):
-            return [node]
-        label = f"{domain}.{node.op_type}" if domain else node.op_type
-        function = lowering_of(node.op_type, domain)
-        if function is None:
-            self.missing.add(f"{label} (node {node.name or node.output[0]!r})")
-            return [node]
-        site = _site(node, domain, version, scope)
-        self.emit.nodes = []
-        self.emit.stored = {n: a for n, a in zip(site.inputs, site.constants, strict=True) if n and a is not None}
-        try:
-            results = function(site, self.emit)
-        except NotLowerableError as error:
-            self.missing.add(f"{label} (node {node.name or node.output[0]!r}): {error}")
-            return [node]
-        self.lowered.add(label)
-        needed = {name for each in self.emit.nodes for name in source.reads(each)}
-        self.emit.forget(needed)
-        return self._named([results] if isinstance(results, str) else list(results), node)
+            return False
+        return always_lowered(node.op_type, domain_of(node)) or not has_kernel(node, types, version, provider)
 
-    def _named(self, results: list[str], node: onnx.NodeProto) -> list[onnx.NodeProto]:
-        """The emitted nodes, their results under the names of the node's outputs."""
-        from onnx import helper
-
-        emitted = self.emit.nodes
-        new = {result: name for result, name in zip(results, node.output, strict=False) if name and result}
-        made = {name for each in emitted for name in each.output}
-        for each in emitted:
-            each.name = f"{node.name or node.output[0]}/{each.output[0][len(self.emit.prefix) :]}"
-            for names in (each.input, each.output):
-                for index, name in enumerate(names):
-                    if name in new and name in made:
-                        names[index] = new[name]
-        for result, name in new.items():
-            if result not in made:
-                emitted.append(helper.make_node("Identity", [result], [name], name=f"{name}/identity"))
-        return emitted
-
-
-def _site(node: onnx.NodeProto, domain: str, version: int, scope: Scope) -> Site:
-    from onnx import helper
-
-    attributes = {}
-    for attribute in node.attribute:
-        value = helper.get_attribute_value(attribute)
-        if isinstance(value, bytes):
-            value = value.decode()
-        elif isinstance(value, list) and value and isinstance(value[0], bytes):
-            value = [item.decode() for item in value]
-        attributes[attribute.name] = value
-    return Site(
-        node.op_type,
-        domain,
-        version,
-        tuple(node.input),
-        tuple(node.output),
-        attributes,
-        tuple(scope.type_of(name)[1] if name else None for name in node.input),
-        tuple(scope.array(name) if name else None for name in node.input),
-    )
+    rewriter = Rewriter(Emitter(versions.get("", 17), prefix), versions, wanted, lowering_of)
+    rewriter.graph(proto.graph)
+    if rewriter.missing:
+        raise OnnxnullError(Code.NO_DOUBLE_KERNEL, "; ".join(sorted(rewriter.missing)))
+    settle(proto, rewriter.emit)
+    return tuple(sorted(rewriter.lowered))

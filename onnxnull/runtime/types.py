@@ -57,7 +57,10 @@ class Scope:
 
 
 def infer(proto: onnx.ModelProto) -> None:
-    """Fill `value_info` of the graph and of the bodies in it, in place. What the file says there itself is not believed."""
+    """Fill `value_info` of the graph and of the bodies in it, in place, and the shapes of outputs that say none.
+
+    What the file says in `value_info` itself is not believed.
+    """
     import onnx
 
     skeleton = onnx.ModelProto()
@@ -130,6 +133,9 @@ def _adopt(inferred: onnx.GraphProto, graph: onnx.GraphProto) -> None:
 
     del graph.value_info[:]
     graph.value_info.extend(inferred.value_info)
+    for own, found in zip(graph.output, inferred.output, strict=True):
+        if not own.type.tensor_type.HasField("shape") and found.type.HasField("tensor_type"):
+            own.type.CopyFrom(found.type)
     for mine, theirs in zip(graph.node, inferred.node, strict=True):
         for a, b in zip(mine.attribute, theirs.attribute, strict=True):
             if a.type == onnx.AttributeProto.GRAPH:

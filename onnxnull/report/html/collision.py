@@ -169,6 +169,8 @@ def _verdict(collision: Collision) -> Markup:
         return verdict(Level.NOTE, f"{who} all but ignores this change. That is no collision.", "No collision")
     if all(run.verdict is Verdict.BITWISE for run in collision.runs):
         how = ": every output is the same to the last bit."
+    elif collision.kind is Kind.FIBER:
+        how = ": what was chosen to stay equal is, as far as each precision can tell."
     elif all(run.verdict in (Verdict.BITWISE, Verdict.ROUNDING) for run in collision.runs):
         how = ", but for rounding."
     else:
@@ -185,6 +187,12 @@ def _meaning(collision: Collision) -> list[str]:
         return [
             "The quantizer rounds both to the same codes, so everything behind it is the same. That is a matter of its step, "
             "not of the weights: no kernel is claimed.",
+            _CONTROL,
+        ]
+    if collision.kind is Kind.FIBER:
+        return [
+            "The second was found by a walk along the inputs that give the same values there, by gradients of the whole network. "
+            "No layer need have a kernel for that.",
             _CONTROL,
         ]
     if collision.space is not Space.INPUT:

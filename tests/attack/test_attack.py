@@ -1,0 +1,182 @@
+"""Adversarial examples, and others that collide with them: what the attacks find, and that ε and the range are kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from onnxnull.attack import Asma, Attacked, AttackSearch, Ball, Norm, Pgd
+from onnxnull.attack.asma import intersection_over_union
+from onnxnull.collision.cases import Case, load_cases, pixel_box
+from onnxnull.collision.results import Verdict
+from onnxnull.collision.search import Execution
+from onnxnull.errors import Code, OnnxnullError
+from onnxnull.inputs import PRESETS, Preprocessing
+from onnxnull.runtime.session import Runner
+from tests.shared import shared_file, shared_model
+
+ROOT = Path(__file__).parents[2]
+RGB = Preprocessing()
+
+
+class Setting:
+    """A model, prepared once, and pictures for it."""
+
+    def __init__(self, model: str, size: int) -> None:
+        self.path = ROOT / f"models/{model}.onnx"
+        self.search = AttackSearch(self.path, Execution(), shapes={"image": (1, 3, size, size)})
+        self.samples = ROOT / f"models/samples/{model}"
+        self.box = pixel_box(self.search.search.input(), RGB)
+
+    def case(self, name: str) -> Case:
+        (found,) = load_cases(self.samples / name, self.search.search.model.inputs, RGB)
+        return found
+
+
+@pytest.fixture(scope="module")
+def vit() -> Setting:
+    return Setting("digits_vit", 64)
+
+
+def check(found: Attacked, epsilon: float) -> None:
+    """Everything collides, within ε and the range, apart from each other."""
+    assert found.ball.length(found.found.x) <= epsilon * (1 + 1e-6)
+    assert max(found.distances()) <= epsilon * (1 + 1e-6)
+    for collision in found.collisions:
+        assert np.array_equal(collision.original, found.found.x)
+        assert {run.verdict for run in collision.runs} == {Verdict.ROUNDING}
+        assert collision.colliding.min() >= 0.0
+        assert collision.colliding.max() <= 1.0
+        single = collision.colliding.astype(np.float32).astype(np.float64)
+        assert found.ball.length(single) <= epsilon * (1 + 1e-6)
+    assert found.apart() > 0.1
+
+
+def test_any_other_class(vit: Setting) -> None:
+    found = vit.search.run(vit.case("0.png"), vit.box, attack=Pgd(), epsilon=8 / 255, count=3)
+    check(found, 8 / 255)
+    assert found.clean.argmax() == 0
+    assert found.adversarial.argmax() != 0
+    assert all(scores.argmax() == found.adversarial.argmax() for scores in found.repeated)
+    assert min(found.rms()) >= 0.25
+    assert found.apart() >= 0.25
+    outputs = [change for each in found.collisions for run in each.runs for change in run.outputs]
+    assert all(change.top5 for change in outputs)
+
+
+def test_a_chosen_class(vit: Setting) -> None:
+    found = vit.search.run(vit.case("0.png"), vit.box, attack=Pgd(target=7), epsilon=16 / 255, count=2)
+    check(found, 16 / 255)
+    assert found.adversarial.argmax() == 7
+
+
+def test_within_a_euclidean_ball(vit: Setting) -> None:
+    found = vit.search.run(vit.case("0.png"), vit.box, attack=Pgd(), norm=Norm.L2, epsilon=2.0, count=2)
+    check(found, 2.0)
+    change = found.found.x - found.ball.centre
+    assert float(np.linalg.norm(change)) <= 2.0
+    assert float(np.abs(change).max()) > 2.0 / np.sqrt(change.size)
+
+
+def test_an_example_made_elsewhere(vit: Setting) -> None:
+    made = vit.search.run(vit.case("5.png"), vit.box, attack=Pgd(), epsilon=8 / 255, count=1)
+    elsewhere = Case("elsewhere", {"image": made.found.x})
+    found = vit.search.run(vit.case("5.png"), vit.box, attack=None, adversarial=elsewhere, epsilon=8 / 255, count=1)
+    check(found, 8 / 255)
+    assert found.method == "given"
+    assert np.array_equal(found.found.x, made.found.x)
+    with pytest.raises(OnnxnullError, match="more than ε") as caught:
+        vit.search.run(vit.case("5.png"), vit.box, attack=None, adversarial=elsewhere, epsilon=4 / 255)
+    assert caught.value.code is Code.DATA
+
+
+def test_the_seed_decides(vit: Setting) -> None:
+    runs = [vit.search.run(vit.case("0.png"), vit.box, attack=Pgd(), epsilon=8 / 255, count=1, seed=seed) for seed in (1, 1, 2)]
+    points = [run.collisions[0].colliding for run in runs]
+    assert np.array_equal(points[0], points[1])
+    assert not np.array_equal(points[0], points[2])
+
+
+def test_an_attack_that_fails_says_so(vit: Setting) -> None:
+    with pytest.raises(OnnxnullError) as caught:
+        vit.search.run(vit.case("0.png"), vit.box, attack=Pgd(steps=2), epsilon=1 / 255)
+    assert caught.value.code is Code.NOT_FOUND
+    assert "2 steps" in caught.value.seen
+
+
+def test_a_network_without_kernel_has_no_colliding_examples() -> None:
+    cnn = Setting("digits_cnn", 64)
+    with pytest.raises(OnnxnullError) as caught:
+        cnn.search.run(cnn.case("3.png"), cnn.box, attack=Pgd(), epsilon=16 / 255)
+    assert caught.value.code is Code.INJECTIVE
+
+
+def test_a_chosen_mask() -> None:
+    """The colliding versions keep it pixel for pixel."""
+    setting = Setting("digits_segmentation", 96)
+    with Image.open(setting.samples / "masks/5.png") as image:
+        target = (np.asarray(image) >= 128).astype(np.int64)
+    found = setting.search.run(setting.case("0.png"), setting.box, attack=Asma(), target=target, epsilon=32 / 255, count=1)
+    check_mask = found.adversarial[0].argmax(axis=0)
+    assert intersection_over_union(check_mask, target) >= 0.9
+    assert intersection_over_union(found.clean[0].argmax(axis=0), target) < 0.6
+    assert np.array_equal(found.repeated[0][0].argmax(axis=0), check_mask)
+    masks = [change.mask for each in found.collisions for run in each.runs for change in run.outputs]
+    assert masks == [1.0] * len(masks)
+    assert found.ball.length(found.collisions[0].colliding) <= 32 / 255 * (1 + 1e-6)
+    with pytest.raises(OnnxnullError, match="a target mask of shape"):
+        setting.search.run(setting.case("0.png"), setting.box, attack=Asma(), target=target[:5], epsilon=0.1)
+
+
+def test_pgd_steps_stay_in_the_ball() -> None:
+    rng = np.random.default_rng(0)
+    centre = rng.uniform(0.0, 1.0, (1, 3, 5, 5))
+    box = np.array(0.0), np.array(1.0)
+    for norm, epsilon in ((Norm.LINF, 0.1), (Norm.L2, 0.5)):
+        ball = Ball.around(centre, norm, epsilon, box)
+        for _ in range(20):
+            x = ball.inside(centre + rng.standard_normal(centre.shape))
+            assert ball.length(x) <= epsilon
+            assert ball.length(ball.random(rng)) <= epsilon
+            assert x.min() >= 0.0
+            assert x.max() <= 1.0
+            assert np.array_equal(x, x.astype(np.float32))
+        step = ball.ascent(rng.standard_normal(centre.shape), 0.01)
+        size = np.abs(step).max() if norm is Norm.LINF else np.linalg.norm(step)
+        assert size == pytest.approx(0.01)
+
+
+def test_units_are_those_of_the_picture() -> None:
+    """ε is a share of the way from black to white, in every channel, whatever the model divides by."""
+    x = np.zeros((1, 3, 2, 2))
+    box = np.reshape([-2.0, -1.0, -4.0], (1, 3, 1, 1)), np.reshape([2.0, 1.0, 4.0], (1, 3, 1, 1))
+    ball = Ball.around(x, Norm.LINF, 0.25, box)
+    np.testing.assert_allclose(ball.upper[0, :, 0, 0], [1.0, 0.5, 2.0], rtol=1e-6)
+    assert ball.length(ball.upper) == pytest.approx(0.25)
+
+
+def test_intersection_over_union() -> None:
+    one, other = np.array([[1, 1, 0, 0]]), np.array([[1, 0, 0, 0]])
+    assert intersection_over_union(one, one) == 1.0
+    assert intersection_over_union(one, other) == pytest.approx((1 / 2 + 2 / 3) / 2)
+
+
+def test_a_real_vision_transformer() -> None:
+    """One of seventeen photographs: another class within 8/255, and five versions of it with the same top-5."""
+    path = shared_model("vit_tiny_patch16_224.onnx")
+    search = AttackSearch(path, Execution(), scores="logits")
+    inputs = search.search.model.inputs
+    (case,) = load_cases(shared_file("images/n02127052_10040.png"), inputs, PRESETS["half"])
+    found = search.run(case, pixel_box(inputs[0], PRESETS["half"]), attack=Pgd(), epsilon=8 / 255, count=5)
+    assert found.found.steps <= 40
+    clean = Runner(path).run({"pixel_values": found.ball.centre})["logits"]
+    after = [Runner(path).run({"pixel_values": each.colliding})["logits"] for each in found.collisions]
+    assert all(scores.argmax() != clean.argmax() for scores in after)
+    assert min(found.rms()) >= 0.25
+    assert found.apart() >= 0.25
+    for collision in found.collisions:
+        assert collision.holds
+        assert all(change.top5 for run in collision.runs for change in run.outputs if change.name == "logits")

@@ -1,0 +1,202 @@
+"""Collisions along a fibre: of the whole network, whatever its first layer, verified and bundled as any collision."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from onnxnull.collision.bundle import Bundle
+from onnxnull.collision.cases import Case, load_cases, pixel_box
+from onnxnull.collision.equal import default_equal
+from onnxnull.collision.fiber import FiberSearch
+from onnxnull.collision.fiber_claim import WITHIN
+from onnxnull.collision.perturb import Recipe
+from onnxnull.collision.replay import replay
+from onnxnull.collision.results import Collision, Kind, Space, Verdict
+from onnxnull.collision.search import Execution, Place
+from onnxnull.errors import Code, OnnxnullError
+from onnxnull.inputs import Preprocessing
+from onnxnull.runtime.precision import Precision
+from onnxnull.runtime.session import Runner
+from tests.helpers import model, value, weight
+from tests.shared import shared_file, shared_model
+
+ROOT = Path(__file__).parents[2]
+CNN = ROOT / "models/digits_cnn.onnx"
+SAMPLES = ROOT / "models/samples/digits_cnn"
+
+
+def from_three_to_seven(search: FiberSearch, **settings: object) -> Collision:
+    three, seven = (load_cases(SAMPLES / name, search.model.inputs, Preprocessing())[0] for name in ("3.png", "7.png"))
+    box = pixel_box(search.input(), Preprocessing()) if search.place.space is Space.INPUT else None
+    (found,) = search.run(three, Recipe(pattern="toward", box=box, **settings), seven)  # type: ignore[arg-type]
+    return found
+
+
+SHAPES = {"image": (1, 3, 64, 64)}
+
+
+@pytest.fixture(scope="module")
+def found() -> Collision:
+    return from_three_to_seven(FiberSearch(CNN, Place(), Execution(), shapes=SHAPES))
+
+
+def test_an_injective_first_layer_does_not_matter(found: Collision) -> None:
+    """Most of the way from one picture to another, with all logits equal."""
+    moved = found.colliding - found.original
+    assert found.kind is Kind.FIBER
+    assert found.holds
+    assert found.readers == ("logits",)
+    assert found.perturbation.parameters["share"] > 0.9
+    assert found.perturbation.l2 == pytest.approx(float(np.linalg.norm(moved)))
+    assert found.colliding.min() >= 0.0
+    assert found.colliding.max() <= 1.0
+    for run, allowed in zip(found.runs, (WITHIN, 1e-4), strict=True):
+        (check,), (logits,), (control,) = run.layers, run.outputs, run.control
+        assert run.verdict is Verdict.EQUAL
+        assert check.kernel.holds
+        assert logits.relative is not None
+        assert logits.relative < allowed
+        assert logits.top5
+        assert control.top1 is False
+
+
+def test_the_network_says_the_same_when_somebody_else_runs_it(found: Collision) -> None:
+    runner = Runner(CNN, Precision.FLOAT64)
+    before, after = (runner.run({"image": x})["logits"] for x in (found.original, found.colliding))
+    assert np.abs(after - before).max() <= WITHIN * np.abs(before).max()
+
+
+def test_evidence_is_replayed(found: Collision, tmp_path: Path) -> None:
+    search = FiberSearch(CNN, Place(), Execution(), shapes=SHAPES)
+    with Bundle(tmp_path / "e", search, Preprocessing()) as kept:
+        kept.add(found)
+    (again,) = replay(tmp_path / "e", CNN)
+    assert again.confirmed
+    assert again.recorded.kind is Kind.FIBER
+    document = json.loads((tmp_path / "e/collision.json").read_text())
+    (entry,) = document["collisions"]
+    assert entry["claim"]["kind"] == "fiber"
+    assert entry["perturbation"]["parameters"]["rows"] == 10
+    moved = np.load(tmp_path / "e/colliding.npy")
+    moved[0, 0, 0, 0] += 0.25  # off the fibre: with its hash corrected, replay measures that it does not hold
+    np.save(tmp_path / "e/colliding.npy", moved)
+    entry["arrays"]["colliding"]["sha256"] = hashlib.sha256((tmp_path / "e/colliding.npy").read_bytes()).hexdigest()
+    change = moved - found.original
+    entry["perturbation"] |= {"l2": float(np.linalg.norm(change)), "linf": float(np.abs(change).max()), "parameters": {}}
+    (tmp_path / "e/collision.json").write_text(json.dumps(document))
+    (again,) = replay(tmp_path / "e", CNN)
+    assert not again.confirmed
+    assert again.collision is not None
+    assert {run.verdict for run in again.collision.runs} == {Verdict.BROKEN}
+
+
+def test_from_a_layer() -> None:
+    """What reaches a layer changes, with all logits equal."""
+    layer = [n.name for n in onnx.load(CNN).graph.node if n.op_type == "Conv"][5]
+    search = FiberSearch(CNN, Place(layer=layer), Execution((Precision.FLOAT64,)), shapes=SHAPES)
+    three, seven = (load_cases(SAMPLES / name, search.model.inputs, Preprocessing())[0] for name in ("3.png", "7.png"))
+    (found,) = search.run(three, Recipe(pattern="toward"), seven)
+    assert found.space is Space.ACTIVATION
+    assert found.where == layer
+    assert found.holds
+    assert found.perturbation.parameters["share"] > 0.5
+    assert search.again("x", (found.original, found.colliding, found.control), three.arrays, found.perturbation).holds
+
+
+def test_bounds_and_a_region() -> None:
+    free = np.zeros((1, 3, 64, 64), dtype=bool)
+    free[..., 8:40, 8:40] = True
+    search = FiberSearch(CNN, Place(), Execution((Precision.FLOAT64,)), shapes=SHAPES)
+    found = from_three_to_seven(search, epsilon=0.1, free=free)
+    change = found.colliding - found.original
+    assert found.holds
+    assert np.abs(change).max() <= 0.1 * (1 + 1e-6)
+    assert not np.any(change[~free])
+    assert np.any(change)
+
+
+def test_at_random() -> None:
+    search = FiberSearch(
+        ROOT / "models/digits_mlp.onnx", Place(), Execution((Precision.FLOAT64,)), shapes={"image": (1, 1, 8, 8)}
+    )
+    (three,) = load_cases(ROOT / "models/samples/digits_mlp/3.png", search.model.inputs, Preprocessing())
+    box = np.array(0.0), np.array(1.0)
+    one, again, other = (next(search.run(three, Recipe(seed=seed, box=box))) for seed in (1, 1, 2))
+    assert one.holds
+    assert np.array_equal(one.colliding, again.colliding)
+    assert not np.array_equal(one.colliding, other.colliding)
+    with pytest.raises(OnnxnullError, match="of kernels"):
+        next(search.run(three, Recipe(pattern="repeat")))
+
+
+def softmax_model(folder: Path) -> Path:
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["logits"], name="mm"),
+        helper.make_node("Softmax", ["logits"], ["p"], axis=1),
+        helper.make_node("Reshape", ["p", "s"], ["probabilities"]),
+        helper.make_node("MatMul", ["x", "v"], ["aside"], name="other"),
+    ]
+    outputs = [value("probabilities", None), value("aside", None)]
+    stored = {"w": weight(6, 4), "v": weight(6, 2), "s": np.array([-1], dtype=np.int64)}
+    path = folder / "m.onnx"
+    path.write_bytes(model(nodes, stored, inputs=[value("x", [1, 6])], outputs=outputs).SerializeToString())
+    return path
+
+
+def test_logits_stay_equal_where_a_softmax_follows(tmp_path: Path) -> None:
+    path = softmax_model(tmp_path)
+    names, why = default_equal(onnx.load(path))
+    assert names == ("logits",)
+    assert "the logits of 'probabilities'" in why
+    start, wish = (Case("x", {"x": np.random.default_rng(seed).standard_normal((1, 6))}) for seed in (0, 1))
+    (found,) = FiberSearch(path, Place(), Execution()).run(start, Recipe(pattern="toward"), wish)
+    assert found.holds
+    assert found.aside is not None
+    changes = {change.name: change.max_abs for change in found.runs[0].outputs}
+    assert changes["logits"] < 1e-10
+    assert changes["aside"] > 0.01
+    assert found.perturbation.parameters["rank"] == 4
+
+
+def test_several_tensors_stay_equal(tmp_path: Path) -> None:
+    path = softmax_model(tmp_path)
+    start, wish = (Case("x", {"x": np.random.default_rng(seed).standard_normal((1, 6))}) for seed in (0, 1))
+    (found,) = FiberSearch(path, Place(), Execution(), equal=["logits", "p"]).run(start, Recipe(pattern="toward"), wish)
+    assert found.readers == ("logits", "p")
+    assert found.perturbation.parameters["rows"] == 8
+    assert found.perturbation.parameters["rank"] == 4
+    with pytest.raises(OnnxnullError) as caught:  # six numbers of six stay equal: nothing is left
+        next(FiberSearch(path, Place(), Execution(), equal=["logits", "aside"]).run(start, Recipe(pattern="toward"), wish))
+    assert caught.value.code is Code.NOT_FOUND
+    with pytest.raises(OnnxnullError, match="no tensor 'nowhere'"):
+        next(FiberSearch(path, Place(), Execution(), equal=["nowhere"]).run(start, Recipe(pattern="toward"), wish))
+
+
+def test_too_much_to_keep(tmp_path: Path) -> None:
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 9000]) for name in "xy")
+    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", [x], [y])
+    path = tmp_path / "m.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    with pytest.raises(OnnxnullError, match="9,000 numbers"):
+        next(FiberSearch(path, Place(), Execution()).run(Case("x", {"x": np.ones((1, 9000))}), Recipe()))
+
+
+def test_a_real_network_with_an_injective_stem() -> None:
+    """ResNet-20 on two photographs scaled to its 32×32: nearly all of the way."""
+    path = shared_model("resnet20_cifar10.onnx")
+    search = FiberSearch(path, Place(), Execution(), shapes={"input": (1, 3, 32, 32)})
+    files = [shared_file(f"images/{name}") for name in ("n02127052_10040.png", "n03032252_101298.png")]
+    start, wish = (load_cases(file, search.model.inputs, Preprocessing(size=(32, 32)))[0] for file in files)
+    box = np.array(0.0), np.array(1.0)
+    (found,) = search.run(start, Recipe(pattern="toward", box=box), wish)
+    assert found.holds
+    assert found.perturbation.parameters["share"] > 0.9
+    assert found.runs[0].outputs[0].relative is not None
+    assert found.runs[0].outputs[0].relative < WITHIN
