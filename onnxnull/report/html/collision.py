@@ -191,8 +191,8 @@ def _meaning(collision: Collision) -> list[str]:
         ]
     if collision.kind is Kind.FIBER:
         return [
-            "The second was found by a walk along the inputs that give the same values there, by gradients of the whole network. "
-            "No layer need have a kernel for that.",
+            "The second was found by a walk along the inputs that give the same values there, by gradients of the whole "
+            "network. No layer need have a kernel for that.",
             _CONTROL,
         ]
     if collision.space is not Space.INPUT:
