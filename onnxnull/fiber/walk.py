@@ -68,8 +68,8 @@ def walk(
 ) -> Reached:
     """Walk from x₀ toward `wish`, a point of the box, staying on the fibre.
 
-    A step that cannot be brought back to the fibre is halved; one that can makes the next one longer. What is returned is on
-    the fibre, however the walk ends.
+    A step that cannot be brought back to the fibre is halved; with few rows, one that can makes the next one longer. What is
+    returned is on the fibre, however the walk ends.
 
     Args:
         time_limit: seconds.
@@ -110,7 +110,8 @@ class _Walk:
                     break
                 gained = left - float(np.linalg.norm(self.wish - found))
                 self.x, self.steps = found, self.steps + 1
-                share = min(_LARGEST, _GROW * share)
+                if fiber.rows <= FEW:
+                    share = min(_LARGEST, _GROW * share)
                 if gained < _LITTLE * length:
                     break
             else:
