@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from onnx import helper
+from onnx import TensorProto, helper
 
 from onnxnull import analyze
+from onnxnull.errors import Code
 from onnxnull.kernel.rank import Certainty, ExactPolicy, Notion, rank, rank_profile
 from onnxnull.kernel.rank.integers import integers
 from onnxnull.report import words
@@ -141,3 +142,13 @@ def test_relations_between_scaled_columns_are_proved(shape: tuple[int, int]) -> 
     assert (found.value, found.certainty) == (11, Certainty.EXACT)
     assert found.proof is not None
     proof_check.check(found.proof.to_json(), made)
+
+
+def test_a_scale_that_overflows_is_said(tmp_path: Path) -> None:
+    nodes = [helper.make_node("DequantizeLinear", ["w", "s"], ["d"]), helper.make_node("MatMul", ["x", "d"], ["y"])]
+    constants = {"w": codes(12, 8, 8), "s": np.float16(60000)}
+    proto = model(nodes, constants, inputs=[value("x", [2, 12], TensorProto.FLOAT16)], opset=21, ir_version=10)
+    path = tmp_path / "model.onnx"
+    path.write_bytes(proto.SerializeToString())
+    report = analyze(path)
+    assert [(found.code, "overflow" in found.reason) for found in report.unsupported] == [(Code.CONSTANT, True)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,21 +80,9 @@ def command(ctx: click.Context, /, model: str, fmt: str, output: Path | None, fo
     Exits 0 if every collision holds, 1 if one does not, 3 if an attack fails or nothing collides.
     """
     _check(settings)
-    from onnxnull.cli.collide import read_labels
+    from onnxnull.cli.collide import searched
 
-    labels = read_labels(settings["labels"])
-    if output is not None:
-        from onnxnull.collision import bundle
-
-        bundle.check(output, force=force)
-    with options.step_reporter() as progress:
-        try:
-            code, text = _attack(model, fmt, output, force, labels, settings, progress)
-        except OnnxnullError as error:
-            error.file = error.file or model
-            raise
-    options.emit(text, None)
-    ctx.exit(int(code))
+    searched(ctx, model, output, force, settings, partial(_attack, model, fmt, output, force))
 
 
 def _attack(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from onnxnull.graph.model import GraphInput
     from onnxnull.inputs import Preprocessing
 
+Found = Callable[[Sequence[str] | None, dict[str, Any], Callable[[str], None]], tuple[ExitCode, str]]
+"""(labels, settings, progress) → what came of a search, and the report."""
 _PATTERNS = ["random", "repeat", "patches", "betas"]
 
 
@@ -83,6 +86,11 @@ def command(ctx: click.Context, /, model: str, fmt: str, output: Path | None, fo
     """
     _check(settings)
     _given_box(settings["box"])
+    searched(ctx, model, output, force, settings, partial(_collide, model, fmt, output, force))
+
+
+def searched(ctx: click.Context, model: str, output: Path | None, force: bool, settings: dict[str, Any], search: Found) -> None:
+    """What `collide` and `attack` have in common: labels and the folder are looked at first, the report comes last."""
     labels = read_labels(settings["labels"])
     if output is not None:
         from onnxnull.collision import bundle
@@ -90,7 +98,7 @@ def command(ctx: click.Context, /, model: str, fmt: str, output: Path | None, fo
         bundle.check(output, force=force)
     with options.step_reporter() as progress:
         try:
-            code, text = _collide(model, fmt, output, force, labels, settings, progress)
+            code, text = search(labels, settings, progress)
         except OnnxnullError as error:
             error.file = error.file or model
             raise

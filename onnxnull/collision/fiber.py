@@ -115,17 +115,7 @@ class FiberSearch(Search):
             seen = f"no step along the fibre was found: {found.stop.meaning}"
             raise OnnxnullError(Code.NOT_FOUND, seen, "walk toward something else, or raise --time-limit")
         beside = _control(start, wish, float(np.linalg.norm(moved)))
-        facts = Perturbation(
-            pattern=recipe.pattern,
-            parameters=recipe.parameters() | _parameters(found),
-            l2=float(np.linalg.norm(moved)),
-            linf=float(np.abs(moved).max()),
-            original=float(np.linalg.norm(start)),
-            changed=int(np.count_nonzero(moved)),
-            entries=moved.size,
-            sigma=0.0,
-            control=float(np.linalg.norm(beside - start)),
-        )
+        facts = Perturbation.measured(recipe.pattern, recipe.parameters() | _parameters(found), start, found.point, beside)
         subjects = self._at(case, others, name)
         collision = self._judged(subjects, case.source, (start, found.point, beside), others, facts, name)
         yield self._shown(collision, case, subjects) if self._tensor is None else collision

@@ -172,6 +172,29 @@ class Perturbation:
     sigma: float
     control: float
 
+    @classmethod
+    def measured(
+        cls,
+        pattern: str,
+        parameters: Mapping[str, Any],
+        original: Array,
+        colliding: Array,
+        control: Array,
+    ) -> Perturbation:
+        """The numbers of x₀, x₁ and the control, made by this pattern with these parameters; sigma is that of a kernel."""
+        moved = colliding - original
+        return cls(
+            pattern=pattern,
+            parameters=parameters,
+            l2=float(np.linalg.norm(moved)),
+            linf=float(np.abs(moved).max()),
+            original=float(np.linalg.norm(original)),
+            changed=int(np.count_nonzero(moved)),
+            entries=moved.size,
+            sigma=0.0,
+            control=float(np.linalg.norm(control - original)),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Steps:

@@ -341,18 +341,7 @@ class Search:
         else:
             colliding = start + perturbation(prepared.site, prepared.kernel, start, recipe, self._progress)
             beside = control(prepared.kernel, start, colliding, recipe)
-        moved = colliding - start
-        facts = Perturbation(
-            pattern=recipe.pattern,
-            parameters=recipe.parameters(),
-            l2=float(np.linalg.norm(moved)),
-            linf=float(np.abs(moved).max()),
-            original=float(np.linalg.norm(start)),
-            changed=int(np.count_nonzero(moved)),
-            entries=moved.size,
-            sigma=0.0,
-            control=float(np.linalg.norm(beside - start)),
-        )
+        facts = Perturbation.measured(recipe.pattern, recipe.parameters(), start, colliding, beside)
         return self._verified(prepared, subjects, case.source, (start, colliding, beside), others, facts)
 
     def _verified(

@@ -1,0 +1,212 @@
+"""One linear weight: its ranks in three notions, what is dead or unread in it, and its convolutions on whole images."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from onnxnull.errors import Code, one_line
+from onnxnull.graph.model import dtype_name
+from onnxnull.kernel.rank import ExactPolicy, Notion, RankProfile, rank, rank_profile
+from onnxnull.kernel.structure import dead_outputs, duplicate_outputs, nearly_dead_outputs, unread_inputs
+from onnxnull.results import Bounds, OperatorReport, Quantization, Scales, Unsupported, WeightNode, WeightReport
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from onnxnull.graph.view import NodeView
+    from onnxnull.operators import LinearUse
+    from onnxnull.weights import Weight
+
+INNER_WORK = 5e7
+"""Multiply-adds that bounding one input nullity may spend, away from the input frontier."""
+
+
+def analyze_weight(
+    weight: Weight, exact: ExactPolicy, spectra: bool, work: Mapping[str, float], deadline: float | None
+) -> WeightReport | Unsupported:
+    """What is known of a weight, or why it was not analysed.
+
+    Args:
+        spectra: whether all singular values are wanted.
+        work: node → multiply-adds that bounding its input nullity may spend, where it is not `INNER_WORK`.
+        deadline: instant of `time.monotonic()`.
+    """
+    import numpy as np
+
+    from onnxnull.graph.constants import EvaluationError
+    from onnxnull.graph.quantization import quantized_parts
+    from onnxnull.weights import op_name
+
+    node, use = weight.node, weight.use
+
+    def refuse(code: Code, what: str) -> Unsupported:
+        return Unsupported(node.name, op_name(node), code, f"weight {weight.name!r} {what}")
+
+    if deadline is not None and time.monotonic() > deadline:
+        return refuse(Code.TIME, "was not reached within the time limit")
+    try:
+        blocks = weight.blocks()
+    except EvaluationError as error:
+        return refuse(Code.CONSTANT, f"was not evaluated: {error}")
+    if not _is_real(blocks):
+        return refuse(Code.OPERATOR, f"has type {blocks.dtype}")
+    if not np.isfinite(use.scale):
+        return refuse(Code.NONFINITE, f"is multiplied by alpha = {use.scale}; {Code.NONFINITE.remedy}")
+    if not np.isfinite(blocks).all():
+        return refuse(Code.NONFINITE, f"holds {np.count_nonzero(~np.isfinite(blocks))} NaN or Inf; {Code.NONFINITE.remedy}")
+    quantization = None
+    try:
+        unscaled = rank_profile(blocks, exact=exact, spectrum=spectra, deadline=deadline)
+        ranks = _scaled(unscaled, use.scale)
+        parts = quantized_parts(use.constant)
+        if parts:
+            quantization = _quantization(use, ranks, exact, deadline)
+        stacked = None
+        if len(blocks) > 1:
+            g, q, p = blocks.shape
+            side_by_side = blocks.transpose(1, 0, 2).reshape(1, q, g * p)
+            stacked = _scaled(rank_profile(side_by_side, exact=ExactPolicy.NEVER, deadline=deadline), use.scale)
+        nodes = tuple(
+            WeightNode(n.name, op_name(n), u.groups, _operator(n, u, ranks, work.get(n.name, INNER_WORK)))
+            for n, u in weight.uses
+        )
+    except TimeoutError:
+        return refuse(Code.TIME, "was not finished within the time limit")
+    except _DoesNotFitError as error:
+        return refuse(Code.INVALID_MODEL, f"does not fit what it reads: {error}")
+    except EvaluationError as error:
+        return refuse(Code.CONSTANT, f"was not evaluated: {error}")
+    return WeightReport(
+        name=weight.name,
+        op=op_name(node),
+        dtype=dtype_name(parts[0].codes.dtype if parts else use.constant.dtype),
+        ranks=ranks,
+        stacked=stacked,
+        dead_outputs=dead_outputs(blocks),
+        unread_inputs=unread_inputs(blocks),
+        duplicate_outputs=duplicate_outputs(blocks),
+        nodes=nodes,
+        in_paper=any(u.paper for _, u in weight.uses) and not weight.again,
+        quantization=quantization,
+        nearly_dead_outputs=nearly_dead_outputs(blocks, _cut_off(unscaled)),
+    )
+
+
+def _quantization(use: LinearUse, ranks: RankProfile, exact: ExactPolicy, deadline: float | None) -> Quantization:
+    """How the weight is quantized, and what that does to its ranks. Raises `EvaluationError`, `TimeoutError`."""
+    import numpy as np
+
+    from onnxnull.graph.constants import EvaluationError
+    from onnxnull.graph.quantization import Quantized
+
+    scales, zeros = use.of_quantized(Quantized.scales), use.of_quantized(Quantized.zero_points)
+    assert scales is not None
+    assert zeros is not None
+    shifted = bool(np.any(zeros))
+    without = executed = None
+    if shifted and exact is not ExactPolicy.NEVER:
+        codes = use.of_quantized(Quantized.codes_scaled)
+        assert codes is not None
+        found = rank(codes, Notion.EXACT, exact=exact, deadline=deadline)
+        without = found.value if found.certainty.is_proved else None
+    if not use.integer and not _survives_rounding(ranks, use):
+        floats = use.blocks()
+        if not np.isfinite(floats).all():
+            raise EvaluationError(f"scales times codes overflow in {use.constant.dtype.name}")
+        profile = _scaled(rank_profile(floats, exact=exact, deadline=deadline), use.scale)
+        if any(_value(profile, notion) != _value(ranks, notion) for notion in Notion):
+            executed = profile
+    return Quantization(_sharing(scales), int(np.count_nonzero(scales == 0)), shifted, without, executed)
+
+
+def _survives_rounding(ranks: RankProfile, use: LinearUse) -> bool:
+    """Whether rounding its entries cannot lower the full rank of a weight in any notion (Weyl: σ moves by ‖E‖ at most)."""
+    import ml_dtypes
+
+    if ranks.float32.value < min(ranks.inputs, ranks.outputs):
+        return False
+    kind = ml_dtypes.finfo(use.constant.dtype.numpy())  # type: ignore[no-untyped-call]
+    if ranks.sigma_max >= float(kind.max):  # no entry is larger than σ_max; beyond `max` it would become Inf
+        return False
+    # ‖E‖ ≤ u·‖W‖_F ≤ u·√n·σ_max, and what underflow adds to every entry; doubled for the rounding to float32 before that
+    # to the type, and for the digits of σ
+    n = min(ranks.inputs, ranks.outputs)
+    moved = float(kind.eps) * math.sqrt(n) * ranks.sigma_max
+    moved += float(kind.smallest_subnormal) * math.sqrt(ranks.inputs * ranks.outputs)
+    cutoff = max(ranks.inputs, ranks.outputs) * Notion.FLOAT32.eps * (ranks.sigma_max + moved)
+    return ranks.sigma_min - moved > 1.01 * cutoff
+
+
+def _sharing(scales: np.ndarray) -> Scales:
+    """What shares one scale, of scales arranged as the matrix is, (g, q, p)."""
+    if scales.size == 0 or (scales == scales.flat[0]).all():
+        return Scales.TENSOR
+    if (scales == scales[:, :1]).all():
+        return Scales.OUTPUT
+    return Scales.INPUT if (scales == scales[:, :, :1]).all() else Scales.BLOCK
+
+
+def _value(ranks: RankProfile, notion: Notion) -> int | None:
+    found = ranks.rank(notion)
+    return None if found is None else found.value
+
+
+class _DoesNotFitError(Exception):
+    """A node's attributes, its weight and its input do not go together: the model breaks the rules of the operator."""
+
+
+def _operator(node: NodeView, use: LinearUse, ranks: RankProfile, work: float) -> OperatorReport | None:
+    """Bounds on the input nullity of a convolution, where the shape of one sample is known and the image is not too large.
+
+    Raises `_DoesNotFitError`.
+    """
+    from onnxnull.kernel.batched import Batched
+    from onnxnull.kernel.convolution import Convolution, TransposedConvolution
+    from onnxnull.kernel.im2col import TooLargeError
+    from onnxnull.kernel.image_nullity import image_nullities
+    from onnxnull.kernel.primitives import stripped
+    from onnxnull.operators.registry import shape_at
+    from onnxnull.weights import op_name
+
+    shape = shape_at(node, use.activation) if use.on_images and use.activation is not None else None
+    if shape is None or None in shape[1:]:
+        return None
+    try:
+        linear_map, _ = stripped(use.linear_map(use.matrix(), (1, *(d for d in shape[1:] if d is not None))))
+    except TooLargeError:
+        return None
+    except (ValueError, LookupError, ArithmeticError) as error:
+        raise _DoesNotFitError(f"{node.name!r} ({op_name(node)}): {one_line(error)}") from None
+    sample = linear_map.sample if isinstance(linear_map, Batched) else None
+    if not isinstance(sample, Convolution | TransposedConvolution):
+        return None
+    float64, exact = image_nullities(sample, ranks=ranks, work=work)
+    return OperatorReport(
+        input_shape=sample.input_shape,
+        unread=exact.unread,
+        float64=Bounds(float64.lower, float64.upper, float64.proved),
+        exact=Bounds(exact.lower, exact.upper, exact.proved),
+    )
+
+
+def _cut_off(ranks: RankProfile) -> float:
+    """Of singular values, in float32."""
+    return ranks.sigma_max * max(ranks.inputs, ranks.outputs) * Notion.FLOAT32.eps
+
+
+def _is_real(blocks: np.ndarray) -> bool:
+    """Floats of every width (NumPy's kind V: the ones of ml_dtypes) and integers; no strings, booleans, complex numbers."""
+    return blocks.dtype.kind in "fiuV"
+
+
+def _scaled(ranks: RankProfile, scale: float) -> RankProfile:
+    """Ranks do not feel a factor; singular values do."""
+    if abs(scale) in (0.0, 1.0):
+        return ranks
+    factor = abs(scale)
+    sigma = None if ranks.sigma is None else tuple(factor * value for value in ranks.sigma)
+    return replace(ranks, sigma_max=ranks.sigma_max * factor, sigma_min=ranks.sigma_min * factor, sigma=sigma)
