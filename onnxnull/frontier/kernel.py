@@ -14,7 +14,7 @@ from onnxnull.kernel.image_nullity import DENSE_LIMIT, image_nullities
 from onnxnull.kernel.linear_map import Array, Composition, LinearMap, Stack, size
 from onnxnull.kernel.primitives import BlockMatrix, Matrix, rearranges, stripped
 from onnxnull.kernel.project import orthonormal_blocks, same_kernel
-from onnxnull.kernel.rank import Notion, rank
+from onnxnull.kernel.rank import ExactPolicy, Notion, rank
 from onnxnull.kernel.selection import NOTHING, Selection
 from onnxnull.operators.contraction import ContractionMap
 from onnxnull.operators.steps import UnknownShapeError
@@ -130,7 +130,7 @@ def _core_nullity(core: LinearMap, notion: Notion) -> Interval:
 
 def _independent(blocks: Array, patches: int, notion: Notion) -> Interval:
     """Every patch meets the blocks on its own."""
-    found = rank(blocks, notion)
+    found = rank(blocks, notion, exact=ExactPolicy.CHEAP)
     inputs = blocks.shape[0] * blocks.shape[1]
     return Interval(patches * (inputs - found.upper), patches * (inputs - found.lower), found.certainty.is_proved)
 
@@ -168,7 +168,8 @@ def is_small(linear_map: LinearMap) -> bool:
 
 def _dense(linear_map: LinearMap, notion: Notion) -> Interval:
     """The rank of the matrix. Its entries are rounded where a path scales them, so over ℚ it is a bound of no proof."""
-    found = rank((linear_map if notion is Notion.EXACT else normalised(linear_map)).dense(), notion)
+    matrix = (linear_map if notion is Notion.EXACT else normalised(linear_map)).dense()
+    found = rank(matrix, notion, exact=ExactPolicy.CHEAP)
     return Interval(linear_map.inputs - found.upper, linear_map.inputs - found.lower, False)
 
 
