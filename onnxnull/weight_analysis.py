@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -49,7 +48,8 @@ def analyze_weight(
     if deadline is not None and time.monotonic() > deadline:
         return refuse(Code.TIME, "was not reached within the time limit")
     try:
-        blocks = weight.blocks()
+        blocks, quantized = weight.measured()
+        runs = use.blocks() if quantized and not use.integer else blocks
     except EvaluationError as error:
         return refuse(Code.CONSTANT, f"was not evaluated: {error}")
     if not _is_real(blocks):
@@ -58,13 +58,15 @@ def analyze_weight(
         return refuse(Code.NONFINITE, f"is multiplied by alpha = {use.scale}; {Code.NONFINITE.remedy}")
     if not np.isfinite(blocks).all():
         return refuse(Code.NONFINITE, f"holds {np.count_nonzero(~np.isfinite(blocks))} NaN or Inf; {Code.NONFINITE.remedy}")
+    if not np.isfinite(runs).all():
+        lost = np.count_nonzero(~np.isfinite(runs))
+        return refuse(Code.NONFINITE, f"holds {lost} NaN or Inf in the floats that run; {Code.NONFINITE.remedy}")
     quantization = None
     try:
         unscaled = rank_profile(blocks, exact=exact, spectrum=spectra, deadline=deadline)
         ranks = _scaled(unscaled, use.scale)
-        parts = quantized_parts(use.constant)
-        if parts:
-            quantization = _quantization(use, ranks, exact, deadline)
+        if quantized:
+            quantization = _quantization(use, blocks, runs, ranks, exact, deadline)
         stacked = None
         if len(blocks) > 1:
             g, q, p = blocks.shape
@@ -83,24 +85,34 @@ def analyze_weight(
     return WeightReport(
         name=weight.name,
         op=op_name(node),
-        dtype=dtype_name(parts[0].codes.dtype if parts else use.constant.dtype),
+        dtype=dtype_name(quantized_parts(use.constant)[0].codes.dtype if quantized else use.constant.dtype),
         ranks=ranks,
         stacked=stacked,
-        dead_outputs=dead_outputs(blocks),
-        unread_inputs=unread_inputs(blocks),
-        duplicate_outputs=duplicate_outputs(blocks),
+        dead_outputs=dead_outputs(runs),
+        unread_inputs=unread_inputs(runs),
+        duplicate_outputs=duplicate_outputs(runs),
         nodes=nodes,
         in_paper=any(u.paper for _, u in weight.uses) and not weight.again,
         quantization=quantization,
-        nearly_dead_outputs=nearly_dead_outputs(blocks, _cut_off(unscaled)),
+        nearly_dead_outputs=nearly_dead_outputs(runs, _cut_off(unscaled)),
     )
 
 
-def _quantization(use: LinearUse, ranks: RankProfile, exact: ExactPolicy, deadline: float | None) -> Quantization:
-    """How the weight is quantized, and what that does to its ranks. Raises `EvaluationError`, `TimeoutError`."""
+def _quantization(
+    use: LinearUse,
+    rational: np.ndarray,
+    runs: np.ndarray,
+    ranks: RankProfile,
+    exact: ExactPolicy,
+    deadline: float | None,
+) -> Quantization:
+    """How the weight is quantized, and what that does to its ranks. Raises `EvaluationError`, `TimeoutError`.
+
+    Args:
+        rational, runs: S∘(Wq − Z), and what the node multiplies by, (g, q, p).
+    """
     import numpy as np
 
-    from onnxnull.graph.constants import EvaluationError
     from onnxnull.graph.quantization import Quantized
 
     scales, zeros = use.of_quantized(Quantized.scales), use.of_quantized(Quantized.zero_points)
@@ -113,30 +125,21 @@ def _quantization(use: LinearUse, ranks: RankProfile, exact: ExactPolicy, deadli
         assert codes is not None
         found = rank(codes, Notion.EXACT, exact=exact, deadline=deadline)
         without = found.value if found.certainty.is_proved else None
-    if not use.integer and not _survives_rounding(ranks, use):
-        floats = use.blocks()
-        if not np.isfinite(floats).all():
-            raise EvaluationError(f"scales times codes overflow in {use.constant.dtype.name}")
-        profile = _scaled(rank_profile(floats, exact=exact, deadline=deadline), use.scale)
+    if runs is not rational and not _survives(ranks, rational, runs, abs(use.scale)):
+        profile = _scaled(rank_profile(runs, exact=exact, deadline=deadline), use.scale)
         if any(_value(profile, notion) != _value(ranks, notion) for notion in Notion):
             executed = profile
     return Quantization(_sharing(scales), int(np.count_nonzero(scales == 0)), shifted, without, executed)
 
 
-def _survives_rounding(ranks: RankProfile, use: LinearUse) -> bool:
-    """Whether rounding its entries cannot lower the full rank of a weight in any notion (Weyl: σ moves by ‖E‖ at most)."""
-    import ml_dtypes
+def _survives(ranks: RankProfile, rational: np.ndarray, runs: np.ndarray, scale: float) -> bool:
+    """Whether rounding its entries leaves a weight its full rank in every notion (Weyl: σ moves by ‖E‖ at most)."""
+    import numpy as np
 
     if ranks.float32.value < min(ranks.inputs, ranks.outputs):
         return False
-    kind = ml_dtypes.finfo(use.constant.dtype.numpy())  # type: ignore[no-untyped-call]
-    if ranks.sigma_max >= float(kind.max):  # no entry is larger than σ_max; beyond `max` it would become Inf
-        return False
-    # ‖E‖ ≤ u·‖W‖_F ≤ u·√n·σ_max, and what underflow adds to every entry; doubled for the rounding to float32 before that
-    # to the type, and for the digits of σ
-    n = min(ranks.inputs, ranks.outputs)
-    moved = float(kind.eps) * math.sqrt(n) * ranks.sigma_max
-    moved += float(kind.smallest_subnormal) * math.sqrt(ranks.inputs * ranks.outputs)
+    # a little more, for the rounding of the norm and the digits of σ
+    moved = 1.001 * scale * float(np.linalg.norm(runs.astype(np.float64) - rational))
     cutoff = max(ranks.inputs, ranks.outputs) * Notion.FLOAT32.eps * (ranks.sigma_max + moved)
     return ranks.sigma_min - moved > 1.01 * cutoff
 

@@ -42,9 +42,13 @@ class Weight:
 
         Zero where the node multiplies it by 0. Raises `EvaluationError`.
         """
+        return self.measured()[0]
+
+    def measured(self) -> tuple[np.ndarray, bool]:
+        """`blocks()`, and whether that is the rational matrix of a quantized weight."""
         rational = self.use.rational_blocks()
         blocks = self.use.blocks() if rational is None else rational
-        return blocks if self.use.scale != 0.0 else np.zeros_like(blocks)
+        return blocks if self.use.scale != 0.0 else np.zeros_like(blocks), rational is not None
 
 
 def find_weights(flow: Flow) -> tuple[list[Weight], list[Unsupported]]:

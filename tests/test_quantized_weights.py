@@ -151,4 +151,35 @@ def test_a_scale_that_overflows_is_said(tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     path.write_bytes(proto.SerializeToString())
     report = analyze(path)
-    assert [(found.code, "overflow" in found.reason) for found in report.unsupported] == [(Code.CONSTANT, True)]
+    assert [(found.code, "in the floats that run" in found.reason) for found in report.unsupported] == [(Code.NONFINITE, True)]
+
+
+def test_codes_that_underflow_are_dead(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("DequantizeLinear", ["w", "s"], ["d"]),
+        helper.make_node("Cast", ["d"], ["h"], to=TensorProto.FLOAT16),
+        helper.make_node("MatMul", ["x", "h"], ["y"]),
+    ]
+    constants = {"w": codes(12, 8, 8), "s": np.float32(1e-12)}
+    path = tmp_path / "model.onnx"
+    proto = model(nodes, constants, inputs=[value("x", [2, 12], TensorProto.FLOAT16)], opset=21, ir_version=10)
+    path.write_bytes(proto.SerializeToString())
+    (found,) = analyze(path).weights
+    assert found.quantization is not None
+    assert found.quantization.executed is not None
+    assert (found.ranks.float64.value, found.quantization.executed.float64.value, found.dead_outputs) == (8, 0, 8)
+
+
+def test_a_float_zero_point_that_doubles_do_not_hold(tmp_path: Path) -> None:
+    zeros = np.zeros((2, 2), dtype=np.float32)
+    zeros[0, 0] = 2.0**-60
+    made = helper.make_node(
+        *("MatMulNBits", ["x", "w", "s", "z"], ["y"]), domain="com.microsoft", K=32, N=2, bits=4, block_size=16
+    )
+    constants = {"w": np.full((2, 2, 8), 0x11, np.uint8), "s": np.ones((2, 2), np.float32), "z": zeros}
+    path = tmp_path / "model.onnx"
+    proto = model([made], constants, inputs=[value("x", [1, 32])], imports={"com.microsoft": 1})
+    path.write_bytes(proto.SerializeToString())
+    (weight,) = analyze(path).weights
+    # only the floats that run are known: nothing is claimed of S∘(Wq − Z)
+    assert (weight.quantization, weight.dtype, exact(weight)) == (None, "float32", 1)

@@ -41,6 +41,10 @@ _MOST_CODE = 1 << 29
 """Codes below it times the 24 bits of a float32 scale fit into a double."""
 
 
+class InexactError(EvaluationError):
+    """Doubles do not hold S∘(Wq − Z): only the floats that run are known."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Quantized:
     """Codes with their scales and zero points.
@@ -78,19 +82,29 @@ class Quantized:
         return np.broadcast_to(spread(zeros, self.codes.shape, self.axis, self.block_size), self.codes.shape)
 
     def integers(self) -> np.ndarray:
-        """Wq − Z in double, exactly. Raises `EvaluationError` where it needs more than 29 bits."""
-        integers = np.asarray(evaluate(self.codes).astype(np.float64) - self.zero_points())
-        if integers.size and np.abs(integers).max() >= _MOST_CODE:
-            raise EvaluationError(f"codes of {_MOST_CODE} and more times their scales do not fit into doubles")
-        return integers
+        """Wq − Z in double, exactly. Raises `InexactError` where it needs more than 29 bits, or a float Z does not fit."""
+        from onnxnull.kernel.error_free import two_difference
+
+        difference, lost = two_difference(evaluate(self.codes).astype(np.float64), self.zero_points())
+        if np.any(lost):
+            raise InexactError("a zero point is a float that doubles cannot subtract from its codes exactly")
+        if difference.size and np.abs(difference).max() >= _MOST_CODE:
+            raise InexactError(f"codes of {_MOST_CODE} and more times their scales do not fit into doubles")
+        return difference
 
     def codes_scaled(self) -> np.ndarray:
         """S∘Wq in double: the weight as it would be without its zero points."""
         return np.asarray(evaluate(self.codes).astype(np.float64) * self.scales())
 
     def rational(self) -> np.ndarray:
-        """S∘(Wq − Z) in double, exactly. Raises `EvaluationError` as `integers`."""
-        return np.asarray(self.integers() * self.scales())
+        """S∘(Wq − Z) in double, exactly. Raises `InexactError` where doubles do not hold it."""
+        from onnxnull.kernel.error_free import two_product
+
+        with np.errstate(over="ignore", invalid="ignore"):
+            product, lost = two_product(self.integers(), self.scales())
+        if np.any(lost[np.isfinite(product)]):
+            raise InexactError("scales times codes less a zero point that is a float do not fit into doubles")
+        return product
 
 
 def dequantized(
@@ -107,10 +121,11 @@ def dequantized(
     difference = codes.astype(np.float32 if codes.dtype.itemsize <= 2 else np.float64)  # either holds Wq − Z exactly
     if zero is not None:
         difference = difference - spread(zero.astype(difference.dtype), codes.shape, axis, block_size)
-    result = difference.astype(np.float32, copy=False)
-    if scale is not None:
-        result = result * spread(scale.astype(np.float32), codes.shape, axis, block_size)
-    return np.asarray(result.astype(dtype, copy=False))
+    with np.errstate(over="ignore", invalid="ignore"):  # Inf is what runs then
+        result = difference.astype(np.float32, copy=False)
+        if scale is not None:
+            result = result * spread(scale.astype(np.float32), codes.shape, axis, block_size)
+        return np.asarray(result.astype(dtype, copy=False))
 
 
 def spread(parameter: np.ndarray, shape: tuple[int, ...], axis: int, block_size: int) -> np.ndarray:

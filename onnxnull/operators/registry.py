@@ -17,7 +17,7 @@ import numpy as np
 from onnxnull.errors import Code
 from onnxnull.graph.constants import Blocked, Constant
 from onnxnull.graph.model import Shape
-from onnxnull.graph.quantization import Quantized, moved, quantized_parts
+from onnxnull.graph.quantization import InexactError, Quantized, moved, quantized_parts
 from onnxnull.graph.view import NodeView, Operand
 from onnxnull.kernel.linear_map import LinearMap
 
@@ -68,8 +68,16 @@ class LinearUse:
         return self._arranged(moved(self.constant, Quantized.rational) if self.integer else self.constant.array())
 
     def rational_blocks(self) -> np.ndarray | None:
-        """S∘(Wq − Z) of a quantized weight in float64, (g, q, p), exactly; None for others. Raises `EvaluationError`."""
-        return self.of_quantized(Quantized.rational)
+        """S∘(Wq − Z) of a quantized weight in float64, (g, q, p), exactly; None for others. Raises `EvaluationError`.
+
+        None also where doubles do not hold it, and floats run anyway.
+        """
+        try:
+            return self.of_quantized(Quantized.rational)
+        except InexactError:
+            if self.integer:
+                raise
+            return None
 
     def of_quantized(self, value: Callable[[Quantized], np.ndarray]) -> np.ndarray | None:
         """`value` of a quantized weight (scales, say) arranged as the matrix is (g, q, p); None for others."""
