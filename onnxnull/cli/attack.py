@@ -123,7 +123,7 @@ def _attack(
     if fmt == "json":
         return ExitCode.worst(codes), collision_json.render(model_facts(search.search, preprocessing), entries)
     if output is not None and texts:
-        texts.append(f"evidence: {output}; verify it again with: onnxnull replay {output}\n")
+        texts.append(f"evidence: {output}; verify it again with: onnxnull replay {output} {model}\n")
     return ExitCode.worst(codes), "".join(texts)
 
 

@@ -156,7 +156,7 @@ def _collide(
         missing = [str(error) for error in (*search.missed, *without)]
         return ExitCode.worst(codes), page.render(model_facts(search, preprocessing), sections, shown, missing)
     if output is not None and texts:
-        texts.append(f"evidence: {output}; verify it again with: onnxnull replay {output}\n")
+        texts.append(f"evidence: {output}; verify it again with: onnxnull replay {output} {model}\n")
     return ExitCode.worst(codes), "".join(texts)
 
 

@@ -33,7 +33,8 @@ def collisions(evidence: Evidence) -> Iterator[Found]:
         whole = "" if found.inputs is None else f" of {found.inputs:,}"
         share = "" if not found.inputs else f" ({100 * bounds.lower / found.inputs:.3g} %)"
         proof = "proved" if bounds.proved else "numerical"
-        message = f"the network ignores {ignored}{whole} dimensions{share}, {proof}: inputs that differ in them collide"
+        steps = "" if found.quantizer is None else "in whole steps of its quantizer, without saturation, "
+        message = f"{steps}the network ignores {ignored}{whole} dimensions{share}, {proof}: inputs that differ in them collide"
         facts: dict[str, Number] = {"lower": bounds.lower, "upper": bounds.upper, "inputs": found.inputs}
         yield Found(subject(found), message, facts)
 

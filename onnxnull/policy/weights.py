@@ -81,7 +81,9 @@ def reads_together(weight: WeightReport) -> bool:
 def rank_deficient(evidence: Evidence) -> Iterator[Found]:
     """Rank below what the shape, less dead and duplicate outputs and unread inputs, allows, at the float64 cut-off."""
     for weight in evidence.report.weights:
-        rank = weight.ranks.float64.value
+        quantization = weight.quantization
+        runs = weight.ranks if quantization is None or quantization.executed is None else quantization.executed
+        rank = min(weight.ranks.float64.value, runs.float64.value)
         live_outputs = weight.outputs - weight.dead_outputs - weight.duplicate_outputs
         possible = min(weight.inputs - weight.unread_inputs, live_outputs)
         if rank < possible:

@@ -76,6 +76,8 @@ def verdict(report: ModelReport) -> tuple[Level, str]:
         return level, "Different inputs can give this network the same output: it ignores a part of what it is shown."
     if known and len(known) == len(report.frontier) and all(bounds.upper == 0 for bounds in known):
         sentence = "The layers that read the input of this network keep every difference between two inputs."
+        if any(front.quantizer is not None for front in report.frontier):
+            sentence = "The layers that read the input of this network keep every difference that its quantizer lets through."
     else:
         sentence = "Whether different inputs can collide at this network's input is not settled by its weights alone."
     return level, sentence + (f" {count(len(grave), 'finding')} below to look at." if grave else "")
@@ -124,7 +126,8 @@ def _input(front: FrontierReport, report: ModelReport) -> Iterator[Finding]:
     if bounds.upper == 0:
         yield Finding(
             Level.GOOD,
-            f"No two values of {name} collide in the first layers",
+            f"No two values of {name} collide in the first layers"
+            + (" in whole steps of the quantizer" if front.quantizer is not None else ""),
             f"{sentence} Differences can still get lost further inside, in activations and in layers with a kernel.",
             ("See which layers lose what.",),
             (f"onnxnull collide {model} --random 0 --layer all",),
@@ -142,8 +145,10 @@ def _input(front: FrontierReport, report: ModelReport) -> Iterator[Finding]:
         yield Finding(
             Level.ATTENTION,
             f"The network ignores {'at least ' if bounds.lower < bounds.upper else ''}{share} of {name}",
-            f"{sentence} {' '.join(data)}{' ' if data else ''}Any input can be changed along these dimensions and every output "
-            "stays what it was, up to rounding. The layers that read the input decide that: no later layer brings it back.",
+            f"{sentence} {' '.join(data)}{' ' if data else ''}Any input can be changed along these dimensions "
+            + ("" if front.quantizer is None else "in whole steps of the quantizer, without saturation, ")
+            + "and every output stays what it was, up to rounding. The layers that read the input decide that: no later layer "
+            "brings it back.",
             (
                 "See two such inputs, run and verified; give --input FILE for your own.",
                 "If the network must tell such inputs apart, give these layers at least as many outputs as inputs, or patches "
@@ -167,10 +172,15 @@ def _lost(layers: Sequence[Layer]) -> Iterator[Finding]:
 
 
 def _idle(report: ModelReport) -> Iterator[Finding]:
-    idle = [weight for weight in report.weights if weight.dead_outputs or weight.duplicate_outputs or weight.unread_inputs]
-    dead, duplicate, unread = (
-        sum(getattr(weight, what) for weight in idle) for what in ("dead_outputs", "duplicate_outputs", "unread_inputs")
-    )
+    # an unread input of a depthwise convolution is a single entry that is 0, as quantization leaves many
+    several = {id(weight) for weight in report.weights if weight.outputs > max(node.groups for node in weight.nodes)}
+    idle = [
+        weight
+        for weight in report.weights
+        if weight.dead_outputs or weight.duplicate_outputs or (weight.unread_inputs and id(weight) in several)
+    ]
+    dead, duplicate = (sum(getattr(weight, what) for weight in idle) for what in ("dead_outputs", "duplicate_outputs"))
+    unread = sum(weight.unread_inputs for weight in idle if id(weight) in several)
     do = []
     if dead:
         do.append(f"Dead outputs ({dead:,}) are 0 for every input: remove them, or look for what killed them in training.")

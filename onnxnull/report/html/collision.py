@@ -74,7 +74,10 @@ def render(facts: Facts, sections: Sequence[Section], bundle: str | None = None,
     ]
     if bundle is not None:
         said = "The evidence can be verified again, here or elsewhere, from its arrays and the model:"
-        head += [tag("p", said), tag("pre", tag("code", f"onnxnull replay {shlex.quote(words.printable(bundle))}"))]
+        head += [
+            tag("p", said),
+            tag("pre", tag("code", f"onnxnull replay {shlex.quote(words.printable(bundle))} {shlex.quote(file)}")),
+        ]
     head.append(tag("p", f"SHA-256 of the model: {facts.sha256}", class_="faint"))
     if missing:
         lines = [words.shown(line, 400) for line in missing[:_MOST_LINES]]
