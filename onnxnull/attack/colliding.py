@@ -17,6 +17,7 @@ from onnxnull.attack.asma import Asma, intersection_over_union
 from onnxnull.attack.ball import Ball, Norm
 from onnxnull.attack.pgd import Found, Pgd
 from onnxnull.collision.cases import Case
+from onnxnull.collision.compare import compare
 from onnxnull.collision.equal import default_equal
 from onnxnull.collision.perturb import Recipe
 from onnxnull.collision.results import Collision
@@ -123,8 +124,8 @@ class AttackSearch:
             label: the class of the clean input; None for what the network says.
 
         Raises:
-            OnnxnullError: `not-found` where the attack fails, or fewer examples collide than were wanted; `injective` and
-                others as `Search.run`; `data` where something does not fit.
+            OnnxnullError: `not-found` where the attack fails, what is given is not adversarial, or fewer examples collide than
+                were wanted; `injective` and others as `Search.run`; `data` where something does not fit.
         """
         name = self.search.input().name
         centre = self.search.stored(name, case.arrays[name])
@@ -152,6 +153,9 @@ class AttackSearch:
             seen = f"{method} found no adversarial example in {found.steps} steps (it reached {found.score:.3g})"
             raise OnnxnullError(Code.NOT_FOUND, seen, "raise --epsilon or --steps")
         after = scores.value(found.x)
+        if attack is None and _same_prediction(clean, after, label):
+            seen = f"what is given is no adversarial example: {self.scores!r} says of it what is said of the clean input"
+            raise OnnxnullError(Code.NOT_FOUND, seen, "give an example that changes the prediction, or let --attack find one")
         start = Case(case.source, {**case.arrays, name: found.x})
         collisions = self._collisions(start, ball, count, seed, method)
         repeated = tuple(scores.value(each.colliding) for each in collisions)
@@ -211,6 +215,17 @@ class AttackSearch:
             self._progress("differentiating the model")
             self._functions[key] = Function(self._source, arrays, output=self.scores, input=name, precision=Precision.FLOAT32)
         return self._functions[key]
+
+
+def _same_prediction(clean: Array, after: Array, label: int | None) -> bool:
+    """Whether scores predict the same: the class of every sample, or its mask. A `label` stands for the class of `clean`."""
+    change = compare("", clean, after)
+    if change.mask is not None:
+        return change.mask == 1.0
+    if label is not None and clean.size == max(clean.shape, default=1):
+        return int(after.argmax()) == label
+    axis = 1 if clean.ndim == 4 else -1
+    return np.array_equal(clean.argmax(axis=axis), after.argmax(axis=axis))
 
 
 def overlap(scores: Array, target: np.ndarray) -> float:

@@ -1,7 +1,8 @@
 """The fibre claim: at one precision, the chosen tensors of two inputs are equal to within what is allowed there.
 
-At float64 that is `WITHIN` of the largest entry; at other precisions `ROUNDINGS` unit roundoffs of it: the network's own
-rounding, which is measured and not bounded by an analysis.
+At float64 that is `WITHIN` of every entry's scale (`onnxnull.fiber.scale`: its own size, or that of a typical entry which the
+control moves); at other precisions `ROUNDINGS` unit roundoffs of it: the network's own rounding, which is measured and not
+bounded by an analysis. At every precision no entry may move by more than a tenth of what the control moves the tensor.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from onnxnull.collision.compare import compare
 from onnxnull.collision.results import Change, Claim, LayerCheck, Run, Verdict
 from onnxnull.collision.subjects import Outcome, rounded
 from onnxnull.collision.verify import UNIT_ROUNDOFF, check_repeats, compare_all
+from onnxnull.errors import Code, OnnxnullError
 from onnxnull.runtime.precision import Precision, Twin
 from onnxnull.runtime.providers import Provider
 from onnxnull.runtime.session import Runner
@@ -24,9 +26,11 @@ if TYPE_CHECKING:
     from onnxnull.kernel.linear_map import Array
 
 WITHIN = 1e-10
-"""At float64, relative to the largest entry of a tensor."""
+"""At float64, relative to the scale of an entry."""
 ROUNDINGS = 1024.0
-"""At other precisions, in unit roundoffs of the largest entry."""
+"""At other precisions, in unit roundoffs of the scale of an entry."""
+_LESS = 10.0
+"""What is equal moves by so many times less than the control moves the tensor."""
 _REASON = "a walk along a fibre sees the network as a whole"
 
 
@@ -61,16 +65,15 @@ def verify_fiber(subject: AtFiber, equal: Sequence[str], original: Array, collid
     """Run the three inputs and claim that the tensors `equal` are equal.
 
     Raises:
-        OnnxnullError: `runtime` where two runs of the original differ, or one of its outputs holds no finite number.
+        OnnxnullError: `runtime` where two runs of the original differ, one of its outputs holds no finite number, or one of the
+            tensors `equal` holds NaN or Inf.
     """
     outcomes = [subject.run(x) for x in (original, colliding, control)]
     check_repeats(outcomes[0], subject.run(original))
     unit = UNIT_ROUNDOFF[subject.precision]
     allowed = WITHIN if subject.precision is Precision.FLOAT64 else ROUNDINGS * unit
     checks = tuple(
-        LayerCheck(
-            name, _claim(outcomes[0].outputs[name], outcomes[1].outputs[name], allowed), Claim(np.nan, None, None, _REASON)
-        )
+        LayerCheck(name, _claim(name, [each.outputs[name] for each in outcomes], allowed), Claim(np.nan, None, None, _REASON))
         for name in equal
     )
     outputs, seen = compare_all(outcomes[0], outcomes[1]), compare_all(outcomes[0], outcomes[2])
@@ -86,12 +89,25 @@ def verify_fiber(subject: AtFiber, equal: Sequence[str], original: Array, collid
     )
 
 
-def _claim(before: np.ndarray, after: np.ndarray, allowed: float) -> Claim:
-    change = compare("", before, after)
-    bound = allowed * float(np.abs(before.astype(np.float64)).max(initial=0.0))
-    if bound:
-        return Claim(change.max_abs, bound, change.max_abs / bound)
-    return Claim(change.max_abs, bound, 0.0 if change.max_abs == 0.0 else np.inf)
+def _claim(name: str, arrays: Sequence[np.ndarray], allowed: float) -> Claim:
+    """Of one tensor at the original, at what collides with it, and at the control."""
+    from onnxnull.fiber.scale import scales
+
+    before, after, control = arrays
+    if before.dtype.kind in "fV" and not np.all(np.isfinite(before.astype(np.float64))):
+        raise OnnxnullError(Code.RUNTIME, f"{name!r}, which is to stay equal, holds NaN or Inf", "start from another input")
+    change = compare(name, before, after)
+    if np.isnan(change.max_abs) or before.shape != control.shape:  # of another shape, or NaN or Inf on one side
+        return Claim(change.max_abs, 0.0, np.inf)
+    if before.size == 0:
+        return Claim(0.0, 0.0, 0.0)
+    first, second, third = (array.astype(np.float64).ravel() for array in (before, after, control))
+    moved, seen = np.abs(second - first), np.abs(third - first)
+    most = float(np.max(seen, where=np.isfinite(seen), initial=0.0)) / _LESS
+    bounds = np.minimum(allowed * scales(first, third), most)
+    ratios = np.divide(moved, bounds, out=np.where(moved > 0.0, np.inf, 0.0), where=bounds > 0.0)
+    worst = int(ratios.argmax())
+    return Claim(change.max_abs, float(bounds[worst]), float(ratios[worst]))
 
 
 def _verdict(checks: Sequence[LayerCheck], outputs: Sequence[Change], *, differ: bool) -> Verdict:

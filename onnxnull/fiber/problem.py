@@ -7,11 +7,12 @@ is a correction, and the next residual shows how good it was.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from onnxnull.fiber.scale import scales
 from onnxnull.gradient.jacobian import Function
 from onnxnull.kernel.linear_map import Array
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     Mask = NDArray[np.bool_]
 
 TOLERANCE = 1e-12
-"""Of a residual relative to the largest entry of g(x₀): what a walk aims at. A claim allows a hundred times as much."""
+"""Of a residual relative to the scale of g(x₀) (`scales`): what a walk aims at. A claim allows a hundred times as much."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,6 +34,7 @@ class Fiber:
         start: x₀.
         value: g(x₀).
         lower, upper: the box, of x₀'s shape; infinite where nothing bounds an entry.
+        scale: of every entry of g(x₀), above 0.
     """
 
     exact: Function
@@ -41,11 +43,17 @@ class Fiber:
     value: Array
     lower: Array
     upper: Array
+    scale: Array
 
     @classmethod
     def through(cls, exact: Function, quick: Function, start: Array, lower: Array, upper: Array) -> Fiber:
         """The one through `start`, which the box contains."""
-        return cls(exact, quick, start, exact.value(start), lower, upper)
+        value = exact.value(start)
+        return cls(exact, quick, start, value, lower, upper, _positive(np.abs(value)))
+
+    def toward(self, wish: Array) -> Fiber:
+        """The same, its scale that of the entries of g which are not the same at `wish`."""
+        return replace(self, scale=_positive(scales(self.value, self.exact.value(wish))))
 
     @property
     def rows(self) -> int:
@@ -57,10 +65,8 @@ class Fiber:
         return (self.exact.value(x) - self.value).ravel()
 
     def relative(self, residual: Array) -> float:
-        """The largest entry of a residual over that of g(x₀)."""
-        scale = float(np.abs(self.value).max(initial=0.0))
-        worst = float(np.abs(residual).max(initial=0.0))
-        return worst / scale if scale else worst
+        """The largest entry of a residual, each over its scale."""
+        return float((np.abs(residual) / self.scale.ravel()).max(initial=0.0))
 
     def inside(self, x: Array) -> Array:
         """The nearest point of the box."""
@@ -89,3 +95,9 @@ class Fiber:
             unit[row] = 0.0
             between(row + 1)
         return found
+
+
+def _positive(scale: Array) -> Array:
+    """1 for 0."""
+    positive: Array = np.where(scale > 0.0, scale, 1.0)
+    return positive

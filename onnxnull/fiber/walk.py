@@ -44,7 +44,7 @@ class Reached:
     Attributes:
         point: of the fibre, the nearest to the wish that was found.
         share: of the way from x₀ to the wish, measured along it.
-        residual: max |g(x) − g(x₀)| over max |g(x₀)|, in float64.
+        residual: of g(x) − g(x₀), in float64, the largest entry over its scale.
         rank: of the last Jacobian; None where none was needed.
         rows: numbers that stay equal.
         steps: taken.
@@ -74,7 +74,7 @@ def walk(
     Args:
         time_limit: seconds.
     """
-    return _Walk(fiber, wish, time_limit, progress).run()
+    return _Walk(fiber.toward(wish), wish, time_limit, progress).run()
 
 
 @dataclass(slots=True)

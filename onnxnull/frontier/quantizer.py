@@ -6,6 +6,9 @@ it through an integer matrix. So a frontier behind a quantizer speaks of *whole 
 between: a continuous change has no kernel there. Sources: QuantizeLinear (opset 10 to 25, and com.microsoft's),
 DynamicQuantizeLinear (11), whose scale and zero point follow from min(0, least) and max(0, largest entry): a change that leaves
 these as they are leaves the grid as it is.
+
+Codes are integers that wrap around, so until they are dequantized they may be moved and no more. What is added to the input
+before it is rounded moves the grid, the ends of its range and a dynamic scale: such a quantizer is not analysed.
 """
 
 from __future__ import annotations
@@ -18,9 +21,12 @@ import numpy as np
 from onnxnull.graph.view import NodeView, Operand
 from onnxnull.kernel.linear_map import LinearMap
 from onnxnull.kernel.selection import NOTHING, Selection
+from onnxnull.operators.movement import MOVEMENT
 from onnxnull.operators.steps import constant_value
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     import onnx_ir as ir
 
 _DOMAINS = ("", "ai.onnx", "com.microsoft")
@@ -76,25 +82,41 @@ class OnGrid:
     def __init__(self) -> None:
         self.quantizer: Quantizer | None = None
         self._values: set[ir.Value] = set()
+        self._codes: set[ir.Value] = set()
+        self._shifted: set[ir.Value] = set()
 
     def __contains__(self, value: ir.Value) -> bool:
         return value in self._values
 
-    def add(self, value: ir.Value) -> None:
-        """A value that a linear step makes of values on the grid."""
-        self._values.add(value)
+    def step(self, node: NodeView, read: Collection[ir.Value], made: Collection[ir.Value]) -> None:
+        """A linear step makes the values `made` of the values `read`, all of them images of the input."""
+        if any(value in self._values for value in read):
+            self._values.update(made)
+        if node.op_type in MOVEMENT and any(value in self._codes for value in read):
+            self._codes.update(made)
+        if _shifts(node, read) or any(value in self._shifted for value in read):
+            self._shifted.update(made)
+
+    def wraps(self, node: NodeView, read: Collection[ir.Value]) -> bool:
+        """Whether the node computes with integer codes, which wrap around, instead of moving or dequantizing them."""
+        kept = node.op_type in MOVEMENT or node.op_type == "DequantizeLinear"
+        return not kept and any(value in self._codes for value in read)
 
     def enter(self, node: NodeView, path: LinearMap | None) -> str | None:
         """The quantizer `node` reads the input through `path`: why that is no linear step on its grid, None if it is."""
+        operand, output = node.inputs[0], node.outputs[0]
+        assert operand is not None, "a quantizer reads something"
+        assert output is not None, "a quantizer has an output"
+        if operand.value in self._shifted:
+            return "it rounds the input after something was added to it, which is not analysed"
         found = _quantizer(node, path)
         if isinstance(found, str):
             return found
         if self.quantizer is not None and not self.quantizer.same_grid(found):
             return f"its grid is not that of {self.quantizer.node!r}, which reads the input too"
         self.quantizer = self.quantizer or found
-        output = node.outputs[0]
-        assert output is not None, "a quantizer has an output"
         self._values.add(output.value)
+        self._codes.add(output.value)
         return None
 
     def dequantizes(self, node: NodeView, index: int) -> bool:
@@ -134,6 +156,16 @@ def rounds_by_itself(node: NodeView, index: int, integer: bool) -> bool:
     operand = node.input(index)
     is_float = operand is not None and operand.dtype is not None and operand.dtype.is_floating_point()
     return is_float and (integer or (node.op_type == "MatMulNBits" and int(node.attribute("accuracy_level", 0)) == 4))
+
+
+def _shifts(node: NodeView, read: Collection[ir.Value]) -> bool:
+    """Whether a linear step adds something that is no image of the input, other than zeros."""
+    if node.op_type == "BatchNormalization":
+        return True
+    return node.op_type in ("Add", "Sum", "Sub") and any(
+        operand is not None and operand.value not in read and ((known := constant_value(node, index)) is None or known.any())
+        for index, operand in enumerate(node.inputs)
+    )
 
 
 def _quantizer(node: NodeView, path: LinearMap | None) -> Quantizer | str:

@@ -233,7 +233,8 @@ def _passed(
     refusals = [use.reason for use in uses if isinstance(use, Refusal)]
     if refusals:
         return {}, refusals[0]
-    coded = {_value(node, index) in grid for index in stepped}
+    read = {_value(node, index) for index in stepped}
+    coded = {value in grid for value in read}
     output = node.outputs[0] if node.outputs else None
     if output is not None and stepped == [0] and coded == {False} and is_quantizer(node):
         path = paths[_value(node, 0)]
@@ -244,8 +245,9 @@ def _passed(
         images = _images(node, stepped, paths, budget) if len(coded) == 1 else None
     if images is None:
         return {}, "which is not a linear step"
-    for value in images if True in coded else ():
-        grid.add(value)
+    if grid.wraps(node, read):
+        return {}, "it computes with a quantizer's integer codes, which wrap around"
+    grid.step(node, read, images)
     return images, None
 
 

@@ -14,11 +14,15 @@ from onnxnull.kernel.linear_map import LinearMap
 from onnxnull.kernel.selection import NOTHING
 from onnxnull.operators.steps import MakeMap, fixed_shape, linear_step, only_operand, selection_of
 
-
-@linear_step(
+_OF_ONE = (
     *("Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Slice", "Split", "Gather", "GatherND"),
     *("GatherElements", "DepthToSpace", "SpaceToDepth", "Expand", "Tile", "ReverseSequence"),
 )
+MOVEMENT = frozenset({*_OF_ONE, "Concat", "Pad"})
+"""Whatever the type of the entries is, these steps do no arithmetic with them."""
+
+
+@linear_step(*_OF_ONE)
 def moved(node: NodeView, index: int) -> MakeMap | None:
     """Entries of operand 0; the other operands are shapes, axes, sizes and indices, and have to be constants."""
     return partial(selection_of, node, index) if only_operand(node, index) else None

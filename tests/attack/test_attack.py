@@ -93,6 +93,16 @@ def test_an_example_made_elsewhere(vit: Setting) -> None:
     assert caught.value.code is Code.DATA
 
 
+def test_an_example_that_changes_nothing_is_not_adversarial(vit: Setting) -> None:
+    case = vit.case("5.png")
+    with pytest.raises(OnnxnullError, match="no adversarial example") as caught:
+        vit.search.run(case, vit.box, attack=None, adversarial=case, epsilon=8 / 255, count=1)
+    assert caught.value.code is Code.NOT_FOUND
+    masks = Setting("digits_segmentation", 96)
+    with pytest.raises(OnnxnullError, match="no adversarial example"):
+        masks.search.run(masks.case("0.png"), masks.box, attack=None, adversarial=masks.case("0.png"), epsilon=0.1, count=1)
+
+
 def test_the_seed_decides(vit: Setting) -> None:
     runs = [vit.search.run(vit.case("0.png"), vit.box, attack=Pgd(), epsilon=8 / 255, count=1, seed=seed) for seed in (1, 1, 2)]
     points = [run.collisions[0].colliding for run in runs]

@@ -18,7 +18,7 @@ from onnxnull.collision.fiber import FiberSearch
 from onnxnull.collision.fiber_claim import WITHIN
 from onnxnull.collision.perturb import Recipe
 from onnxnull.collision.replay import replay
-from onnxnull.collision.results import Collision, Kind, Space, Verdict
+from onnxnull.collision.results import Collision, Kind, Perturbation, Space, Verdict
 from onnxnull.collision.search import Execution, Place
 from onnxnull.errors import Code, OnnxnullError
 from onnxnull.inputs import Preprocessing
@@ -177,6 +177,49 @@ def test_several_tensors_stay_equal(tmp_path: Path) -> None:
     assert caught.value.code is Code.NOT_FOUND
     with pytest.raises(OnnxnullError, match="no tensor 'nowhere'"):
         next(FiberSearch(path, Place(), Execution(), equal=["nowhere"]).run(start, Recipe(pattern="toward"), wish))
+
+
+def masked(folder: Path, entry: float) -> Path:
+    """Five logits of 64 inputs through an injective layer and a Tanh, and a sixth that never moves."""
+    rng = np.random.default_rng(3)
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["a"], name="wide"),
+        helper.make_node("Tanh", ["a"], ["t"]),
+        helper.make_node("MatMul", ["t", "v"], ["l"], name="narrow"),
+        helper.make_node("Concat", ["l", "k"], ["y"], axis=1),
+    ]
+    w, v = (rng.standard_normal(shape) * size for shape, size in (((64, 96), 0.2), ((96, 5), 1.0)))
+    stored = {"w": w.astype(np.float32), "v": v.astype(np.float32), "k": np.array([[entry]], dtype=np.float32)}
+    path = folder / "masked.onnx"
+    path.write_bytes(model(nodes, stored, inputs=[value("x", [1, 64])], outputs=[value("y", None)]).SerializeToString())
+    return path
+
+
+@pytest.mark.parametrize("entry", [-1e9, -1e30])
+def test_a_masked_logit_is_no_measure_of_the_others(entry: float, tmp_path: Path) -> None:
+    path = masked(tmp_path, entry)
+    start, wish = (Case("x", {"x": 0.3 * np.random.default_rng(seed).standard_normal((1, 64))}) for seed in (5, 6))
+    search = FiberSearch(path, Place(), Execution())
+    (found,) = search.run(start, Recipe(pattern="toward"), wish)
+    assert found.holds
+    assert found.perturbation.parameters["share"] > 0.5
+    for run, allowed in zip(found.runs, (1e-9, 1e-3), strict=True):
+        assert run.outputs[0].max_abs < allowed
+        assert run.control[0].max_abs > 1.0
+    beside = found.original + 0.01 * (wish.arrays["x"] - found.original)  # off the fibre by a hundredth of the way
+    arrays = (found.original, beside, found.control)
+    assert {run.verdict for run in search.again("x", arrays, {}, found.perturbation).runs} == {Verdict.BROKEN}
+
+
+def test_what_stays_equal_is_finite(tmp_path: Path) -> None:
+    path = masked(tmp_path, -np.inf)
+    start, wish = (Case("x", {"x": np.random.default_rng(seed).standard_normal((1, 64))}) for seed in (5, 6))
+    search = FiberSearch(path, Place(), Execution())
+    arrays = (start.arrays["x"], wish.arrays["x"], wish.arrays["x"])
+    facts = Perturbation("toward", {}, 1.0, 1.0, 1.0, 64, 64, 0.0, 1.0)
+    with pytest.raises(OnnxnullError, match="holds NaN or Inf") as caught:
+        search.again("x", arrays, {}, facts)
+    assert caught.value.code is Code.RUNTIME
 
 
 def test_too_much_to_keep(tmp_path: Path) -> None:

@@ -53,6 +53,8 @@ def obstacle(nodes: list[onnx.NodeProto], folder: Path, outputs: tuple[str, ...]
         "wz": np.int8(0),
         "f": np.eye(9, 4, dtype=np.float32),
         "two": np.float32(2),
+        "mean": np.linspace(-1, 1, 9).astype(np.float32),
+        "five": np.uint8(5),
     }
     read = {name for n in nodes for name in n.input}
     described = [value(name, None, 2 if name == "q" else 1) for name in outputs]
@@ -63,8 +65,14 @@ def obstacle(nodes: list[onnx.NodeProto], folder: Path, outputs: tuple[str, ...]
     return found.obstacle
 
 
-QUANTIZE = node("QuantizeLinear", ["x", "s", "z"], ["q"], name="quantizer")
+def rounding(x: str, codes: str = "q") -> onnx.NodeProto:
+    """The quantizer of `x`."""
+    return node("QuantizeLinear", [x, "s", "z"], [codes], name="quantizer")
+
+
+QUANTIZE = rounding("x")
 PER_AXIS = [node("DequantizeLinear", ["q", "many", "zs"], ["d"], axis=1), node("MatMul", ["d", "f"], ["y"])]
+INTEGER = node("MatMulInteger", ["q", "w", "e", "wz"], ["y"], name="layer")
 PRODUCT = node("QLinearMatMul", ["q", "s", "z", "w", "s", "wz", "s", "z"], ["y"], name="layer")
 
 
@@ -77,10 +85,30 @@ PRODUCT = node("QLinearMatMul", ["q", "s", "z", "w", "s", "wz", "s", "z"], ["y"]
         ([node("Mul", ["x", "two"], ["m"]), node("QuantizeLinear", ["m", "s", "z"], ["q"]), PRODUCT], ("y",), "scaled"),
         ([node("QuantizeLinear", ["x", "many", "zs"], ["q"], axis=1), PRODUCT], ("y",), "one constant number"),
         ([QUANTIZE, *PER_AXIS], ("y",), "linear"),
+        ([node("Sub", ["x", "mean"], ["m"]), rounding("m"), PRODUCT], ("y",), "after something was added"),
+        ([node("Add", ["mean", "x"], ["a"]), node("Flatten", ["a"], ["m"]), rounding("m"), PRODUCT], ("y",), "added"),
+        ([node("Add", ["mean", "x"], ["m"]), node("DynamicQuantizeLinear", ["m"], ["q", "d", "e"]), INTEGER], ("y",), "added"),
+        ([rounding("x", "r"), node("Add", ["r", "five"], ["q"]), PRODUCT], ("y",), "wrap around"),
+        ([rounding("x", "r"), node("Flatten", ["r"], ["f1"]), node("Sub", ["f1", "five"], ["q"]), PRODUCT], ("y",), "wrap"),
     ],
 )  # fmt: skip
 def test_why_nothing_is_guaranteed(nodes: list[onnx.NodeProto], outputs: tuple[str, ...], why: str, tmp_path: Path) -> None:
     assert why in obstacle(nodes, tmp_path, outputs)
+
+
+def test_zeros_shift_nothing_and_floats_behind_the_grid_may_be_shifted(tmp_path: Path) -> None:
+    nodes = [
+        node("Add", ["x", "zeros"], ["m"]),
+        rounding("m"),
+        node("DequantizeLinear", ["q", "s", "z"], ["d"]),
+        node("Add", ["d", "mean"], ["e"]),
+        node("MatMul", ["e", "f"], ["y"], name="layer"),
+    ]
+    floats = {"zeros": np.zeros(9, np.float32), "mean": np.ones(9, np.float32), "f": np.eye(9, 4, dtype=np.float32)}
+    stored = {"s": np.float32(0.02), "z": np.uint8(10), **floats}
+    found = only_frontier(model(nodes, stored, inputs=[value("x", [2, 9])], outputs=[value("y", None)]), tmp_path)
+    assert found.guaranteed, found.obstacle
+    assert found.quantizer is not None
 
 
 @pytest.mark.parametrize(("proto", "scale"), [(mlp(codes(9, 4)), float(SCALE)), (dynamic(codes(9, 4)), "dynamic")])
