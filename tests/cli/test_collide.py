@@ -143,7 +143,7 @@ def test_json_is_the_contract_and_byte_identical(here: Path, collide: Any) -> No
 def test_a_bundle_is_written_and_replay_confirms_it(here: Path, collide: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     code, out, _ = collide("m.onnx", "--input", "pictures", "-o", "out", "--trace", "--labels", "labels.txt")
     assert code == 0
-    assert out.rstrip().endswith("evidence: out; verify it again with: onnxnull replay out")
+    assert out.rstrip().endswith("evidence: out; verify it again with: onnxnull replay out m.onnx")
     document = document_of(here / "out")
     assert [entry["source"] for entry in document["collisions"]] == [f"pictures/{n}.png" for n in range(3)]
     assert list((here / "out").rglob("*.png"))
