@@ -104,6 +104,11 @@ class Code(enum.Enum):
         "leave out --precision, or ask for native: a quantized model runs as it is",
     )
     OUTPUT = ("output", "the output file cannot be written", "check the folder and its permissions")
+    INTERNAL = (
+        "internal-error",
+        "onnxnull met an error of its own",
+        "this is a bug in onnxnull: report it, with the model if you may share it",
+    )
 
     def __init__(self, code: str, meaning: str, remedy: str) -> None:
         self.code = code

@@ -14,12 +14,13 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from onnxnull.errors import Code, OnnxnullError
-from onnxnull.kernel.rank import Notion
+from onnxnull.kernel.rank import Certainty, Notion
 from onnxnull.policy.weights import reads_together
 from onnxnull.results import Bounds, FrontierReport, ModelReport, WeightReport
 
 SCHEMA = "onnxnull.analysis/1"
 Interval = tuple[int, int]
+_CERTAINTIES = tuple(certainty.value for certainty in Certainty)
 COUNTS = ("dead_outputs", "duplicate_outputs", "nearly_dead_outputs", "unread_inputs")
 
 
@@ -129,16 +130,26 @@ def worse_weight(old: BaselineWeight, new: WeightReport) -> list[str]:
         before, after = old.counts[name], getattr(new, name)
         if after > before and (name != "unread_inputs" or reads_together(new)):
             found.append(f"{name.replace('_', ' ')} {before:,} → {after:,}")
-    before_all = old.operators
-    after_all = tuple(None if node.operator is None else _interval(node.operator.float64) for node in new.nodes)
-    if len(before_all) != len(after_all):
-        before_all, after_all = (_all(before_all),), (_all(after_all),)
-    for was, now in dict.fromkeys(zip(before_all, after_all, strict=True)):
+    for was, now in _operators(old, new):
         if was is not None and now is None:
             found.append(f"input nullity {_words(was)} → not known")
         elif was is not None and now is not None and _wider(was, now):
             found.append(f"input nullity {_words(was)} → {_words(now)}")
     return found
+
+
+def new_nullity(old: BaselineWeight, new: WeightReport) -> bool:
+    """Whether input nullities of a weight are known now that the baseline does not know."""
+    return any(was is None and now is not None for was, now in _operators(old, new))
+
+
+def _operators(old: BaselineWeight, new: WeightReport) -> Iterable[tuple[Interval | None, Interval | None]]:
+    """Input nullities, before and now, node by node where there are as many; else the largest of each."""
+    before = old.operators
+    after = tuple(None if node.operator is None else _interval(node.operator.float64) for node in new.nodes)
+    if len(before) != len(after):
+        before, after = (_all(before),), (_all(after),)
+    return dict.fromkeys(zip(before, after, strict=True))
 
 
 def worse_input(old: Interval | None, new: FrontierReport) -> str | None:
@@ -206,12 +217,23 @@ class _Reader:
         assert isinstance(found, list)
         return found
 
-    def interval(self, entry: Any, key: str, place: str) -> Interval | None:
+    def count(self, entry: Any, key: str, place: str, most: int | None) -> int:
+        """A whole number from 0 to `most`."""
+        found = self.get(entry, key, int, place)
+        assert isinstance(found, int)
+        if found < 0 or (most is not None and found > most):
+            raise self.error(f"{place}.{key} is {found}, which it cannot be".lstrip("."))
+        return found
+
+    def interval(self, entry: Any, key: str, place: str, most: int) -> Interval | None:
+        """None, or two whole numbers with 0 ≤ lower ≤ upper ≤ `most`."""
         found = self.get(entry, key, (list, type(None)), place)
         if found is None:
             return None
         if len(found) != 2 or not all(isinstance(end, int) and not isinstance(end, bool) for end in found):
             raise self.error(f"{place}.{key} is not a pair of whole numbers")
+        if not 0 <= found[0] <= found[1] <= most:
+            raise self.error(f"{place}.{key} is {found}, which it cannot be")
         return found[0], found[1]
 
 
@@ -223,7 +245,9 @@ def _model(reader: _Reader, entry: Any, place: str) -> BaselineModel:
     fronts = {}
     for i, front in enumerate(reader.list(entry, "frontier", place)):
         here = f"{place}.frontier[{i}]"
-        fronts[reader.get(front, "input", str, here)] = reader.interval(front, "input_nullity", here)
+        known = reader.get(front, "input_nullity", (list, type(None)), here) is not None
+        most = reader.count(front, "inputs", here, None) if known else 0
+        fronts[reader.get(front, "input", str, here)] = reader.interval(front, "input_nullity", here, most)
     return BaselineModel(
         reader.get(info, "file", str, f"{place}.model"),
         reader.get(info, "sha256", str, f"{place}.model"),
@@ -234,19 +258,28 @@ def _model(reader: _Reader, entry: Any, place: str) -> BaselineModel:
 
 def _weight(reader: _Reader, entry: Any, place: str) -> BaselineWeight:
     ranks = reader.get(entry, "rank", dict, place)
+    inputs, outputs = (reader.count(entry, key, place, None) for key in ("inputs", "outputs"))
     values: dict[Notion, int | None] = {}
     for notion in Notion:
-        rank = reader.get(ranks, notion.value, (dict, type(None)), f"{place}.rank")
-        values[notion] = None if rank is None else reader.get(rank, "value", int, f"{place}.rank.{notion.value}")
+        optional = (dict, type(None)) if notion is Notion.EXACT else dict
+        rank, here = reader.get(ranks, notion.value, optional, f"{place}.rank"), f"{place}.rank.{notion.value}"
+        values[notion] = None if rank is None else reader.count(rank, "value", here, min(inputs, outputs))
+        if rank is not None and reader.get(rank, "certainty", str, here) not in _CERTAINTIES:
+            raise reader.error(f"{here}.certainty is none of {', '.join(_CERTAINTIES)}")
     operators: list[Interval | None] = []
     for i, node in enumerate(reader.list(entry, "nodes", place)):
         here = f"{place}.nodes[{i}]"
         operator = reader.get(node, "operator", (dict, type(None)), here)
-        operators.append(None if operator is None else reader.interval(operator, "float64", f"{here}.operator"))
-    return BaselineWeight(
-        reader.get(entry, "inputs", int, place),
-        reader.get(entry, "outputs", int, place),
-        values,
-        {name: reader.get(entry, name, int, place) for name in COUNTS},
-        tuple(operators),
-    )
+        operators.append(None if operator is None else _operator(reader, operator, f"{here}.operator"))
+    counts = {name: reader.count(entry, name, place, inputs if name == "unread_inputs" else outputs) for name in COUNTS}
+    return BaselineWeight(inputs, outputs, values, counts, tuple(operators))
+
+
+def _operator(reader: _Reader, entry: Any, place: str) -> Interval:
+    shape = reader.list(entry, "input_shape", place)
+    if not all(isinstance(size, int) and not isinstance(size, bool) and size >= 0 for size in shape):
+        raise reader.error(f"{place}.input_shape is no shape")
+    found = reader.interval(entry, "float64", place, math.prod(shape))
+    if found is None:
+        raise reader.error(f"{place}.float64 is not what it should be")
+    return found

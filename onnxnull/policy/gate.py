@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 from datetime import date
@@ -120,16 +121,27 @@ class _Task:
 
 
 def _one(task: _Task, progress: Callable[[str], None] = lambda _: None) -> ModelVerdict | OnnxnullError:
-    """One model before the gate; the error where it cannot be opened."""
+    """One model before the gate; the error where it cannot be opened, or where onnxnull itself fails on it."""
     target = task.target
     try:
         report, tried = _look(target, task.policy, task.analysis, lambda step: progress(f"{task.label}: {step}"))
+        evidence = Evidence(report, task.policy.limits, task.was, tried.collision)
+        findings = judge(evidence, task.active, task.accepted, target.path)
     except OnnxnullError as error:
         error.file = target.file
         return error
-    findings = judge(Evidence(report, task.policy.limits, task.was, tried.collision), task.active, task.accepted, target.path)
+    except Exception as error:  # noqa: BLE001 (a bug: other models and every report are still owed; this one is incomplete)
+        return _bug(error, target.file)
     problems = () if tried.problem is None else (tried.problem,)
     return ModelVerdict(report, findings, problems, (tried.told,) if tried.told else ())
+
+
+def _bug(error: Exception, file: str) -> OnnxnullError:
+    """What was not foreseen, with the place where it was raised."""
+    (*_, last) = traceback.extract_tb(error.__traceback__)
+    found = OnnxnullError(Code.INTERNAL, f"{type(error).__name__}: {error} ({Path(last.filename).name}:{last.lineno})")
+    found.file = file
+    return found
 
 
 def _in_processes(tasks: Sequence[_Task], jobs: int, progress: Callable[[str], None]) -> list[ModelVerdict | OnnxnullError]:
@@ -139,14 +151,20 @@ def _in_processes(tasks: Sequence[_Task], jobs: int, progress: Callable[[str], N
     """
     with ProcessPoolExecutor(min(jobs, len(tasks)), mp_context=get_context("spawn")) as pool:
         futures = {pool.submit(_one, task): task for task in tasks}
-        try:
-            for done, future in enumerate(as_completed(futures), start=1):
-                future.result()
-                progress(f"{done} of {len(tasks)} models checked, last {futures[future].target.file}")
-        except BrokenProcessPool:
-            seen = "a process that checked a model was ended from outside, mostly for lack of memory"
-            raise OnnxnullError(Code.TOO_LARGE, seen, "use fewer --jobs") from None
-        return [future.result() for future in futures]
+        for done, future in enumerate(as_completed(futures), start=1):
+            progress(f"{done} of {len(tasks)} models checked, last {futures[future].target.file}")
+        return [_outcome(future, task.target.file) for future, task in futures.items()]
+
+
+def _outcome(future: Future[ModelVerdict | OnnxnullError], file: str) -> ModelVerdict | OnnxnullError:
+    """What a process found; an error where it did not live to say it."""
+    try:
+        return future.result()
+    except BrokenProcessPool:
+        seen = "a process that checked a model was ended from outside, mostly for lack of memory"
+        error = OnnxnullError(Code.TOO_LARGE, seen, "use fewer --jobs")
+        error.file = file
+        return error
 
 
 def _look(target: Target, policy: Policy, settings: Analysis, show: Callable[[str], None]) -> tuple[ModelReport, Attempt]:
@@ -187,13 +205,15 @@ def _not_compared(baseline: Baseline | None, verdicts: Sequence[ModelVerdict], a
     if missing:
         names = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
         told.append(f"{len(missing):,} of {len(baseline.models):,} models of the baseline were not checked: {names}")
-    ranks = [
-        key
+    exact = [
+        (was.weights[key].ranks[Notion.EXACT] is not None, weight.ranks.exact is not None)
         for report, was in met
         if was is not None
         for key, weight in weights_by_key(report).items()
-        if key in was.weights and was.weights[key].ranks[Notion.EXACT] is not None and weight.ranks.exact is None
+        if key in was.weights
     ]
-    if ranks:
-        told.append(f"exact ranks of the baseline that were not computed here, nor compared (see --exact): {len(ranks):,}")
+    if ranks := exact.count((True, False)):
+        told.append(f"exact ranks of the baseline that were not computed here, nor compared (see --exact): {ranks:,}")
+    if ranks := exact.count((False, True)):
+        told.append(f"exact ranks that the baseline does not hold, so that they were not compared: {ranks:,}")
     return told

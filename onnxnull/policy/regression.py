@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from onnxnull.policy import network, weights
-from onnxnull.policy.baseline import weights_by_key, worse_input, worse_weight
+from onnxnull.policy.baseline import new_nullity, weights_by_key, worse_input, worse_weight
 from onnxnull.policy.evidence import Evidence
 from onnxnull.policy.results import Found, Subject
 
@@ -41,10 +41,15 @@ def mismatch(evidence: Evidence) -> Iterator[Found]:
         elif (was.inputs, was.outputs) != (weight.inputs, weight.outputs):
             shapes = f"{was.inputs:,}×{was.outputs:,} in the baseline, {weight.inputs:,}×{weight.outputs:,} here"
             yield Found(weights.subject(weight), f"{shapes}: it was not compared", {})
+        elif new_nullity(was, weight):
+            yield Found(weights.subject(weight), "the baseline does not know its input nullity: it was not compared", {})
     inputs = {found.input: network.subject(found) for found in report.frontier}
-    for name, subject in inputs.items():
-        if name not in old.inputs:
-            yield Found(subject, "the baseline does not know this input: it was not compared", {})
+    for found in report.frontier:
+        if found.input not in old.inputs:
+            yield Found(inputs[found.input], "the baseline does not know this input: it was not compared", {})
+        elif old.inputs[found.input] is None and found.input_nullity is not None:
+            what = "the baseline does not know what the network ignores of it: it was not compared"
+            yield Found(inputs[found.input], what, {})
     gone = [Subject("weight", key[0]) for key in old.weights if key not in here]
     gone += [Subject("input", name) for name in old.inputs if name not in inputs]
     yield from (Found(subject, "in the baseline and not here", {}) for subject in gone)

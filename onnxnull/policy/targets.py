@@ -1,4 +1,7 @@
-"""Which models are meant: files, folders (every .onnx below, hidden folders left out) and patterns (`models/**/*.onnx`)."""
+"""Which models are meant: files, folders, patterns (`models/**/*.onnx`), and folders that a pattern matches.
+
+Of a folder every .onnx below it: links are followed, hidden folders left out.
+"""
 
 from __future__ import annotations
 
@@ -27,11 +30,19 @@ def find(arguments: Sequence[str]) -> tuple[list[Target], list[OnnxnullError]]:
     for argument in arguments:
         try:
             for target in _expand(argument):
-                found.setdefault(os.path.abspath(target.path), target)
+                folder, name = os.path.split(os.path.abspath(target.path))
+                place = os.path.join(os.path.realpath(folder), name)
+                if place not in found or _depth(target) < _depth(found[place]):
+                    found[place] = target
         except OnnxnullError as error:
             error.file = _shown(argument)
             failures.append(error)
     return _distinct(list(found.values())), failures
+
+
+def _depth(target: Target) -> int:
+    """Of several ways to a model that links make, the shortest is shown."""
+    return os.path.abspath(target.path).count(os.sep)
 
 
 def _expand(argument: str) -> list[Target]:
@@ -42,7 +53,8 @@ def _expand(argument: str) -> list[Target]:
             raise OnnxnullError(Code.FILE_NOT_FOUND, "no .onnx file in this folder", "check the path")
         return [_target(str(model), path) for model in models]
     if not path.exists() and glob.has_magic(argument):
-        models = sorted(Path(match) for match in glob.glob(argument, recursive=True) if not os.path.isdir(match))
+        matches = [Path(match) for match in glob.glob(argument, recursive=True)]
+        models = sorted({model for match in matches for model in (_below(match) if match.is_dir() else [match])})
         if not models:
             raise OnnxnullError(Code.FILE_NOT_FOUND, "no file matches this pattern", "check the pattern")
         return [_target(str(model), _base(path)) for model in models]
@@ -50,14 +62,23 @@ def _expand(argument: str) -> list[Target]:
 
 
 def _below(folder: Path) -> list[Path]:
-    found = []
+    """The models below a folder. Links to folders are followed, after what is really there, and no folder is entered twice."""
+    found: list[Path] = []
+    entered: set[str] = set()
+    starts = [str(folder)]
 
     def refuse(error: OSError) -> None:
         raise OnnxnullError(Code.UNREADABLE, f"{Path(error.filename or folder).name!r}: {error.strerror}")
 
-    for root, folders, files in os.walk(folder, onerror=refuse):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [Path(root) / name for name in files if name.lower().endswith(".onnx")]
+    for start in starts:  # grows
+        for root, folders, files in os.walk(start, onerror=refuse):
+            if (place := os.path.realpath(root)) in entered:
+                folders.clear()
+                continue
+            entered.add(place)
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            found += [Path(root) / name for name in files if name.lower().endswith(".onnx")]
+            starts += [path for name in folders if os.path.islink(path := os.path.join(root, name))]
     return found
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import pickle
 import shutil
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,12 @@ import numpy as np
 import pytest
 from onnx import helper
 
+from onnxnull.analysis import analyze
 from onnxnull.cli.main import main
+from onnxnull.errors import Code
+from onnxnull.policy import gate
+from onnxnull.policy.config import Policy
+from onnxnull.policy.targets import Target
 from onnxnull.runtime.providers import cuda_problem
 from tests.shared import matmul, random, save, shared_model
 
@@ -216,6 +223,40 @@ def test_several_reports_at_once(models: Path, console: Console) -> None:
     assert (code, out.splitlines()[-1]) == (0, "PASS: 1 model, 1 warning")
     for form in ("json", "sarif", "junit", "markdown"):
         assert Path(f"report.{form}").read_text(encoding="utf-8") == console("check", "dead.onnx", "--format", form)[1]
+
+
+def test_an_error_of_our_own_is_one_incomplete_model(models: Path, console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other model is checked, every report is written, and the line says what was raised and whose fault it is."""
+
+    def failing(path: str, **settings: Any) -> Any:
+        if Path(path).name == "dead.onnx":
+            raise ZeroDivisionError("two\nlines")
+        return analyze(path, **settings)
+
+    monkeypatch.setattr(gate, "analyze", failing)
+    reports = [f"--report={form}=report.{form}" for form in ("sarif", "junit", "markdown")]
+    code, out, err = console("check", "dead.onnx", "good.onnx", "--format", "json", *reports)
+    document = json.loads(out)
+    assert (code, [model["file"] for model in document["models"]], document["models"][0]["verdict"]) == (
+        2,
+        ["good.onnx"],
+        "pass",
+    )
+    (error,) = document["errors"]
+    assert (error["file"], error["code"]) == ("dead.onnx", "internal-error")
+    assert error["seen"].startswith("ZeroDivisionError: two lines (test_check.py:")
+    (line,) = (line for line in err.splitlines() if "ZeroDivisionError" in line)
+    assert "this is a bug in onnxnull" in line
+    assert all(Path(report.partition("=")[2].partition("=")[2]).stat().st_size for report in reports)
+
+
+def test_an_error_of_our_own_in_a_process(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With --jobs a process hands the error back: it survives the way."""
+    monkeypatch.setattr(gate, "analyze", lambda *_, **__: [][1])
+    (error,) = gate.check([Target("good.onnx", "good.onnx")], Policy(), today=date.min).failures
+    again = pickle.loads(pickle.dumps(error))
+    assert (str(again), again.code, again.exit_code) == (str(error), Code.INTERNAL, 2)
+    assert "IndexError: list index out of range" in str(again)
 
 
 def test_bytes_repeat_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, console: Console) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from onnxnull.policy.config import Policy
 from onnxnull.policy.results import CheckReport
 from onnxnull.policy.targets import Target
 from onnxnull.report import json as analysis_json
+from onnxnull.results import WeightReport
 from tests.report import batches
 
 from .gates import clean, model, reading
@@ -233,6 +235,55 @@ def test_hostile_baselines_are_told_of_or_harmless() -> None:
                         baseline.worse_weight(found.weights[key], weight)
                 baseline.worse_input(found.inputs.get("image"), report.frontier[0])
     assert refused > 200
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("weights", 0, "rank", "float32"), None),
+        (("weights", 0, "rank", "float64"), None),
+        (("weights", 0, "rank", "float32", "value"), -1),
+        (("weights", 0, "rank", "exact", "value"), 9),
+        (("weights", 0, "rank", "float64", "certainty"), "nonsense"),
+        (("weights", 0, "dead_outputs"), 9),
+        (("weights", 0, "unread_inputs"), 28),
+        (("weights", 0, "nodes", 0, "operator", "float64"), [8, 7]),
+        (("weights", 0, "nodes", 0, "operator", "float64"), [7, 193]),
+        (("weights", 0, "nodes", 0, "operator", "float64"), None),
+        (("frontier", 0, "input_nullity"), [2, 1]),
+        (("frontier", 0, "input_nullity"), [0, 193]),
+    ],
+)
+def test_numbers_that_cannot_be_are_no_baseline(path: tuple[Any, ...], value: Any) -> None:
+    """A weight of 27 inputs and 8 outputs on 3×8×8 entries: nulls and nonsense would let everything pass."""
+    entry = analysis_json.model(model(_on_a_shape()))
+    assert accepted(baseline.updated(None, [entry])) is not None
+    place: Any = entry
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = value
+    assert accepted(baseline.updated(None, [entry])) is None
+
+
+def test_nullities_that_the_baseline_does_not_know_are_mismatches(monkeypatch: pytest.MonkeyPatch) -> None:
+    report = model(_on_a_shape())
+    entry = analysis_json.model(report)
+    entry["weights"][0]["nodes"][0]["operator"] = entry["frontier"][0]["input_nullity"] = None
+    entry["weights"][0]["rank"]["exact"] = None
+    monkeypatch.setattr(gate, "analyze", lambda *_, **__: report)
+    found = gate.check(
+        [Target("net.onnx", "net.onnx")], Policy(), today=date.min, baseline=parsed(baseline.updated(None, [entry]))
+    )
+    assert [(f.subject.kind, f.subject.name) for f in found.all_findings if f.rule == "baseline-mismatch"] == [
+        ("weight", "w"),
+        ("input", "image"),
+    ]
+    assert found.exit_code is ExitCode.VIOLATED
+    assert found.told == ("exact ranks that the baseline does not hold, so that they were not compared: 1",)
+
+
+def _on_a_shape() -> WeightReport:
+    return clean(nodes=(replace(clean().nodes[0], operator=batches.operator()),))
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,28 @@ def test_what_is_named(arguments: list[str], files: list[str], folder: Path) -> 
     assert all(Path(target.path).exists() for target in found if target.file != "absent.onnx")
 
 
+@pytest.mark.parametrize(
+    ("argument", "files"),
+    [
+        ("d", ["d/here.onnx", "d/to_a/b/two.ONNX", "d/to_a/one.onnx"]),
+        ("d/*", ["d/here.onnx", "d/to_a/b/two.ONNX", "d/to_a/one.onnx"]),
+        ("[a-d]", ["a/b/two.ONNX", "a/one.onnx", "c/one.onnx", "d/here.onnx"]),
+        ("d/**/*.onnx", ["d/here.onnx", "d/to_a/one.onnx"]),
+        ("{root}/d", ["here.onnx", "to_a/b/two.ONNX", "to_a/one.onnx"]),
+    ],
+)
+def test_links_to_folders_and_folders_of_a_pattern(argument: str, files: list[str], folder: Path) -> None:
+    """d/here.onnx, d/to_a → a, and two links that lead in a circle."""
+    (folder / "d").mkdir()
+    (folder / "d/here.onnx").touch()
+    (folder / "d/to_a").symlink_to(folder / "a")
+    (folder / "d/circle").symlink_to(folder / "d")
+    (folder / "a/b/back").symlink_to(folder / "d")
+    found, failures = targets.find([argument.format(root=folder)])
+    assert sorted(target.file for target in found) == files
+    assert failures == []
+
+
 @pytest.mark.parametrize("argument", ["empty", "*.onx", "a/**/*.pb", "{root}/empty", "{root}/no/*.onnx", "[x].onnx"])
 def test_what_names_nothing(argument: str, folder: Path) -> None:
     found, failures = targets.find([argument.format(root=folder), "a/one.onnx"])
