@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from onnxnull.comparison.judging import Judged, judge
 from onnxnull.comparison.matching import Known, Match, match, matrix_of, moved, side_by_side
 from onnxnull.comparison.operators import input_pair
 from onnxnull.comparison.results import Agreement, Comparison, Crossing, KernelAngle, Pair, Side
+from onnxnull.comparison.structure import unlike
 from onnxnull.comparison.verdicts import Matched, Verdict
 from onnxnull.errors import Code, OnnxnullError
 from onnxnull.frontier import Frontier, find
@@ -35,6 +36,9 @@ Progress = Callable[[str], None]
 _LEAST_LIMIT, _AMPLIFIED = 1e-3, 200.0
 """Outputs may be apart by this share of what another random input changes, and by so many times the weights' differences
 (root of the sum of their squares); a heuristic: 48 was seen, of a text classifier rounded to float16."""
+_TELLING, _MOST_LIMIT = 0.25, 0.5
+"""The largest allowed share within which outputs settle that two networks are the same; and the share above which they are
+different where the weights may cost more than that. Classes in another order change 1 and more, int8 weights 0.05 to 0.4."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,9 +105,12 @@ def compare(
     agreed: Agreement | None = None
     if running is not None:
         subjects = [Subject(o.path, o.model.inputs, o.shapes, running, limits, progress) for o in (first, second)]
-        limit = _limit(pairs, complete=not any(only))
-        crossed = crossings(subjects[0], subjects[1], links, same=limit is not None)
-        agreed = agreement(subjects[0], subjects[1], links, limit)
+        needed = _needed(pairs, complete=not any(only))
+        crossed = crossings(subjects[0], subjects[1], links, same=needed is not None)
+        tells = needed is None or needed <= _TELLING
+        agreed = agreement(subjects[0], subjects[1], links, needed if tells else _MOST_LIMIT)
+        if not tells:
+            agreed = replace(agreed, needed=needed)
     return Comparison(
         a=_info(first.model),
         b=_info(second.model),
@@ -199,6 +206,7 @@ def _pair(found: Match, a: _Opened, b: _Opened, ranks: dict[bytes, RankProfile],
         steps=close.steps,
         rounding=close.rounding,
         angle=_angle(judged, sides[0], sides[1]),
+        unlike=tuple(unlike(*([part.weight for part in parts] for parts in (found.a, found.b)))),
     )
     return pair, judged
 
@@ -241,8 +249,8 @@ def _dtype(weight: Weight) -> str:
     return dtype_name(parts[0].codes.dtype if parts else weight.use.constant.dtype)
 
 
-def _limit(pairs: Sequence[Pair], *, complete: bool) -> float | None:
-    """How far the outputs may be apart; None where the weights are different anyway."""
+def _needed(pairs: Sequence[Pair], *, complete: bool) -> float | None:
+    """How far the outputs may be apart because of the weights; None where these are different anyway."""
     if not complete or not pairs or any(pair.verdict is Verdict.DIFFERENT for pair in pairs):
         return None
     return max(_LEAST_LIMIT, _AMPLIFIED * math.hypot(*(pair.difference for pair in pairs)))

@@ -82,6 +82,7 @@ class Pair:
         steps: the largest deviation in steps of the quantisation grid; None unless the verdict is QUANTIZED.
         rounding: the type whose rounding explains the difference; None unless the verdict rests on it.
         angle: between the kernels, with the inputs in the same order.
+        unlike: what their nodes do not have in common beside the weights: strides, paddings, the number of uses.
     """
 
     a: Side
@@ -96,6 +97,7 @@ class Pair:
     steps: float | None
     rounding: str | None
     angle: KernelAngle
+    unlike: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +173,9 @@ class Agreement:
     """The outputs of both models for one random input, at float32.
 
     Attributes:
-        limit: the largest ratio that counts as the same; None where nothing was compared.
+        limit: the largest ratio that counts as the same; None where nothing was compared, or the weights are different anyway.
+        needed: the ratio that the differences of the weights may cost, where that is so much that a ratio within the limit
+            proves nothing; else None.
         reason: why nothing was compared; failed: whether that is a failure.
     """
 
@@ -179,11 +183,16 @@ class Agreement:
     limit: float | None = None
     reason: str | None = None
     failed: bool = False
+    needed: float | None = None
 
     @property
     def holds(self) -> bool | None:
-        """Whether every output is the same within the limit; None where nothing was compared."""
-        return None if self.limit is None else all(pair.ratio <= self.limit for pair in self.outputs)
+        """Whether every output is the same within the limit; None where nothing was compared, or that would prove nothing."""
+        if self.limit is None:
+            return None
+        if not all(pair.ratio <= self.limit for pair in self.outputs):
+            return False
+        return None if self.needed is not None else True
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +219,9 @@ class Comparison:
     @property
     def complete(self) -> bool:
         """Whether every weight was analysed, everything ran that was to run, and what only a run can settle was settled."""
-        failed = any(crossing.failed for crossing in self.crossings) or (self.agreement is not None and self.agreement.failed)
+        failed = any(crossing.failed for crossing in self.crossings)
+        if self.agreement is not None:
+            failed |= self.agreement.failed or (self.agreement.limit is not None and self.agreement.holds is None)
         return not (self.unsupported_a or self.unsupported_b or failed or self.unsettled)
 
     @property
@@ -235,12 +246,15 @@ class Comparison:
         """Why the two files do not hold the same network up to `limit`, one reason each; none where they do."""
         for pair in self.pairs:
             if not pair.verdict.within(limit):
-                names = list(dict.fromkeys((pair.a.names[0], pair.b.names[0])))
-                yield f"{' and '.join(map(repr, names))} {'are' if len(names) > 1 else 'is'} {pair.verdict.label}"
+                yield f"{_named(pair)} {pair.verdict.label}"
         for name, only in (("second", self.only_a), ("first", self.only_b)):
             yield from (f"{side.names[0]!r} has no partner in the {name} model" for side in only)
         if self.agreement is not None and self.agreement.holds is False:
-            yield "the outputs for one input differ by more than the weights explain"
+            known = self.agreement.needed is None
+            explained = "the weights explain" if known else f"{self.agreement.limit:.2g} times what another input changes"
+            yield f"the outputs for one input differ by more than {explained}"
+        if self.agreement is None or self.agreement.holds is not True:  # padding, say, may be written in several ways
+            yield from (f"{_named(pair)} {how}" for pair in self.pairs for how in pair.unlike)
 
     def exit_code(self, limit: Verdict = Verdict.QUANTIZED) -> ExitCode:
         """The same up to `limit`: pass. Else violated; incomplete where something was not analysed; nothing without weights."""
@@ -252,3 +266,9 @@ class Comparison:
         if not (codes or self.pairs):
             codes.append(ExitCode.NOTHING)
         return ExitCode.worst(codes)
+
+
+def _named(pair: Pair) -> str:
+    """The beginning of a sentence about a pair."""
+    names = list(dict.fromkeys((pair.a.names[0], pair.b.names[0])))
+    return f"{' and '.join(map(repr, names))} {'are' if len(names) > 1 else 'is'}"

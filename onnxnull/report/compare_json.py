@@ -41,7 +41,7 @@ def document(comparison: Comparison, limit: Verdict) -> dict[str, Any]:
         "a": described(comparison.a),
         "b": described(comparison.b),
         "same_up_to": limit.label,
-        "same": None if not (reasons or (comparison.complete and comparison.pairs)) else not reasons,
+        "same": False if reasons else True if comparison.complete and comparison.pairs and _ran_alike(comparison) else None,
         "complete": comparison.complete,
         "verdict": comparison.verdict.label,
         "differences": reasons,
@@ -55,6 +55,11 @@ def document(comparison: Comparison, limit: Verdict) -> dict[str, Any]:
         "unsupported_a": [unsupported(what) for what in comparison.unsupported_a],
         "unsupported_b": [unsupported(what) for what in comparison.unsupported_b],
     }
+
+
+def _ran_alike(comparison: Comparison) -> bool:
+    """Whether both were run and gave the same: without, only the weights are known to be the same."""
+    return comparison.agreement is not None and comparison.agreement.holds is True
 
 
 def _pair(pair: Pair) -> dict[str, Any]:
@@ -78,6 +83,7 @@ def _pair(pair: Pair) -> dict[str, Any]:
         "steps": number(pair.steps),
         "rounding": pair.rounding,
         "kernel_angle": _angle(pair.angle),
+        "unlike": list(pair.unlike),
     }
 
 
@@ -141,6 +147,7 @@ def _agreement(agreement: Agreement) -> dict[str, Any]:
     return {
         "holds": agreement.holds,
         "limit": number(agreement.limit),
+        "needed": number(agreement.needed),
         "reason": agreement.reason,
         "failed": agreement.failed,
         "outputs": [

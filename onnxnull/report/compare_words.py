@@ -38,6 +38,12 @@ def verdict(comparison: Comparison, limit: Verdict) -> str:
     if not comparison.pairs:
         return "NOTHING: neither file holds a linear weight."
     found = comparison.verdict
+    if comparison.agreement is None:
+        return (
+            f"SAME WEIGHTS: the loosest pair is '{found.label}' ({found.meaning}), and strides, paddings, groups and numbers "
+            "of uses are the same; biases, activations and everything else between the layers were not compared; run both without "
+            "--no-run."
+        )
     return f"SAME: the two files hold the same network; the loosest pair is '{found.label}' ({found.meaning})."
 
 
@@ -201,6 +207,8 @@ def _agreement(found: Agreement) -> str:
     if worst is None:
         return "Neither model has an output."
     allowed = "" if found.limit is None else f", where {found.limit:.2g} is allowed"
+    if found.holds is None and found.needed is not None:
+        allowed += f"; weights as far apart as these may change {found.needed:.2g}, so that this settles nothing"
     return (
         f"For one random input, output '{shown(worst.a)}' differs by {worst.max_abs:.2g} between the models, {worst.ratio:.2g} "
         f"times what another input changes{allowed}."

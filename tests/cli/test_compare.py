@@ -63,7 +63,7 @@ def run(arguments: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: py
         ("nan.onnx a.onnx", 2, "not analysed in the first model: q"),
         ("nan.onnx other.onnx --no-run", 2, "DIFFERENT"),
         ("open.onnx open.onnx", 2, "the shape of 'x' is open: fix it with --input-shape"),
-        ("open.onnx open.onnx --no-run", 0, "SAME"),
+        ("open.onnx open.onnx --no-run", 0, "SAME WEIGHTS"),
         ("open.onnx open.onnx --input-shape x:1,3,8,8", 0, "SAME"),
         ("empty.onnx empty.onnx", 3, "NOTHING"),
         ("a.onnx absent.onnx", 2, "absent.onnx: error[file-not-found]"),

@@ -62,8 +62,10 @@ def test_quantized_by_onnxruntime(per_channel: bool, tmp_path: Path) -> None:
     assert {pair.verdict for pair in found.pairs} == {Verdict.QUANTIZED}
     assert len(found.pairs) == 20
     assert all(pair.steps is not None and pair.steps <= 0.51 for pair in found.pairs)
-    assert found.exit_code() is ExitCode.PASS
-    assert found.exit_code(Verdict.SCALED) is ExitCode.VIOLATED
+    assert found.agreement is not None
+    assert found.agreement.needed is not None  # int8 weights may change so much that outputs alike prove nothing
+    assert found.exit_code() is ExitCode.INCOMPLETE
+    assert any("quantized" in reason for reason in found.differences(Verdict.SCALED))
 
 
 def test_a_shipped_transformer_whose_batch_is_open() -> None:
