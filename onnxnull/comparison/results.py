@@ -269,7 +269,8 @@ class Comparison:
             explained = "the weights explain" if known else f"{self.agreement.limit:.2g} times what another input changes"
             yield f"the outputs for one input differ by more than {explained}"
         if self.agreement is None or self.agreement.holds is not True:  # padding, say, may be written in several ways
-            yield from (f"{_named(pair)} {how}" for pair in self.pairs for how in pair.unlike)
+            close = [pair for pair in self.pairs if pair.verdict.within(limit)]
+            yield from (f"{_named(pair)} {how}" for pair in close for how in pair.unlike)
 
     def exit_code(self, limit: Verdict = Verdict.QUANTIZED) -> ExitCode:
         """The same up to `limit`: pass. Else violated; incomplete where something was not analysed; nothing without weights."""
