@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from onnxnull.comparison import angles, inputs
+from onnxnull.comparison import angles, inputs, lookups
 from onnxnull.comparison.crossing import Running, Subject, agreement, crossings
 from onnxnull.comparison.features import features
 from onnxnull.comparison.folding import Folds, Surroundings
@@ -51,6 +51,7 @@ class _Opened:
     folds: Mapping[int, Folds]
     unsupported: list[Unsupported]
     fronts: tuple[Frontier, ...]
+    tables: list[lookups.Table]
     shapes: Mapping[str, Sequence[int]]
 
 
@@ -122,6 +123,7 @@ def compare(
         inputs=read,
         crossings=crossed,
         agreement=agreed,
+        tables=tuple(lookups.side_by_side(first.tables, second.tables)),
     )
 
 
@@ -148,7 +150,7 @@ def _open(
             one = Known(weight, features(matrix, around), number / max(1, len(weights) - 1))
             known.append(one)
             folds[id(one)] = around
-        return _Opened(os.fspath(path), model, known, folds, unsupported, find(flow), own)
+        return _Opened(os.fspath(path), model, known, folds, unsupported, find(flow), lookups.tables(flow), own)
     except OnnxnullError as error:
         error.file = error.file or os.fspath(path)
         raise

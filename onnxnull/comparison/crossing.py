@@ -258,6 +258,8 @@ def _output(name: str, partner: str, first: np.ndarray, second: np.ndarray, thei
     if squeezed[0] != squeezed[1] or first.dtype.kind != theirs.dtype.kind or first.dtype.kind not in "fiub":
         return f"output {name!r} is {first.dtype} {first.shape}, {partner!r} is {theirs.dtype} {theirs.shape}"
     wide = first.astype(np.float64)
+    if first.size and not (np.isfinite(wide).any() or np.isfinite(theirs.astype(np.float64)).any()):
+        return f"output {name!r} holds no finite number in either model"
     apart = compare(name, wide, theirs.astype(np.float64).reshape(first.shape)).max_abs
     spread = compare(name, wide, second.astype(np.float64)).max_abs if second.shape == first.shape else float("nan")
     if not spread > 0.0:  # the other input changes nothing here, or gives no numbers

@@ -20,6 +20,10 @@ _FOLDED = 16.0
 """Roundings that folding costs: a square root, a division and products, in the type of the weights."""
 
 
+_REST = 4e-3
+"""How far apart factors may be that are left over on both sides: some roundings to float16."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Judged:
     """The verdict, and what it was reached with.
@@ -78,14 +82,17 @@ def _with_folds(
     plain = closeness(a, b, types)
     if plain.verdict is not Verdict.DIFFERENT:
         return plain, _NO_FACTORS
-    for mine, theirs in sorted(_choices(folds), key=lambda choice: sum(fold is not None for side in choice for fold in side)):
+    for mine, theirs in sorted(_choices(folds), key=lambda choice: (not _rest_agrees(folds, choice), _count(choice))):
         one, other = (_times(_times(m, side[0]), side[1]) for m, side in ((a, mine), (b, theirs)))
         found = closeness(one, other, types, roundings=_FOLDED)
         if found.verdict is Verdict.DIFFERENT:
             continue
         verdict = Verdict.QUANTIZED if found.verdict is Verdict.QUANTIZED else Verdict.SCALED
         outputs = tuple(np.ones((1, 1, 1)) if side[0] is None else side[0].factors for side in (mine, theirs))
-        return replace(found, verdict=verdict, scale=_scale(mine, theirs)), (outputs[0], outputs[1])
+        return replace(found, verdict=verdict, scale=_scale(mine, theirs, explained=_rest_agrees(folds, (mine, theirs)))), (
+            outputs[0],
+            outputs[1],
+        )
     return plain, _NO_FACTORS
 
 
@@ -119,7 +126,27 @@ def _moved(folds: Folds, alignment: Alignment, shape: tuple[int, ...]) -> Folds:
     return Folds(tuple(both(fold) for fold in folds.outputs), tuple(both(fold) for fold in folds.inputs))
 
 
-def _scale(mine: _Sides, theirs: _Sides) -> Scale:
+def _count(choice: tuple[_Sides, _Sides]) -> int:
+    return sum(fold is not None for side in choice for fold in side)
+
+
+def _rest_agrees(folds: tuple[Folds, Folds], choice: tuple[_Sides, _Sides]) -> bool:
+    """Whether what the graphs multiply by beside the chosen factors is the same in both, on outputs and on inputs.
+
+    A factor that both graphs have alike explains nothing. Where nothing was chosen, nothing is asked.
+    """
+    chains = ((folds[0].outputs, folds[1].outputs), (folds[0].inputs, folds[1].inputs))
+    for (ours, theirs), one, other in zip(chains, *choice, strict=True):
+        if one is None and other is None:
+            continue
+        whole = [side[-1].factors if side else np.ones((1, 1, 1)) for side in (ours, theirs)]
+        used = [np.ones((1, 1, 1)) if fold is None else fold.factors for fold in (one, other)]
+        if not np.allclose(whole[0] * used[1], whole[1] * used[0], rtol=_REST, atol=0.0):
+            return False
+    return True
+
+
+def _scale(mine: _Sides, theirs: _Sides, *, explained: bool) -> Scale:
     """a·(its factors) = b·(its factors), so a·(quotient) = b."""
     kinds = (Factors.OUTPUTS, Factors.INPUTS)
     quotients = {
@@ -133,7 +160,7 @@ def _scale(mine: _Sides, theirs: _Sides) -> Scale:
     nodes_a, nodes_b = (
         tuple(dict.fromkeys(name for fold in side if fold is not None for name in fold.nodes)) for side in (mine, theirs)
     )
-    return scale_of(factors, sizes, nodes_a, nodes_b)
+    return scale_of(factors, sizes, *((nodes_a, nodes_b) if explained else ((), ())))
 
 
 def _inverted(factors: Array) -> Array:

@@ -101,6 +101,16 @@ class Pair:
 
 
 @dataclass(frozen=True, slots=True)
+class TablePair:
+    """A look-up table of each model; `difference` is ‖A − B‖/‖B‖."""
+
+    a: str
+    b: str
+    verdict: Verdict
+    difference: float
+
+
+@dataclass(frozen=True, slots=True)
 class InputPair:
     """An input of each model, and what the networks cannot see of it.
 
@@ -203,6 +213,7 @@ class Comparison:
         only_a, only_b: weights without a partner.
         unsupported_a, unsupported_b: what was not analysed.
         crossings, agreement: empty and None where nothing was to be run.
+        tables: look-up tables that are partners by name or shape.
     """
 
     a: ModelInfo
@@ -215,6 +226,7 @@ class Comparison:
     inputs: tuple[InputPair, ...]
     crossings: tuple[Crossing, ...] = ()
     agreement: Agreement | None = None
+    tables: tuple[TablePair, ...] = ()
 
     @property
     def complete(self) -> bool:
@@ -247,6 +259,9 @@ class Comparison:
         for pair in self.pairs:
             if not pair.verdict.within(limit):
                 yield f"{_named(pair)} {pair.verdict.label}"
+        for table in self.tables:
+            if not table.verdict.within(limit):
+                yield f"look-up table {table.a!r} is {table.verdict.label}, ‖A − B‖/‖B‖ {table.difference:.2g}"
         for name, only in (("second", self.only_a), ("first", self.only_b)):
             yield from (f"{side.names[0]!r} has no partner in the {name} model" for side in only)
         if self.agreement is not None and self.agreement.holds is False:
@@ -254,7 +269,8 @@ class Comparison:
             explained = "the weights explain" if known else f"{self.agreement.limit:.2g} times what another input changes"
             yield f"the outputs for one input differ by more than {explained}"
         if self.agreement is None or self.agreement.holds is not True:  # padding, say, may be written in several ways
-            yield from (f"{_named(pair)} {how}" for pair in self.pairs for how in pair.unlike)
+            close = [pair for pair in self.pairs if pair.verdict.within(limit)]
+            yield from (f"{_named(pair)} {how}" for pair in close for how in pair.unlike)
 
     def exit_code(self, limit: Verdict = Verdict.QUANTIZED) -> ExitCode:
         """The same up to `limit`: pass. Else violated; incomplete where something was not analysed; nothing without weights."""

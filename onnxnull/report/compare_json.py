@@ -47,6 +47,10 @@ def document(comparison: Comparison, limit: Verdict) -> dict[str, Any]:
         "differences": reasons,
         "unsettled": [list(pair.a.names) for pair in comparison.unsettled],
         "pairs": [_pair(pair) for pair in comparison.pairs],
+        "tables": [
+            {"a": table.a, "b": table.b, "verdict": table.verdict.label, "difference": number(table.difference)}
+            for table in comparison.tables
+        ],
         "only_a": [_side(side) for side in comparison.only_a],
         "only_b": [_side(side) for side in comparison.only_b],
         "inputs": [_input(pair) for pair in comparison.inputs],

@@ -41,8 +41,8 @@ def verdict(comparison: Comparison, limit: Verdict) -> str:
     if comparison.agreement is None:
         return (
             f"SAME WEIGHTS: the loosest pair is '{found.label}' ({found.meaning}), and strides, paddings, groups and numbers "
-            "of uses are the same; biases, activations and everything else between the layers were not compared; run both without "
-            "--no-run."
+            "of uses are the same; biases, activations and everything else between the layers were not compared; run both "
+            "without --no-run."
         )
     return f"SAME: the two files hold the same network; the loosest pair is '{found.label}' ({found.meaning})."
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from onnx import helper
+from onnx import TensorProto, helper
 
 from onnxnull import Running, compare
 from onnxnull.comparison.results import Comparison, Pair
@@ -350,6 +350,48 @@ class TestWhatIsNotTheSame:
             "'A' is used 2 times in one model and 1 times in the other",
             "'B' is used 1 times in one model and 2 times in the other",
         ]
+
+    @pytest.mark.parametrize(("weight", "mul", "code"), [(3, 3, ExitCode.INCOMPLETE), (3, 1, ExitCode.PASS)])
+    def test_a_factor_that_both_graphs_have_explains_nothing(
+        self, weight: int, mul: int, code: ExitCode, tmp_path: Path
+    ) -> None:
+        numbers = np.random.default_rng(0).standard_normal((8, 4)).astype(np.float32)
+        for name, own, factor in (("a", 1, 3), ("b", weight, mul)):
+            nodes = [helper.make_node("MatMul", ["x", "w"], ["c"], "fc"), helper.make_node("Mul", ["c", "m"], ["y"], "mul")]
+            constants = {"w": numbers * np.float32(own), "m": np.float32(factor)}
+            proto = model(nodes, constants, inputs=[value("x", [1, 8])])
+            (tmp_path / name).write_bytes(proto.SerializeToString())
+        found = compare(tmp_path / "a", tmp_path / "b")
+        assert found.verdict is S
+        assert found.pairs[0].scale.explained is (code is ExitCode.PASS)
+        assert found.exit_code() is code
+
+    def test_look_up_tables(self, tmp_path: Path) -> None:
+        rng = np.random.default_rng(0)
+        weight, table = (rng.standard_normal(shape).astype(np.float32) for shape in ((16, 4), (50, 16)))
+        other = table.copy()
+        other[7] += 1.0
+        order = rng.permutation(16)
+        for name, rows, w in (("a", table, weight), ("b", other, weight), ("p", table[:, order], weight[order])):
+            nodes = [helper.make_node("Gather", ["e", "t"], ["g"]), helper.make_node("MatMul", ["g", "w"], ["y"], "fc")]
+            proto = model(nodes, {"e": rows, "w": w}, inputs=[value("t", [1, 8], TensorProto.INT64)])
+            (tmp_path / name).write_bytes(proto.SerializeToString())
+        found = compare(tmp_path / "a", tmp_path / "b", running=Running())
+        assert [pair.verdict for pair in found.tables] == [D]
+        assert found.verdict is I
+        assert found.exit_code() is ExitCode.VIOLATED
+        assert next(found.differences()).startswith("look-up table 'e' is different")
+        for twin in "ap":
+            assert compare(tmp_path / "a", tmp_path / twin, running=Running()).exit_code() is ExitCode.PASS
+
+    def test_outputs_that_are_no_numbers_prove_nothing(self, tmp_path: Path) -> None:
+        net = replace(NET, biases={**NET.biases, "dense": np.full_like(NET.biases["dense"], np.nan)})
+        path = write(tmp_path / "nan.onnx", net)
+        found = compare(path, path, running=Running())
+        assert found.agreement is not None
+        assert found.agreement.failed
+        assert "no finite number" in str(found.agreement.reason)
+        assert found.exit_code() is ExitCode.INCOMPLETE
 
     def test_the_limit(self, plain: Path, tmp_path: Path) -> None:
         found = compare(plain, write(tmp_path / "other.onnx", folded(NET)))

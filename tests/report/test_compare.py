@@ -23,6 +23,7 @@ from onnxnull.comparison.results import (
     Pair,
     Scale,
     Side,
+    TablePair,
 )
 from onnxnull.comparison.verdicts import Crossed, Factors, InputMap, Matched, Order, Verdict
 from onnxnull.report import compare_json, compare_markdown, compare_text
@@ -93,6 +94,7 @@ def everything(name: str = "w") -> Comparison:
         ),
         a=info,
         b=info,
+        tables=(TablePair(name, name, Verdict.DIFFERENT, 0.5),),
         only_a=(replace(side(name, name), ranks=None, ops=(name, name)),),
         only_b=(replace(side(name), ranks=None),),
         unsupported_a=(replace(unsupported(name), op=name, reason=name),),
