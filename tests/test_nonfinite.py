@@ -20,7 +20,7 @@ def vector(*values: float) -> np.ndarray:
 
 
 def codes(scale: float) -> dict[str, np.ndarray]:
-    return {"s": np.float32(scale).reshape(()), "z": np.zeros((), np.uint8)}
+    return {"s": np.array(scale, np.float32), "z": np.zeros((), np.uint8)}
 
 
 QUANTIZED = [
@@ -29,8 +29,8 @@ QUANTIZED = [
 ]
 
 
-def then(op: str, *inputs: str, **attributes: float) -> list[NodeProto]:
-    return [helper.make_node(op, list(inputs), ["h"], name="n", **attributes)]
+def then(op: str, *inputs: str) -> list[NodeProto]:
+    return [helper.make_node(op, list(inputs), ["h"], name="n")]
 
 
 @pytest.mark.parametrize(
