@@ -76,6 +76,7 @@ def analyze(
     from onnxnull import frontier as frontiers
     from onnxnull.graph.flow import Flow
     from onnxnull.inputs import load_folder
+    from onnxnull.nonfinite import bad_constants
     from onnxnull.tables import report_tables
     from onnxnull.weights import find_weights
 
@@ -120,6 +121,7 @@ def analyze(
         frontier=reports,
         unsupported=tuple(unsupported),
         tables=report_tables(flow, deadline),
+        nonfinite=bad_constants(flow),
     )
 
 

@@ -249,6 +249,24 @@ class PaperSummary:
 
 
 @dataclass(frozen=True, slots=True)
+class BadConstant:
+    """A constant beside the weights that holds what none may hold there.
+
+    Attributes:
+        name: of the operand. node, op: which read it.
+        what: "NaN or Inf", "NaN" or "no positive scale".
+        count: entries that are so, of `entries`.
+    """
+
+    name: str
+    node: str
+    op: str
+    what: str
+    count: int
+    entries: int
+
+
+@dataclass(frozen=True, slots=True)
 class FullSummary:
     """Every linear weight, groups as block-diagonal matrices, at the float64 cut-off.
 
@@ -275,6 +293,7 @@ class ModelReport:
     frontier: tuple[FrontierReport, ...]
     unsupported: tuple[Unsupported, ...]
     tables: tuple[LookupTable, ...] = ()
+    nonfinite: tuple[BadConstant, ...] = ()
 
     @property
     def complete(self) -> bool:

@@ -73,6 +73,15 @@ _TABLE = (
         firm=True,
     ),
     Rule(
+        "nonfinite-constant",
+        ERROR,
+        "a bias, a normalization, a table or a scale holds what none may hold",
+        "repair the training, the export or the calibration of this constant",
+        weights.nonfinite_constants,
+        ("node",),
+        firm=True,
+    ),
+    Rule(
         "zero-weight",
         ERROR,
         "all entries of a weight are 0",

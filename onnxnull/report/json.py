@@ -69,6 +69,10 @@ def model(report: ModelReport) -> dict[str, Any]:
         },
         "weights": [weight_document(weight) for weight in report.weights],
         "tables": [_table(table) for table in report.tables],
+        "nonfinite": [
+            {"name": bad.name, "node": bad.node, "op": bad.op, "what": bad.what, "count": bad.count, "entries": bad.entries}
+            for bad in report.nonfinite
+        ],
         "frontier": [_frontier(frontier) for frontier in report.frontier],
         "unsupported": [unsupported(what) for what in report.unsupported],
     }

@@ -175,4 +175,11 @@ def test_flags_go_over_the_file(tmp_path: Path) -> None:
 def test_defaults_block_only_what_no_healthy_network_shows() -> None:
     """The default policy is a decision; whoever changes it changes this list."""
     errors = [rule.id for rule in RULES.values() if rule.severity is Severity.ERROR and not rule.needs]
-    assert errors == ["not-analysed", "nonfinite-weight", "zero-weight", "unread-network-input", "expired-exception"]
+    assert errors == [
+        "not-analysed",
+        "nonfinite-weight",
+        "nonfinite-constant",
+        "zero-weight",
+        "unread-network-input",
+        "expired-exception",
+    ]

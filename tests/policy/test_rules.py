@@ -20,7 +20,16 @@ from onnxnull.policy.results import Finding, Severity
 from onnxnull.policy.rules import RULES
 from onnxnull.report.json import dump
 from onnxnull.report.json import model as model_json
-from onnxnull.results import Bounds, KernelShare, ModelReport, OperatorReport, Unsupported, WeightNode, WeightReport
+from onnxnull.results import (
+    BadConstant,
+    Bounds,
+    KernelShare,
+    ModelReport,
+    OperatorReport,
+    Unsupported,
+    WeightNode,
+    WeightReport,
+)
 from tests.report import batches
 
 from .gates import clean, gate, model, policy, reading
@@ -97,12 +106,20 @@ def collided() -> Any:
 ZERO = clean(ranks=batches.profile(27, 8, 0, 0, 0), dead_outputs=8, unread_inputs=27)
 DEPTHWISE = clean(ranks=batches.profile(27, 8, 7, 7, 7), dead_outputs=1)
 OPEN = Rank(8, Certainty.AMBIGUOUS, 7, 8)
-FIRM = {"not-analysed", "nonfinite-weight"}
+INCOMPLETE = {"not-analysed", "nonfinite-weight"}
+FIRM = {*INCOMPLETE, "nonfinite-constant"}
 OF_THE_POLICY = {"expired-exception", "unused-exception"}
 
 CASES: dict[str, list[Case]] = {
     "not-analysed": [Case(*on(unsupported(Code.OPERATOR), model()), ("node", "mm"), says="[unsupported-operator] a reason")],
     "nonfinite-weight": [Case(*on(unsupported(Code.NONFINITE), unsupported(Code.TIME)), ("node", "mm"), says="a reason")],
+    "nonfinite-constant": [
+        Case(
+            *on(model(nonfinite=(BadConstant("b", "mm", "Gemm", "NaN or Inf", 2, 8),)), model()),
+            ("node", "mm"),
+            says="Gemm: NaN or Inf in 2 of 8 entries of 'b'",
+        )
+    ],
     "zero-weight": [weights(ZERO, DEPTHWISE, says="all of its 27×8 entries are 0")],
     "unread-network-input": [
         Case(
@@ -309,7 +326,7 @@ def test_violating(rule: str, case: Case, tmp_path: Path) -> None:
     assert found[0].severity is Severity.ERROR
     assert case.says in found[0].message
     assert case.subject[0] in RULES[rule].subjects
-    assert code is (ExitCode.INCOMPLETE if rule in FIRM else ExitCode.VIOLATED)
+    assert code is (ExitCode.INCOMPLETE if rule in INCOMPLETE else ExitCode.VIOLATED)
 
 
 @pytest.mark.parametrize(("rule", "case"), TABLE)

@@ -52,7 +52,6 @@ def test_what_is_named(arguments: list[str], files: list[str], folder: Path) -> 
         ("d", ["d/here.onnx", "d/to_a/b/two.ONNX", "d/to_a/one.onnx"]),
         ("d/*", ["d/here.onnx", "d/to_a/b/two.ONNX", "d/to_a/one.onnx"]),
         ("[a-d]", ["a/b/two.ONNX", "a/one.onnx", "c/one.onnx", "d/here.onnx"]),
-        ("d/**/*.onnx", ["d/here.onnx", "d/to_a/one.onnx"]),
         ("{root}/d", ["here.onnx", "to_a/b/two.ONNX", "to_a/one.onnx"]),
     ],
 )
