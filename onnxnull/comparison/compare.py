@@ -110,7 +110,9 @@ def compare(
         crossed = crossings(subjects[0], subjects[1], links, same=needed is not None)
         tells = needed is None or needed <= _TELLING
         agreed = agreement(subjects[0], subjects[1], links, needed if tells else _MOST_LIMIT)
-        if not tells:
+        if not tells and agreed.outputs and all(output.ratio <= _TELLING for output in agreed.outputs):
+            agreed = replace(agreed, limit=_TELLING)  # nearer than other networks come
+        elif not tells:
             agreed = replace(agreed, needed=needed)
     return Comparison(
         a=_info(first.model),
