@@ -167,6 +167,11 @@ class LookupTable:
     reason: str | None
 
 
+def reads_together(weight: WeightReport) -> bool:
+    """Whether an input is read by several outputs: in a depthwise convolution an unread one is but a single entry that is 0."""
+    return weight.outputs > max(node.groups for node in weight.nodes)
+
+
 @dataclass(frozen=True, slots=True)
 class Unsupported:
     """A weight, or what may hold one, that was not analysed: the report is incomplete."""

@@ -15,8 +15,7 @@ from typing import Any
 
 from onnxnull.errors import Code, OnnxnullError
 from onnxnull.kernel.rank import Certainty, Notion
-from onnxnull.policy.weights import reads_together
-from onnxnull.results import Bounds, FrontierReport, ModelReport, WeightReport
+from onnxnull.results import Bounds, FrontierReport, ModelReport, WeightReport, reads_together
 
 SCHEMA = "onnxnull.analysis/1"
 Interval = tuple[int, int]

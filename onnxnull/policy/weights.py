@@ -9,7 +9,7 @@ from onnxnull.errors import Code
 from onnxnull.kernel.rank import Certainty, Notion
 from onnxnull.policy.evidence import Evidence
 from onnxnull.policy.results import Found, Number, Subject
-from onnxnull.results import WeightReport
+from onnxnull.results import WeightReport, reads_together
 
 AT = {
     Notion.FLOAT32: "at the float32 cut-off",
@@ -79,11 +79,6 @@ def unread(evidence: Evidence) -> Iterator[Found]:
     report = evidence.report
     several = tuple(weight for weight in report.weights if reads_together(weight))
     yield from _unread(replace(evidence, report=replace(report, weights=several)))
-
-
-def reads_together(weight: WeightReport) -> bool:
-    """Whether an input is read by several outputs: in a depthwise convolution an unread one is but a single entry that is 0."""
-    return weight.outputs > max(node.groups for node in weight.nodes)
 
 
 def rank_deficient(evidence: Evidence) -> Iterator[Found]:

@@ -14,7 +14,7 @@ from onnxnull.kernel.rank import Certainty
 from onnxnull.report import words
 from onnxnull.report.layers import Layer, layers_of
 from onnxnull.report.words import count, shown, some
-from onnxnull.results import FrontierReport, ModelReport
+from onnxnull.results import FrontierReport, ModelReport, reads_together
 
 
 class Level(enum.Enum):
@@ -173,7 +173,7 @@ def _lost(layers: Sequence[Layer]) -> Iterator[Finding]:
 
 def _idle(report: ModelReport) -> Iterator[Finding]:
     # an unread input of a depthwise convolution is a single entry that is 0, as quantization leaves many
-    several = {id(weight) for weight in report.weights if weight.outputs > max(node.groups for node in weight.nodes)}
+    several = {id(weight) for weight in report.weights if reads_together(weight)}
     idle = [
         weight
         for weight in report.weights
