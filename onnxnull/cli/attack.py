@@ -109,7 +109,7 @@ def _attack(
     with keeper as kept:
         for number, found in enumerate(work, start=1):
             for collision in found.collisions:
-                codes.append(ExitCode.PASS if collision.holds else ExitCode.VIOLATED)
+                codes.append(collision.decision.exit_code)
                 entries.append(collision_json.entry(collision, labels))
                 if kept is not None:
                     kept.add(collision)

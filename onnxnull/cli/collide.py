@@ -132,7 +132,7 @@ def _collide(
     keeper: Any = nullcontext() if output is None else bundle.Bundle(output, search, preprocessing, labels, force=force)
     with keeper as kept:
         for found in work:
-            codes.append(ExitCode.PASS if found.holds else ExitCode.VIOLATED)
+            codes.append(found.decision.exit_code)
             if kept is not None:
                 kept.add(found)
             if fmt == "json":

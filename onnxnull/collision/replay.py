@@ -26,7 +26,11 @@ from onnxnull.runtime.providers import Provider, choose
 
 Progress = Callable[[str], None]
 """Called with what comes next."""
-_STRENGTH = (Verdict.BROKEN, Verdict.NEAR, Verdict.EQUAL, Verdict.UNBOUNDED, Verdict.ROUNDING, Verdict.BITWISE)
+_STRENGTH = (
+    *(Verdict.BROKEN, Verdict.UNDECIDED),
+    *(Verdict.NEAR, Verdict.EQUAL, Verdict.UNBOUNDED, Verdict.ROUNDING, Verdict.BITWISE),
+)
+"""From the weakest to the strongest."""
 _REFUTES = (Code.INJECTIVE, Code.NOT_FOUND, Code.NOT_GUARANTEED, Code.LAYER)
 """What a search raises where there can be no such collision."""
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from onnxnull.errors import ExitCode
 from onnxnull.kernel.linear_map import Array
 
 
@@ -38,19 +39,52 @@ class Space(enum.Enum):
     """One weight's, v → vᵀW outside of the network: rows of a layer that cannot be cut out of it."""
 
 
+class Decision(enum.Enum):
+    """What a run shows, a collision, a bundle: the exit code follows from it and from nothing else → (name, exit code)."""
+
+    HOLDS = ("holds", ExitCode.PASS)
+    """The claims hold, outputs move by no more than the yardstick allows, and a control moves them."""
+    BROKEN = ("broken", ExitCode.VIOLATED)
+    """A claim fails, or an output moves by more than rounding does."""
+    UNDECIDED = ("undecided", ExitCode.INCOMPLETE)
+    """Nothing fails, and nothing is shown: rounding drowns what is claimed, or no control moves anything."""
+
+    def __init__(self, label: str, exit_code: ExitCode) -> None:
+        self.label = label
+        self.exit_code = exit_code
+
+    @classmethod
+    def of(cls, parts: Iterable[Decision]) -> Decision:
+        """Of one collision with several runs: broken where one is broken, else undecided where one is; without runs too."""
+        found = set(parts)
+        if not found:
+            return cls.UNDECIDED
+        return next(each for each in (cls.BROKEN, cls.UNDECIDED, cls.HOLDS) if each in found)
+
+
 class Verdict(enum.Enum):
-    """What running both inputs at one precision showed → (name, what it means)."""
+    """What running both inputs at one precision showed → (name, what it means, what it decides)."""
 
-    BITWISE = ("bitwise", "every output is the same to the last bit")
-    ROUNDING = ("rounding", "outputs differ, and the layers' outputs by no more than rounding allows")
-    EQUAL = ("equal", "what stays equal along the fibre is, within what the claim allows at this precision")
-    UNBOUNDED = ("unbounded", "the kernel claim holds; no rounding bound applies to how the layer was computed here")
-    NEAR = ("near", "no collision: the perturbation moves the layer by what its small singular values let through")
-    BROKEN = ("broken", "a claim does not hold, or the outputs move like the control's")
+    BITWISE = ("bitwise", "every output is the same to the last bit", Decision.HOLDS)
+    ROUNDING = ("rounding", "outputs differ, and the layers' outputs by no more than rounding allows", Decision.HOLDS)
+    EQUAL = ("equal", "what stays equal along the fibre is, within what the claim allows at this precision", Decision.HOLDS)
+    UNBOUNDED = (
+        "unbounded",
+        "the kernel claim holds; no rounding bound applies to how the layer was computed here",
+        Decision.HOLDS,
+    )
+    NEAR = (
+        "near",
+        "no collision: the perturbation moves the layer by what its small singular values let through",
+        Decision.HOLDS,
+    )
+    UNDECIDED = ("undecided", "no claim fails, and this run shows nothing", Decision.UNDECIDED)
+    BROKEN = ("broken", "a claim does not hold, or an output moves by more than rounding does", Decision.BROKEN)
 
-    def __init__(self, label: str, meaning: str) -> None:
+    def __init__(self, label: str, meaning: str, decision: Decision) -> None:
         self.label = label
         self.meaning = meaning
+        self.decision = decision
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +94,8 @@ class Claim:
     Attributes:
         value: the largest of them.
         bound: what is allowed at the entry that comes nearest to its bound, or exceeds it most; None where no bound applies.
-        ratio: the largest quotient of a number and its bound (0/0 = 0); None where no bound applies.
+        ratio: the largest quotient of a number and its bound (0/0 = 0); None where no bound applies. A kernel claim without
+            one is refused: nothing was shown, and its run is undecided.
         reason: why no bound applies; None where one does.
     """
 
@@ -268,6 +303,11 @@ class Collision:
     steps: Steps | None = None
 
     @property
+    def decision(self) -> Decision:
+        """Of all runs together."""
+        return Decision.of(run.verdict.decision for run in self.runs)
+
+    @property
     def holds(self) -> bool:
-        """Whether no run broke a claim."""
-        return all(run.verdict is not Verdict.BROKEN for run in self.runs)
+        """Whether every run holds: none is broken, none undecided."""
+        return self.decision is Decision.HOLDS

@@ -104,8 +104,10 @@ def verdict_of(
     differ: bool,
 ) -> Verdict:
     """The first that applies; two inputs that are the same at this precision are no collision."""
-    if not differ or any(check.kernel.holds is not True or check.runtime.holds is False for check in checks):
+    if not differ or any(False in (check.kernel.holds, check.runtime.holds) for check in checks):
         return Verdict.BROKEN
+    if any(check.kernel.holds is None for check in checks):
+        return Verdict.UNDECIDED
     if kind is Kind.NEAR_KERNEL:
         return Verdict.NEAR
     if kind is Kind.QUANTIZER_CELL and not all(change.bitwise for change in outputs):
