@@ -2,9 +2,10 @@
 
 Interpolation is separable: along every axis it is a matrix (inputs, outputs), and so is the whole map their product. Output
 position x looks at the coordinate that `coordinate_transformation_mode` says (half_pixel, half_pixel_symmetric,
-pytorch_half_pixel, align_corners, asymmetric, tf_half_pixel_for_nn); coordinates beyond the border are clamped. Resize 10 and
-Upsample are asymmetric. Not modelled, hence no steps: antialias, tf_crop_and_resize, keep_aspect_ratio_policy other than
-stretch, the nearest mode of Resize 10 and Upsample for scales that are no whole numbers (onnxruntime truncates there).
+pytorch_half_pixel, align_corners, asymmetric, tf_half_pixel_for_nn); coordinates beyond the border are clamped. Where no length
+changes onnxruntime copies (`resize.copies`). Resize 10 and Upsample are asymmetric. Not modelled, hence no steps: antialias,
+tf_crop_and_resize, keep_aspect_ratio_policy other than stretch, the nearest mode of Resize 10 and Upsample for scales that are
+no whole numbers (onnxruntime truncates there).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from onnxnull.graph.view import NodeView
 from onnxnull.kernel.linear_map import Array, LinearMap
 from onnxnull.kernel.primitives import Identity, Matrix, Permute
 from onnxnull.kernel.selection import Selection
+from onnxnull.operators.resize import TIE, copies, scaled_length
 from onnxnull.operators.steps import (
     LARGEST,
     MakeMap,
@@ -40,8 +42,8 @@ _COORDINATES: dict[str, Callable[[Any, Any, int, int], Any]] = {
 }
 """(output positions, scale, inputs, outputs) → the input coordinates that they look at."""
 _NEAREST: dict[str, Callable[[Array], Array]] = {
-    "round_prefer_floor": lambda x: np.ceil(x - 0.5),
-    "round_prefer_ceil": lambda x: np.floor(x + 0.5),
+    "round_prefer_floor": lambda x: np.ceil(x - (0.5 + TIE)),
+    "round_prefer_ceil": lambda x: np.floor(x + (0.5 + TIE)),
     "floor": np.floor,
     "ceil": np.ceil,
 }
@@ -68,6 +70,14 @@ def resized(node: NodeView, index: int) -> MakeMap | None:
             raise UnknownShapeError(f"the scales of Resize {node.name!r} are no vector")
         axes = [int(axis) % len(shape) for axis in node.attribute("axes", None) or range(len(shape))]
         factors = dict(zip(axes, [] if scales is None else scales.tolist(), strict=False))
+        made = [
+            scaled_length(n, factors[axis]) if axis in factors else m
+            for axis, (n, m) in enumerate(zip(shape, target, strict=True))
+        ]
+        if tuple(made) != tuple(target):
+            raise UnknownShapeError(f"onnxruntime makes {made} of Resize {node.name!r}, and the model says {list(target)}")
+        if copies(shape, target):
+            return Identity(shape)
         matrices = {}
         for axis, (n, m) in enumerate(zip(shape, target, strict=True)):
             scale = float(factors.get(axis, m / n))

@@ -2,12 +2,15 @@
 
 Every output position has a coordinate in the input: nearest takes one entry there (Gather), linear two, cubic four, weighted.
 Coordinates are computed in the graph, so that no size need be known. For nearest they are computed in float32 as onnxruntime
-does, whatever the precision of the entries: which entry is taken is part of what the model is. Not lowered: antialias,
+does, whatever the precision of the entries: which entry is taken is part of what the model is. Where no length changes
+onnxruntime copies the input, whatever the scales (`copies`), and so does the lowered graph. Not lowered: antialias,
 tf_crop_and_resize, keep_aspect_ratio_policy other than stretch, nearest with half_pixel_symmetric.
 """
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +19,22 @@ from onnxnull.operators.lowering import Emitter, NotLowerableError, Site, lowers
 
 _FLOAT, _INT64, _DOUBLE = 1, 7, 11
 _SCALES, _SIZES = 2, 3
+TIE = 1e-6
+"""onnxruntime takes a coordinate that is less than this from the middle of two entries for the middle [measured]."""
+
+
+def copies(shape: Sequence[int], target: Sequence[int]) -> bool:
+    """Whether onnxruntime copies the input of Resize or Upsample: where every length stays, also where a scale is not 1.
+
+    The specification interpolates there: scales of 1.3 leave ⌊2·1.3⌋ = 2 entries at other coordinates. One length that changes
+    is enough for all axes to be interpolated.
+    """
+    return tuple(shape) == tuple(target)
+
+
+def scaled_length(length: int, scale: float) -> int:
+    """⌊n·scale⌋, the product rounded to float32 as onnxruntime does: 10·1.3 is 13, though 1.3 in float32 is below 1.3."""
+    return int(np.float32(length) * np.float32(scale))
 
 
 @lowers("Resize")
@@ -35,22 +54,38 @@ def lowered_resize(site: Site, emit: Emitter) -> str:
     x, rank, mode = site.inputs[0], site.rank(0), site.attribute("mode", "nearest")
     scales, known = site.constant(_SCALES), site.shape(0) or ()
     sizes = site.constant(_SIZES)
+    by_scale = site.input(_SCALES) is not None and (scales is None or scales.size > 0)
+    resized = []
     for index, axis in enumerate(site.attribute("axes", None) or range(rank)):
-        by_scale = site.input(_SCALES) is not None and (scales is None or scales.size > 0)
         if by_scale and scales is not None and scales[index] == 1:
             continue
         if not by_scale and sizes is not None and sizes[index] == known[axis % rank]:
             continue
-        if mode != "nearest" and axis % rank == 0 and rank > 2:
+        if mode != "nearest" and axis % rank == 0 and rank > 3:
             continue  # onnxruntime interpolates within a sample only
-        resized = _Axis(site, emit, x, axis % rank, index, by_scale)
-        x = resized.nearest() if mode == "nearest" else resized.interpolated(cubic=mode == "cubic")
+        resized.append(_Axis(site, emit, x, axis % rank, index, by_scale))
+    if copies([axis.known_length() for axis in resized], [axis.known_target() for axis in resized]):
+        return x
+    copied = None if not by_scale or any(axis.changes() for axis in resized) else _same_lengths(resized)
+    for axis in resized:
+        axis.x, axis.copied = x, copied
+        x = axis.nearest() if mode == "nearest" else axis.interpolated(cubic=mode == "cubic")
     return x
+
+
+def _same_lengths(axes: Sequence[_Axis]) -> str:
+    """Whether the session finds that no length changes, a vector of one."""
+    emit = axes[0].emit
+    same = [emit.op("Equal", axis.target(axis.length(), _FLOAT)[0], axis.length()) for axis in axes]
+    return functools.reduce(lambda one, other: emit.op("And", one, other), same)
 
 
 @dataclass(slots=True)
 class _Axis:
-    """One axis of x, and the `index`-th entry of scales or sizes that says what becomes of it."""
+    """One axis of x, and the `index`-th entry of scales or sizes that says what becomes of it.
+
+    `copied`: a vector of one, whether no axis changes its length; None where one is known to.
+    """
 
     site: Site
     emit: Emitter
@@ -58,17 +93,39 @@ class _Axis:
     axis: int
     index: int
     by_scale: bool
+    copied: str | None = None
+
+    def known_length(self) -> int:
+        """Entries along the axis; −1 where that is not known."""
+        shape = self.site.shape(0)
+        length = None if shape is None else shape[self.axis]
+        return length if isinstance(length, int) else -1
+
+    def known_target(self) -> int:
+        """Entries along the output's axis, as onnxruntime counts them in float32; −2 where that is not known."""
+        given = self.site.constant(_SCALES if self.by_scale else _SIZES)
+        if given is None:
+            return -2
+        if not self.by_scale:
+            return int(given[self.index])
+        length = self.known_length()
+        return -2 if length < 0 else scaled_length(length, float(given[self.index]))
+
+    def changes(self) -> bool:
+        """Whether the length is known to change."""
+        length, target = self.known_length(), self.known_target()
+        return length >= 0 and target >= 0 and length != target
 
     def nearest(self) -> str:
         """The entry at the rounded coordinate."""
         emit = self.emit
         at = self.coordinates(_FLOAT)
         rounding = self.site.attribute("nearest_mode", "round_prefer_floor")
-        half = self.number(0.5, _FLOAT)
+        at = emit.op("Cast", at, to=_DOUBLE)  # where adding a half is exact
         if rounding == "round_prefer_floor":
-            at = emit.op("Ceil", emit.op("Sub", at, half))
+            at = emit.op("Ceil", emit.sub(at, 0.5 + TIE))
         elif rounding == "round_prefer_ceil":
-            at = emit.op("Floor", emit.op("Add", at, half))
+            at = emit.op("Floor", emit.add(at, 0.5 + TIE))
         else:
             at = emit.op("Floor" if rounding == "floor" else "Ceil", at)
         return emit.op("Gather", self.x, self.inside(emit.op("Cast", at, to=_INT64)), axis=self.axis)
@@ -128,7 +185,10 @@ class _Axis:
         steps = emit.op("Range", self.scalar(0), emit.op("Squeeze", out), self.scalar(1))
         at = emit.op("Cast", steps, to=kind)
         moved = self.moved(kind, at, scale, before, after)
-        return emit.op("Where", emit.op("Equal", scale, self.number(1.0, kind)), at, moved)
+        stays = emit.op("Equal", scale, self.number(1.0, kind))
+        if self.copied is not None:
+            stays = emit.op("Or", stays, self.copied)
+        return emit.op("Where", stays, at, moved)
 
     def moved(self, kind: int, at: str, scale: str, before: str, after: str) -> str:
         """What `coordinate_transformation_mode` makes of the positions `at`; `before` and `after` are the axis's lengths."""

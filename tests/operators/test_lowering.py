@@ -357,6 +357,66 @@ def test_resize(mode: str, by: str, coordinates: str) -> None:
             check(proto, {"x": x})
 
 
+COPIES: list[tuple[tuple[int, ...], list[float], bool]] = [
+    ((1, 1, 2, 2), [1, 1, 1.3, 1], True),  # ⌊2·1.3⌋ = 2: onnxruntime copies, whatever the scale
+    ((1, 1, 2, 2), [1, 1, 1.49, 1.49], True),
+    ((1, 1, 3, 5), [1, 1, 1.3, 1.19], True),
+    ((1, 1, 1, 4), [1, 1, 1.99, 1.2], True),
+    ((1, 1, 2, 2), [1, 1, 1.3, 2], False),  # one length that changes, and both axes are interpolated
+    ((1, 1, 2, 2), [1, 1, 1.3, 1.5], False),
+    ((1, 1, 2, 10), [1, 1, 1.3, 1.0999999], True),
+    ((1, 1, 2, 10), [1, 1, 1.3, 1.1], False),  # 10·1.1 is 11 in float32
+    ((1, 1, 3, 3), [1, 1, 0.99, 1.2], False),
+]
+
+
+@pytest.mark.parametrize(("shape", "scales", "same"), COPIES)
+@pytest.mark.parametrize("mode", ["nearest", "linear", "cubic"])
+@pytest.mark.parametrize("known", [True, False])
+def test_resize_copies_where_no_length_changes(
+    mode: str, known: bool, shape: tuple[int, ...], scales: list[float], same: bool
+) -> None:
+    x = random(np.random.default_rng(0), *shape)
+    for opset, coordinates in ((13, "half_pixel"), (13, "asymmetric"), (18, "pytorch_half_pixel"), (19, "align_corners")):
+        constants = {"scales": np.array(scales, np.float32)}
+        proto = resize(opset, constants, mode=mode, coordinate_transformation_mode=coordinates)
+        if known:
+            proto.graph.input[0].CopyFrom(helper.make_tensor_value_info("x", TensorProto.FLOAT, shape))
+        assert (check(proto, {"x": x})["y0"].shape == shape) is same
+
+
+@pytest.mark.parametrize(("opset", "op_type"), [(10, "Resize"), (9, "Upsample"), (7, "Upsample")])
+@pytest.mark.parametrize("mode", ["nearest", "linear"])
+def test_old_resize_copies_too(opset: int, op_type: str, mode: str) -> None:
+    scales = np.array([1, 1, 1.3, 1.4], np.float32)
+    extra = {"scales": scales.tolist()} if opset == 7 else {}
+    constants: Arrays = {} if opset == 7 else {"s": scales}
+    proto = one_node(op_type, ["x", *constants], constants, opset=opset, ranks={"x": 4}, mode=mode, **extra)
+    check(proto, {"x": random(np.random.default_rng(0), 1, 2, 2, 2)})
+
+
+@pytest.mark.parametrize("rounding", NEAREST)
+@pytest.mark.parametrize("coordinates", MODES[:5])
+@pytest.mark.parametrize("steps", [-20, -8, -2, -1, 0, 1, 2, 8, 20])
+def test_which_neighbour_is_nearest_close_to_the_middle(coordinates: str, rounding: str, steps: int) -> None:
+    """onnxruntime takes what is less than 1e-6 from the middle for the middle."""
+    x = random(np.random.default_rng(0), 1, 1, 8, 16)
+    for base in (1.25, 1.5, 2.0, 2 / 3):
+        scale = np.float32(base) + np.float32(steps) * np.spacing(np.float32(base))
+        constants = {"scales": np.array([1, 1, 2, scale], np.float32)}
+        check(
+            resize(13, constants, mode="nearest", nearest_mode=rounding, coordinate_transformation_mode=coordinates), {"x": x}
+        )
+
+
+def test_resize_interpolates_the_first_axis_of_three() -> None:
+    x = random(np.random.default_rng(0), 2, 3, 4)
+    proto = one_node(
+        "Resize", ["x", "", "scales"], {"scales": np.array([2, 1, 1.5], np.float32)}, ranks={"x": 3}, mode="linear"
+    )
+    check(proto, {"x": x})
+
+
 def test_resize_where_sizes_are_computed() -> None:
     x = random(np.random.default_rng(0), 2, 3, 4, 5)
     for mode in ("nearest", "linear"):

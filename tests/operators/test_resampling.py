@@ -86,6 +86,30 @@ def test_upsample(mode: str, tmp_path: Path) -> None:
     agrees(proto, shape, tmp_path)
 
 
+@pytest.mark.parametrize("mode", ["linear", "cubic", "nearest"])
+@pytest.mark.parametrize("scales", [[1, 1, 1.3, 1], [1, 1, 1.3, 1.4], [1, 1, 1.3, 1.5], [1, 1, 0.9, 1.2]])
+def test_where_no_length_changes_it_copies(mode: str, scales: list[float], tmp_path: Path) -> None:
+    constants = {"scales": np.array(scales, np.float32)}
+    for coordinates in ("half_pixel", "asymmetric", "align_corners"):
+        agrees(resize((1, 2, 2, 2), constants, mode=mode, coordinate_transformation_mode=coordinates), (1, 2, 2, 2), tmp_path)
+
+
+def test_old_operators_copy_too(tmp_path: Path) -> None:
+    for opset, op_type in ((9, "Upsample"), (10, "Resize")):
+        node = helper.make_node(op_type, ["x", "scales"], ["y"], mode="linear")
+        proto = model([node], {"scales": np.array([1, 1, 1.3, 1], np.float32)}, inputs=[value("x", (1, 2, 2, 2))], opset=opset)
+        agrees(proto, (1, 2, 2, 2), tmp_path)
+
+
+def test_a_length_that_float32_decides(tmp_path: Path) -> None:
+    """10·1.3 is 13 in float32; shape inference says 12, and what follows would be taken for another shape than it has."""
+    constants = {"scales": np.array([1, 1, 1, 1.3], np.float32)}
+    proto = resize((1, 1, 1, 10), constants, mode="linear")
+    assert run(proto, {"x": np.zeros((1, 1, 1, 10), np.float32)})[0].shape == (1, 1, 1, 13)
+    with pytest.raises(UnknownShapeError, match="onnxruntime makes"):
+        step(proto, tmp_path)
+
+
 def test_what_is_not_modelled_is_no_step(tmp_path: Path) -> None:
     down = {"scales": np.array([1, 1, 0.5, 0.5], np.float32)}
     assert step(resize((1, 2, 8, 8), down, mode="linear", antialias=1), tmp_path) is None
