@@ -15,13 +15,14 @@ from onnxnull.comparison.features import features
 from onnxnull.comparison.folding import Folds, Surroundings
 from onnxnull.comparison.judging import Judged, judge
 from onnxnull.comparison.matching import Known, Match, match, matrix_of, moved, side_by_side
+from onnxnull.comparison.numbering import digest, equal_graphs
 from onnxnull.comparison.operators import input_pair
 from onnxnull.comparison.results import Agreement, Comparison, Crossing, KernelAngle, Pair, Side
 from onnxnull.comparison.structure import unlike
-from onnxnull.comparison.verdicts import Matched, Verdict
+from onnxnull.comparison.verdicts import Factors, Matched, Order, Verdict
 from onnxnull.errors import Code, OnnxnullError
 from onnxnull.frontier import Frontier, find
-from onnxnull.graph.constants import EvaluationError
+from onnxnull.graph.constants import EvaluationError, Stored
 from onnxnull.graph.flow import Flow
 from onnxnull.graph.limits import Limits
 from onnxnull.graph.model import Model, dtype_name, open_model
@@ -126,7 +127,23 @@ def compare(
         crossings=crossed,
         agreement=agreed,
         tables=tuple(lookups.side_by_side(first.tables, second.tables)),
+        equal=equal_graphs(first.model, second.model, _alike(matches, pairs)),
     )
+
+
+def _alike(matches: Sequence[Match], pairs: Sequence[Pair]) -> tuple[dict[int, bytes], dict[int, bytes]]:
+    """For each model, stored tensor → one number for both of a pair of weights that are the same in the same order."""
+    numbers: tuple[dict[int, bytes], dict[int, bytes]] = ({}, {})
+    for place, (found, pair) in enumerate(zip(matches, pairs, strict=True)):
+        order = {pair.inputs, pair.outputs} == {Order.SAME} and not pair.moved
+        close = pair.verdict is not Verdict.DIFFERENT and pair.scale.factors is Factors.NONE
+        if not (order and close and len(found.a) == len(found.b) == 1):
+            continue
+        sources = [side[0].weight.use.constant.source for side in (found.a, found.b)]
+        for source, side in zip(sources, numbers, strict=True):
+            if isinstance(source, Stored) and all(isinstance(each, Stored) for each in sources):
+                side[id(source.tensor)] = digest("weight", str(place))
+    return numbers
 
 
 def _open(

@@ -214,6 +214,7 @@ class Comparison:
         unsupported_a, unsupported_b: what was not analysed.
         crossings, agreement: empty and None where nothing was to be run.
         tables: look-up tables that are partners by name or shape.
+        equal: whether the graphs are the same node by node and constant by constant, weights up to their verdicts.
     """
 
     a: ModelInfo
@@ -227,6 +228,7 @@ class Comparison:
     crossings: tuple[Crossing, ...] = ()
     agreement: Agreement | None = None
     tables: tuple[TablePair, ...] = ()
+    equal: bool = False
 
     @property
     def complete(self) -> bool:
@@ -279,6 +281,8 @@ class Comparison:
             codes.append(ExitCode.INCOMPLETE)
         if any(True for _ in self.differences(limit)):
             codes.append(ExitCode.VIOLATED)
+        elif not self.equal:
+            codes.append(ExitCode.INCOMPLETE)
         if not (codes or self.pairs):
             codes.append(ExitCode.NOTHING)
         return ExitCode.worst(codes)

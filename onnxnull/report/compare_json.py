@@ -41,8 +41,8 @@ def document(comparison: Comparison, limit: Verdict) -> dict[str, Any]:
         "a": described(comparison.a),
         "b": described(comparison.b),
         "same_up_to": limit.label,
-        "same": False if reasons else True if comparison.complete and comparison.pairs and _ran_alike(comparison) else None,
-        "complete": comparison.complete,
+        "same": False if reasons else True if _complete(comparison) and comparison.pairs and _ran_alike(comparison) else None,
+        "complete": _complete(comparison),
         "verdict": comparison.verdict.label,
         "differences": reasons,
         "unsettled": [list(pair.a.names) for pair in comparison.unsettled],
@@ -59,6 +59,10 @@ def document(comparison: Comparison, limit: Verdict) -> dict[str, Any]:
         "unsupported_a": [unsupported(what) for what in comparison.unsupported_a],
         "unsupported_b": [unsupported(what) for what in comparison.unsupported_b],
     }
+
+
+def _complete(comparison: Comparison) -> bool:
+    return comparison.complete and comparison.equal
 
 
 def _ran_alike(comparison: Comparison) -> bool:

@@ -33,16 +33,15 @@ def verdict(comparison: Comparison, limit: Verdict) -> str:
     reasons = len(list(comparison.differences(limit)))
     if reasons:
         return f"DIFFERENT: the two files do not hold the same network up to '{limit.label}' ({count(reasons, 'reason')})."
-    if not comparison.complete:
+    if not (comparison.complete and comparison.equal):
         return "INCOMPLETE: nothing different was found, but not everything was compared."
     if not comparison.pairs:
         return "NOTHING: neither file holds a linear weight."
     found = comparison.verdict
     if comparison.agreement is None:
         return (
-            f"SAME WEIGHTS: the loosest pair is '{found.label}' ({found.meaning}), and strides, paddings, groups and numbers "
-            "of uses are the same; biases, activations and everything else between the layers were not compared; run both "
-            "without --no-run."
+            f"SAME WEIGHTS: the loosest pair is '{found.label}' ({found.meaning}), and everything else in the graphs is the "
+            "same; run both without --no-run."
         )
     return f"SAME: the two files hold the same network; the loosest pair is '{found.label}' ({found.meaning})."
 
@@ -61,12 +60,14 @@ def summary(comparison: Comparison, limit: Verdict) -> list[str]:
             f"Not settled: {names} hold the same numbers in another order or place, or up to factors that no graph explains; "
             "whether the rest of the network makes up for it shows when both are run."
         )
+    if not comparison.equal:
+        lines.append("The graphs are not the same node by node, or constants other than weights differ.")
     lines += [_input(pair) for pair in comparison.inputs]
     lines += [_crossing(crossing) for crossing in comparison.crossings]
     if comparison.agreement is not None:
         lines.append(_agreement(comparison.agreement))
     else:
-        lines.append("Neither was run: biases and everything else that is no linear weight were not compared.")
+        lines.append("Neither was run.")
     return lines
 
 

@@ -53,9 +53,9 @@ def run(arguments: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: py
     [
         ("a.onnx a.onnx", 0, "SAME"),
         ("a.onnx a.onnx --no-run", 0, "Neither was run"),
-        ("a.onnx folded.onnx --precision float32 --seed 3", 0, "3 scaled"),
+        ("a.onnx folded.onnx --precision float32 --seed 3", 2, "3 scaled"),
         ("a.onnx folded.onnx --same-up-to rounded --no-run", 1, "'stem.weight' is scaled"),
-        ("a.onnx permuted.onnx", 0, "inputs permuted, outputs permuted"),
+        ("a.onnx permuted.onnx", 2, "inputs permuted, outputs permuted"),
         ("a.onnx permuted.onnx --no-run", 2, "Not settled"),
         ("a.onnx other.onnx --no-run", 1, "DIFFERENT"),
         ("a.onnx small.onnx", 1, "only in the second model: w (MatMul, 6×4)"),

@@ -27,7 +27,7 @@ def folded_by_onnxruntime(model: Path, path: Path) -> Path:
 def test_batch_normalization_folded_by_onnxruntime(tmp_path: Path) -> None:
     model = shared_model("resnet20_cifar10.onnx")
     found = compare(model, folded_by_onnxruntime(model, tmp_path / "folded.onnx"), running=Running())
-    assert found.exit_code() is ExitCode.PASS
+    assert found.exit_code() is ExitCode.INCOMPLETE
     assert [pair.verdict for pair in found.pairs].count(Verdict.SCALED) == 19
     assert [pair.verdict for pair in found.pairs].count(Verdict.IDENTICAL) == 1
     assert all(pair.scale.factors is Factors.OUTPUTS for pair in found.pairs if pair.verdict is Verdict.SCALED)

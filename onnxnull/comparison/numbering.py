@@ -1,0 +1,160 @@
+"""Value numbering: are two graphs the same, node by node and constant by constant, up to names and order?
+
+A value's number says how it is computed from the graph's inputs: by an operator of a domain in the version of its schema
+(Softmax of opset 11 and 13 are two), with its attributes, defaults filled in, of operands with these numbers, sorted where the
+operator does not care about their order. Constants are numbered by their type, shape and bytes, bodies of If, Loop and Scan by
+what they compute. Two graphs are equal where their outputs have the same numbers; nodes that no output needs do not count.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from onnxnull.graph import external
+from onnxnull.graph.model import Model, dtype_name, shape_of
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+Number = bytes
+COMMUTATIVE = frozenset(
+    {"Add", "Mul", "And", "Or", "Xor", "Equal", "Max", "Min", "Sum", "Mean", "BitwiseAnd", "BitwiseOr", "BitwiseXor"}
+)
+"""Operators of ONNX's own domain whose operands may change places."""
+
+
+def equal_graphs(a: Model, b: Model, alike: tuple[Mapping[int, Number], Mapping[int, Number]] = ({}, {})) -> bool:
+    """Whether both graphs compute the same of the same inputs.
+
+    Args:
+        alike: for each side, id of a stored tensor → the number it gets in place of its own, of weights that count as equal.
+    """
+    first, second = (_outputs(model, numbers) for model, numbers in zip((a, b), alike, strict=True))
+    if set(first) == set(second):
+        return all(first[name] == second[name] for name in first)
+    return list(first.values()) == list(second.values())
+
+
+def _outputs(model: Model, alike: Mapping[int, Number]) -> dict[str, Number]:
+    numbers: dict[ir.Value, Number] = {}
+    own = {described.name: place for place, described in enumerate(model.inputs)}
+    for value in model.graph.inputs:
+        if not value.is_initializer():
+            kind = (dtype_name(value.dtype), str(shape_of(value)), str(own[value.name or ""]))
+            numbers[value] = digest("input", *kind)
+    _Walk(model.opsets, alike).graph(model.graph, numbers)
+    return {value.name or "": numbers[value] for value in model.graph.outputs}
+
+
+class _Walk:
+    """Numbers of everything in a graph and its bodies."""
+
+    def __init__(self, opsets: Mapping[str, int], alike: Mapping[int, Number]) -> None:
+        self._opsets, self._alike = opsets, alike
+        self._tensors: dict[int, Number] = {}
+
+    def graph(self, graph: ir.Graph, numbers: dict[ir.Value, Number]) -> list[Number]:
+        """The numbers of the outputs of a graph; `numbers` has those of its inputs and of what it captures."""
+        for value in graph.initializers.values():
+            if value.const_value is not None and value not in numbers:
+                numbers[value] = self._tensor(value.const_value)
+        for node in graph:
+            found = self._node(node, numbers)
+            for index, value in enumerate(node.outputs):
+                numbers[value] = found if node.op_type == "Constant" and node.domain == "" else digest(found, str(index))
+        return [numbers[value] for value in graph.outputs]
+
+    def _node(self, node: ir.Node, numbers: dict[ir.Value, Number]) -> Number:
+        if node.domain == "" and node.op_type == "Constant":
+            (attribute,) = node.attributes.values()
+            return self._constant(attribute)
+        operands = [b"" if value is None or not value.name else numbers[value] for value in node.inputs]
+        while operands and not operands[-1]:
+            operands.pop()
+        if node.domain == "" and node.op_type in COMMUTATIVE:
+            operands.sort()
+        version, defaults = defaults_of(node.domain, node.op_type, self._opsets.get(node.domain, 1))
+        attributes = {**defaults, **{name: self._attribute(value, numbers) for name, value in node.attributes.items()}}
+        parts = [part for name in sorted(attributes) for part in (name, attributes[name])]
+        return digest("node", node.domain, node.op_type, str(version), str(len(operands)), *operands, *parts)
+
+    def _attribute(self, attribute: ir.Attr, numbers: dict[ir.Value, Number]) -> Number:
+        kind = attribute.type.name
+        if kind == "GRAPH":
+            return self._body(attribute.value, numbers)
+        if kind == "GRAPHS":
+            return digest(*(self._body(body, numbers) for body in attribute.value))
+        if kind == "TENSOR":
+            return self._tensor(attribute.value)
+        if kind == "TENSORS":
+            return digest(*map(self._tensor, attribute.value))
+        return plain(kind, attribute.value)
+
+    def _body(self, body: ir.Graph, numbers: dict[ir.Value, Number]) -> Number:
+        inner = dict(numbers)
+        level = str(len([v for v in numbers.values() if v.startswith(b"body")]))
+        for place, value in enumerate(body.inputs):
+            inner[value] = b"body" + digest(level, str(place))
+        return digest("body", str(len(body.inputs)), *self.graph(body, inner))
+
+    def _constant(self, attribute: ir.Attr) -> Number:
+        if attribute.name == "value":
+            return self._tensor(attribute.value)
+        dtype = {"f": np.float32, "i": np.int64, "s": np.object_}[attribute.name.removeprefix("value_")[0]]
+        return content(np.asarray(attribute.value, dtype=dtype))
+
+    def _tensor(self, tensor: ir.TensorProtocol) -> Number:
+        import onnx_ir as ir
+
+        if id(tensor) in self._alike:
+            return self._alike[id(tensor)]
+        if id(tensor) not in self._tensors:
+            array = external.read(tensor) if isinstance(tensor, ir.ExternalTensor) else tensor.numpy()
+            self._tensors[id(tensor)] = content(np.asarray(array))
+        return self._tensors[id(tensor)]
+
+
+def content(array: np.ndarray) -> Number:
+    """The number of a constant: type, shape and bytes."""
+    plain_bytes = repr(array.tolist()).encode() if array.dtype == object else np.ascontiguousarray(array).tobytes()
+    return digest("constant", str(array.dtype), str(array.shape), plain_bytes)
+
+
+def plain(kind: str, value: object) -> Number:
+    """The number of an attribute that is no tensor and no graph; floats as float32, as ONNX stores them."""
+    if kind in ("FLOAT", "FLOATS"):
+        value = np.atleast_1d(np.asarray(value, np.float32)).tolist()
+    if isinstance(value, tuple | list):
+        value = list(value)
+    return f"{kind} {value!r}".encode()
+
+
+def defaults_of(domain: str, op_type: str, opset: int) -> tuple[int, dict[str, Number]]:
+    """Since which version an operator is what it is at an opset, and the attributes it may leave out; (0, {}) if unknown."""
+    import onnx
+    import onnx_ir as ir
+
+    try:
+        schema = onnx.defs.get_schema(op_type, opset, domain)
+    except onnx.defs.SchemaError:
+        return 0, {}
+    defaults = {}
+    for name, described in schema.attributes.items():
+        if described.default_value.type:
+            stored = ir.serde.deserialize_attribute(described.default_value)
+            defaults[name] = plain(stored.type.name, stored.value)
+    return schema.since_version, defaults
+
+
+def digest(*parts: bytes | str) -> Number:
+    """A short name for these parts together."""
+    found = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        encoded = part.encode() if isinstance(part, str) else part
+        found.update(len(encoded).to_bytes(8, "little"))
+        found.update(encoded)
+    return found.digest()
