@@ -1,127 +1,87 @@
 """Changes of a tensor that its readers cannot see and that stay inside a box: convex programmes, never clipping.
 
-The kernel is a linear space and the box is convex and holds 0, so what lies in both is convex. `nearest` finds its point
+The kernel is a linear space and the box is convex and holds 0, so what lies in both is convex. `solve` finds its point
 nearest to a wish by the alternating direction method of multipliers (Boyd et al., *Distributed Optimization and Statistical
-Learning via ADMM*, 2011, §5, over-relaxed, ρ by §3.4.1); Dykstra's alternating projections (Boyle, Dykstra 1986)
-go the same way with a fixed step. What ADMM leaves violates the box a little, and no clipping would leave it in the kernel.
+Learning via ADMM*, 2011, §5, over-relaxed, ρ by §3.4.1). What ADMM leaves violates the box a little, and no clipping would
+leave it in the kernel.
 
 1. A search in a box that is a little smaller on every side (also where there is no room: black pixels have to become
-   lighter) ends strictly inside the true one. The search goes on in the true box, and the answer is the last point inside it
-   on the line from the one to the other.
-2. Where nothing is strictly inside (a white border that the kernel cannot darken), the entries that stay at their bound are
-   held at 0 (`Kernel.within`, the active sets of Hintermüller, Ito, Kunisch 2002 at the bound 0), and it is tried again.
-   What is left after all is scaled back along the line to 0.
+   lighter) gives a point strictly inside the true one. The search goes on in the true box, and the answer is the last point
+   inside it on the line from the one to the other.
+2. Where nothing is strictly inside (a white border that the kernel cannot darken), the search ends at the shortest way from
+   the kernel to the smaller box (Banjac, Goulart, Stellato, Boyd, "Infeasibility detection in ADMM", 2019). It is orthogonal
+   to the kernel, so where it only moves entries without room, these stay at their bound for every point that is in both
+   (Farkas): they are held at 0 (`Kernel.within`), and it is tried again.
+3. The multipliers bound how far the answer is from the nearest point: that ends the search (`Search.distance`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from onnxnull.collision.admm import Search
 from onnxnull.collision.kernel import Kernel
+from onnxnull.collision.room import Room
 from onnxnull.kernel.linear_map import Array
 from onnxnull.kernel.project import NotConvergedError
 
 Mask = NDArray[np.bool_]
-Progress = Callable[[int, float], None]
-"""(iterations so far, how far from the tolerance: 1 is reached)"""
 
-_RELAXATION = 1.7
-_ITERATIONS, _FINISH = 300, 40
-"""Of the search where nothing is strictly inside, and of its end in the true box elsewhere; times `Kernel.pace`, up to 5 times
-as many and down to a fifth."""
-# ρ is adapted this often, and until then.
-_ADAPT_EVERY, _ADAPT_UNTIL = 10, 100
-# The search in the true box goes on for so long: the tolerance is the whole tensor's, and what is outside is a few entries.
-_LEAST = 8
-# Scaling back may cost this share of the length.
-_LOSS = 0.01
-_MARGINS = (0.02, 0.003)
+_CLOSE = 0.005
+"""Certified: the nearest point lies within this share of the answer's length."""
+_STRICT, _FINISH, _PLAIN = 600, 40, 300
+"""Most iterations at `Kernel.pace` 1: in a smaller box; then in the true one; there before that, where entries are held."""
+_SLOWEST, _FASTEST = 0.2, 50.0
+"""`Kernel.pace` counts between these."""
+# So many iterations between two looks at where a search is.
+_CHECK = 25
+_MARGINS = (0.02, 0.003, 0.0003)
 """How much smaller the box is made on every side, in shares of its width."""
+_INSIDE, _STUCK = 0.25, 0.5
+"""In shares of the margin: a point so far inside is strictly inside; an entry that the shortest way moves so far is stuck."""
+# Entries with less room than this share of the width have none.
+_TIGHT = 0.0003
+# Multipliers below this share of the wish hold nothing.
+_LEAST = 1e-6
 _HOLDS = 6
 """Most times that more entries are held."""
-_STRICT = 600
-"""Most iterations in a smaller box, times `Kernel.pace` as above; `_CHECK` of them at a time."""
-_CHECK = 25
-# A search that gains less than this in so many iterations is given up.
+# A search that gains less than this between two looks is given up.
 _STALL = 0.97
 # Changes that are shorter than this, relative to the wish clipped to the box, are none.
 _NOTHING = 1e-8
+# An answer this near to a nearest point of 0, relative to the same, is certified as well.
+_ZERO = 1e-6
 # A far-away point: so many times the longest change that the box allows along the direction.
 _FAR = 10.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Room:
-    """What the box leaves: low ≤ δ ≤ high with low ≤ 0 ≤ high, of the tensor's shape."""
+class Nearest:
+    """A change in kernel and box; the one nearest to the wish is no farther from it than `within` (L2; inf: not known)."""
 
-    start: Array
-    lower: Array
-    upper: Array
-    low: Array
-    high: Array
-
-    @classmethod
-    def of(cls, start: Array, lower: ArrayLike, upper: ArrayLike) -> _Room:
-        bounds = [np.broadcast_to(np.asarray(bound, dtype=np.float64), start.shape) for bound in (lower, upper)]
-        if not (np.all(np.isfinite(start)) and np.all(bounds[0] <= start) and np.all(start <= bounds[1])):
-            raise ValueError("the starting point is not in the box")
-        return cls(start, bounds[0], bounds[1], bounds[0] - start, bounds[1] - start)
-
-    def holds(self, change: Array) -> bool:
-        """Whether start + change, rounded to float64, lies in the box."""
-        moved = self.start + change
-        return bool(np.all(moved >= self.lower) and np.all(moved <= self.upper))
-
-    def clip(self, change: Array) -> Array:
-        return np.clip(change, self.low, self.high)
-
-    def share(self, change: Array) -> Array:
-        """For every entry the largest t for which t·change has room; inf where the change is 0."""
-        room = np.where(change > 0, self.high, -self.low)
-        with np.errstate(divide="ignore", over="ignore"):
-            return np.where(change == 0, np.inf, room / np.abs(np.where(change == 0, 1.0, change)))
-
-    def excess(self, change: Array) -> Array:
-        """How far the change leaves the box; negative inside."""
-        return np.maximum(change - self.high, self.low - change)
-
-    def scaled(self, kernel: Kernel, change: Array) -> Array:
-        """`change`, every part of it that may be scaled on its own by the largest t ≤ 1 that the box allows, to rounding."""
-        t = np.minimum(1.0, kernel.shared(self.share(change)))
-        for exponent in range(52, 0, -4):
-            scaled = t * change
-            if self.holds(scaled):
-                return scaled
-            t *= 1.0 - 2.0**-exponent
-        return np.zeros_like(change)
+    change: Array
+    within: float
 
 
-def nearest(
-    kernel: Kernel,
-    start: Array,
-    wish: Array,
-    lower: ArrayLike,
-    upper: ArrayLike,
-    *,
-    tolerance: float = 1e-4,
-    iterations: int | None = None,
-    progress: Progress | None = None,
-) -> Array:
+Close = Callable[[Nearest], bool]
+
+
+def solve(
+    kernel: Kernel, start: Array, wish: Array, lower: ArrayLike, upper: ArrayLike, *, tolerance: float = _CLOSE
+) -> Nearest:
     """The δ nearest to `wish` with δ in the kernel and lower ≤ start + δ ≤ upper.
 
     Exact: start + δ, rounded to float64, lies in the box, and δ is a vector of the kernel to rounding, whatever the number of
-    iterations. Approximate: that none is nearer; `tolerance` bounds what ADMM leaves of either condition, relative to δ and to
-    the wish.
+    iterations. Certified: how near it is. The search ends where that is `tolerance` of ‖δ‖, or when as many iterations are
+    done as the size of the tensor allows (`Kernel.pace`).
 
     Args:
         start, wish: of the kernel's shape; `start` lies in the box.
         lower, upper: broadcastable to it; ±inf for no bound.
-        iterations: of the first search; None chooses by the size of the tensor.
-        progress: called from time to time.
 
     Raises:
         ValueError: `start` is not in the box, or not finite.
@@ -129,25 +89,29 @@ def nearest(
     """
     start = np.asarray(start, dtype=np.float64)
     wish = np.asarray(wish, dtype=np.float64)
-    room = _Room.of(start, lower, upper)
+    room = Room.of(start, lower, upper)
     inside = kernel.project(wish)
     if room.holds(inside):
-        return inside
-    if not np.any(room.clip(inside)):  # the wish is in the normal cone of the box at 0
-        return np.zeros_like(start)
-    share = min(5.0, max(0.2, kernel.pace))
-    found = _strictly_inside(kernel, room, inside, tolerance, share, progress)
-    if found is None:
-        search = _Search(kernel, room, inside, tolerance, progress)
-        search.run(iterations if iterations is not None else round(share * _ITERATIONS))
-        found = room.scaled(kernel, kernel.project(search.x))
-    energy = float(np.vdot(found, found))
+        return Nearest(inside, 0.0)
+    nothing = np.zeros_like(start)
+    clipped = float(np.linalg.norm(room.clip(inside)))
+    if clipped == 0.0:  # the wish is in the normal cone of the box at 0
+        return Nearest(nothing, 0.0)
+
+    def close(found: Nearest) -> bool:
+        return found.within <= max(tolerance * float(np.linalg.norm(found.change)), _ZERO * clipped)
+
+    found = _solved(kernel, room, inside, close)
     # rounding is no vector of the kernel
-    if not np.sqrt(energy) > _NOTHING * np.linalg.norm(room.clip(inside)):
-        return np.zeros_like(start)
-    # 0 is inside too, so nothing of the line to it is farther from the wish than the answer
-    shorter = float(np.vdot(inside, found)) / energy
-    return found if shorter >= 1.0 else max(0.0, shorter) * found
+    length = float(np.linalg.norm(found.change))
+    return found if length > _NOTHING * clipped else Nearest(nothing, found.within + length)
+
+
+def nearest(
+    kernel: Kernel, start: Array, wish: Array, lower: ArrayLike, upper: ArrayLike, *, tolerance: float = _CLOSE
+) -> Array:
+    """The change that `solve` finds."""
+    return solve(kernel, start, wish, lower, upper, tolerance=tolerance).change
 
 
 def largest(
@@ -157,9 +121,7 @@ def largest(
     lower: ArrayLike,
     upper: ArrayLike,
     *,
-    tolerance: float = 1e-4,
-    iterations: int | None = None,
-    progress: Progress | None = None,
+    tolerance: float = _CLOSE,
 ) -> Array:
     """A δ of the kernel, inside the box, that goes as far along `direction` d as the box allows.
 
@@ -172,7 +134,7 @@ def largest(
         ValueError: as `nearest`; or the box does not bound the direction.
     """
     start = np.asarray(start, dtype=np.float64)
-    room = _Room.of(start, lower, upper)
+    room = Room.of(start, lower, upper)
     inside = kernel.project(np.asarray(direction, dtype=np.float64))
     length = float(np.linalg.norm(inside))
     if length == 0.0:
@@ -190,7 +152,7 @@ def largest(
     for far in (_FAR, 1.0):  # nearer wishes have fewer entries at their bounds, which is easier
         wish = (far * span / length) * inside
         try:
-            found = nearest(kernel, start, wish, lower, upper, tolerance=tolerance, iterations=iterations, progress=progress)
+            found = nearest(kernel, start, wish, lower, upper, tolerance=tolerance)
         except NotConvergedError:
             if far == 1.0 and not plain.any():
                 raise
@@ -200,100 +162,123 @@ def largest(
     return found if better else plain
 
 
-class _Search:
-    """ADMM for min ½‖x − wish‖² with x in the kernel and z = x in a box low ≤ z ≤ high; u are the scaled multipliers."""
-
-    def __init__(self, kernel: Kernel, room: _Room, wish: Array, tolerance: float, progress: Progress | None) -> None:
-        self.kernel, self.wish = kernel, wish
-        self.low, self.high = room.low.copy(), room.high.copy()
-        self.x = wish
-        self._tolerance, self._progress = tolerance, progress
-        self._length = float(np.linalg.norm(wish))
-        self._z = room.clip(wish)
-        self._u = np.zeros_like(wish)
-        # multipliers are as long as the wish, and meet what is as long as the answer
-        self._rho = 3.0 * self._length / float(np.linalg.norm(self._z))
-        self._least = _NOTHING * float(np.linalg.norm(self._z))
-        self._done = 0
-
-    def run(self, iterations: int, least: int = 1) -> None:
-        """Until the tolerance is reached, `least` iterations or more, or so many iterations."""
-        for count in range(1, iterations + 1):
-            rho = self._rho
-            self.x = self.kernel.rough((self.wish + rho * (self._z - self._u)) / (1.0 + rho))
-            relaxed = _RELAXATION * self.x + (1.0 - _RELAXATION) * self._z
-            z = np.clip(relaxed + self._u, self.low, self.high)
-            self._u += relaxed - z
-            primal = float(np.linalg.norm(self.x - z)) / max(float(np.linalg.norm(z)), self._least)
-            dual = rho * float(np.linalg.norm(z - self._z)) / self._length
-            self._z = z
-            self._done += 1
-            left = max(primal, dual) / self._tolerance
-            if self._progress and count % 10 == 0:
-                self._progress(self._done, left)
-            if left <= 1.0 and count >= least:
-                return
-            if count % _ADAPT_EVERY == 0 and self._done <= _ADAPT_UNTIL:
-                self._adapt(primal, dual)
-
-    def _adapt(self, primal: float, dual: float) -> None:
-        """Residuals far apart ask for another ρ; after `_ADAPT_UNTIL` iterations it stays, which convergence needs."""
-        if primal > 10.0 * dual or dual > 10.0 * primal:
-            factor = 2.0 if primal > dual else 0.5
-            self._rho *= factor
-            self._u /= factor
+def _solved(kernel: Kernel, room: Room, wish: Array, close: Close) -> Nearest:
+    """The point of kernel and box nearest to a wish of the kernel, where the wish is not it."""
+    fixed = room.low == room.high
+    if fixed.any():
+        kernel = kernel.within(~fixed)
+        wish = kernel.project(wish)
+        if not np.any(wish):
+            return Nearest(wish, 0.0)
+    share = min(_FASTEST, max(_SLOWEST, kernel.pace))
+    found = _with_stuck_parts_held(kernel, room, wish, fixed, share, close)
+    return found if close(found) else _with_entries_held(kernel, room, wish, fixed, share, close, found)
 
 
-def _strictly_inside(
-    kernel: Kernel, room: _Room, wish: Array, tolerance: float, share: float, progress: Progress | None
-) -> Array | None:
-    """A point of kernel and box near the nearest one, by way of one that is strictly inside; None where none is found.
-
-    Entries without room that cannot leave their bound are held at 0, with those like them around them, and it is tried again.
-    """
-    held = room.low == room.high
-    width = np.where(np.isfinite(room.high - room.low), room.high - room.low, float(np.abs(wish).max()))
-    tight = np.minimum(room.high, -room.low) <= _MARGINS[-1] * width
+def _with_stuck_parts_held(kernel: Kernel, room: Room, wish: Array, fixed: Mask, share: float, close: Close) -> Nearest:
+    """Hold whole neighbourhoods of stuck entries: soon done, and near, but the certificate is for the programme without."""
+    held = fixed
     for _ in range(_HOLDS):
         part = kernel.within(~held) if held.any() else kernel
-        stuck = np.zeros_like(held)
-        for margin in _MARGINS:
-            search = _Search(part, room, wish, tolerance, progress)
-            search.low, search.high = room.low + margin * width, room.high - margin * width
-            search.low[held] = search.high[held] = 0.0
-            inner = _reached(search, room, round(share * _STRICT))
-            if inner is not None:
-                return _outermost(search, room, inner, held, wish, round(share * _FINISH))
-            short = np.maximum(search.low - search.x, search.x - search.high) > 0.5 * margin * width
-            stuck = tight & ~held & (kernel.around(short.astype(np.float64)) > 0.0)
+        tries = _strictly_inside(part, room, wish, held, round(share * _STRICT), _MARGINS[:2])
+        if tries.point is not None:
+            search = tries.search
+            search.low, search.high = np.where(held, 0.0, room.low), np.where(held, 0.0, room.high)
+            found = _outermost(search, part, room, tries.point, close, round(share * _FINISH))
+            return found if held is fixed else replace(found, within=np.inf)
+        stuck = tries.tight & ~held & (kernel.around(tries.stuck.astype(np.float64)) > 0.0)
         if not stuck.any():
             break
         held = held | stuck
-    return None
+    search = Search(kernel, wish, room.low, room.high)
+    return _outermost(search, kernel, room, np.zeros_like(wish), close, round(share * _PLAIN))
 
 
-def _outermost(search: _Search, room: _Room, inner: Array, held: Mask, wish: Array, iterations: int) -> Array:
-    """Search on in the true box, and take the last point inside it on the line from `inner` to where that ends."""
-    search.low, search.high = np.where(held, 0.0, room.low), np.where(held, 0.0, room.high)
-    search.run(iterations, _LEAST)
-    around = _Room.of(room.start + inner, room.lower, room.upper)
-    better = inner + around.scaled(search.kernel, search.kernel.project(search.x) - inner)
-    closer = np.linalg.norm(better - wish) < np.linalg.norm(inner - wish)
-    return better if closer and room.holds(better) else inner
+def _with_entries_held(
+    kernel: Kernel, room: Room, wish: Array, fixed: Mask, share: float, close: Close, best: Nearest
+) -> Nearest:
+    """Hold what the multipliers of the nearest point hold at a bound of 0, while the size of the tensor allows it."""
+    search = Search(kernel, wish, room.low, room.high)
+    stuck, left, turn = fixed, round((share - 1.0) * _PLAIN), _PLAIN // _HOLDS
+    while left > 0 and not close(best):
+        search.run(min(turn, left))
+        left, turn = left - turn, 2 * turn
+        held = stuck | _without_room(search, room)
+        part = kernel.within(~held)
+        point: Array | None = part.project(search.x)
+        assert point is not None
+        if not room.holds(point):
+            tries = _strictly_inside(part, room, point, held, round(share * _STRICT), _MARGINS)
+            point, stuck = tries.point, stuck | (tries.stuck & tries.tight)
+        found = [replace(best, within=search.distance(best.change))]
+        if point is not None:
+            found.append(_outermost(search, part, room, point, close, round(share * _FINISH)))
+        best = min(found, key=lambda one: one.within)
+    return best
 
 
-def _reached(search: _Search, room: _Room, iterations: int) -> Array | None:
-    """Search until scaling the point back into the true box costs next to nothing; None where it comes no nearer."""
+def _without_room(search: Search, room: Room) -> Mask:
+    """Entries that the multipliers hold at a bound of 0."""
+    force, least = search.multipliers, _LEAST * float(np.linalg.norm(search.wish))
+    held: Mask = ((room.low == 0.0) & (force < -least)) | ((room.high == 0.0) & (force > least))
+    return held
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Try:
+    """What searches in smaller boxes found: a point strictly inside, or entries that do not come inside.
+
+    `tight` are all without room; of these, the stuck ones cannot leave their bound.
+    """
+
+    search: Search
+    point: Array | None
+    stuck: Mask
+    tight: Mask
+
+
+def _strictly_inside(kernel: Kernel, room: Room, wish: Array, held: Mask, iterations: int, margins: tuple[float, ...]) -> _Try:
+    """Look for a point of the kernel, near the wish, that is strictly inside the box but for the entries held at 0."""
+    width = np.where(np.isfinite(room.high - room.low), room.high - room.low, float(np.abs(wish).max()))
+    tight = np.minimum(room.high, -room.low) <= _TIGHT * width
+    for margin in margins:
+        rim = np.where(held, 0.0, margin * width)
+        search = Search(kernel, wish, np.where(held, 0.0, room.low + rim), np.where(held, 0.0, room.high - rim))
+        point = _reached(search, room, _INSIDE * rim, iterations)
+        moved = ~held & (np.abs(search.displacement) > _STUCK * rim)
+        if point is not None:
+            break
+    return _Try(search, point, moved, tight)
+
+
+def _reached(search: Search, room: Room, rim: Array, iterations: int) -> Array | None:
+    """Search until the point is inside the true box by `rim` everywhere; None where it comes no nearer."""
     before = np.inf
     for _ in range(0, iterations, _CHECK):
-        search.run(_CHECK, _CHECK)
-        excess = float(np.linalg.norm(np.maximum(room.excess(search.x), 0.0)))
-        if excess <= _LOSS * float(np.linalg.norm(search.x)):
+        search.run(_CHECK)
+        short = float(np.linalg.norm(np.maximum(room.excess(search.x) + rim, 0.0)))
+        if short == 0.0:
             change = search.kernel.project(search.x)
-            scaled = room.scaled(search.kernel, change)
-            if np.linalg.norm(scaled - change) <= _LOSS * np.linalg.norm(change):
-                return scaled
-        if excess > _STALL * before:
+            if room.holds(change):
+                return change
+        if short > _STALL * before:
             return None
-        before = excess
+        before = short
     return None
+
+
+def _outermost(search: Search, part: Kernel, room: Room, anchor: Array, close: Close, iterations: int) -> Nearest:
+    """Search on in the true box; the last point inside it on the line from `anchor`, inside as well, to where that ends.
+
+    `part` holds the anchor and what the search finds.
+    """
+    around = Room.of(room.start + anchor, room.lower, room.upper)
+    best = Nearest(anchor, search.distance(anchor))
+    for done in range(0, iterations, _CHECK):
+        search.run(min(_CHECK, iterations - done))
+        change = anchor + around.scaled(part, part.project(search.x) - anchor)
+        if room.holds(change):
+            best = min(best, Nearest(change, search.distance(change)), key=lambda one: one.within)
+        if close(best):
+            break
+    return best

@@ -72,7 +72,7 @@ layers = independent_layers | rows
 
 
 @given(layers, st.floats(0.0, 1.0), st.integers(0, 99))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_patch_kernel_is_the_dense_projection(layer: LinearMap, share: float, seed: int) -> None:
     rng = np.random.default_rng(seed)
     kernel = PatchKernel.of([layer])

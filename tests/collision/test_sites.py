@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from onnx import helper
 
@@ -24,9 +24,7 @@ from tests.collision.searches import Placed, placed, saved
 from tests.helpers import BOOL, model, opened, run, value, weight
 
 node = helper.make_node
-SETTINGS = settings(
-    deadline=None, derandomize=True, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+SETTINGS = settings(max_examples=40)
 
 
 def two_layers() -> onnx.ModelProto:

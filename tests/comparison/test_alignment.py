@@ -31,7 +31,7 @@ def undone(a: Array, b: Array) -> list[tuple[Order, Order]]:
 
 
 @pytest.mark.parametrize("shape", [(1, 27, 8), (1, 8, 27), (1, 64, 64), (1, 700, 20), (1, 5, 3)])
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_any_order_is_found(shape: tuple[int, int, int], seed: int) -> None:
     rng = np.random.default_rng(seed)

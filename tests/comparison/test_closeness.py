@@ -62,7 +62,7 @@ class TestRounding:
         a = blocks(1, 8, 8, dtype=np.float16)
         assert closeness(a, a.copy(), ("float64", "float16")).verdict is Verdict.IDENTICAL
 
-    @settings(max_examples=20, deadline=None)
+    @settings(max_examples=20)
     @given(st.integers(0, 1199), st.sampled_from([3.0, -3.0, 1e3]))
     def test_an_entry_further_off_is_different(self, place: int, ulps: float) -> None:
         a = blocks(1, 40, 30)
@@ -122,7 +122,7 @@ class TestQuantisation:
         assert closeness(quantized(a, 8, (0, 1, 2)), quantized(a, 8, (1,)), FLOATS).verdict is Verdict.QUANTIZED
 
     @pytest.mark.parametrize("grid", GRIDS)
-    @settings(max_examples=10, deadline=None)
+    @settings(max_examples=10)
     @given(place=st.integers(0, 1919))
     def test_an_entry_two_steps_off_is_different(self, grid: str, place: int) -> None:
         a = blocks(1, 96, 20)

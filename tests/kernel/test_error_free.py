@@ -95,7 +95,7 @@ def test_typical_numbers_are_nearly_exact(kind: str, seed: int) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(data=st.data())
 def test_any_numbers_are_within_the_radius(kind: str, data: st.DataObject) -> None:
     make, shape = KINDS[kind]
@@ -177,7 +177,7 @@ PATHS: dict[str, LinearMap] = {
 
 
 @pytest.mark.parametrize("name", PATHS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_paths(name: str, data: st.DataObject) -> None:
     path = PATHS[name]

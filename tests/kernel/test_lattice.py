@@ -29,7 +29,7 @@ def random(q: int, p: int, seed: int = 0, bound: int = 127) -> np.ndarray:
     return np.random.default_rng(seed).integers(-bound, bound + 1, (q, p))
 
 
-@settings(deadline=None, derandomize=True, max_examples=60)
+@settings(max_examples=60)
 @given(st.one_of(MATRICES, LOW_RANK))
 def test_the_basis_spans_the_whole_kernel_lattice(matrix: np.ndarray) -> None:
     basis = kernel_lattice(matrix)

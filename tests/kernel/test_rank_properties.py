@@ -31,7 +31,7 @@ def ranks(stack: Matrix) -> list[tuple[int, Certainty]]:
 
 
 @given(stacks(), st.integers(0, 2**32), st.integers(-60, 60))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_permutations_and_powers_of_two_change_no_rank(stack: Matrix, seed: int, power: int) -> None:
     rng = np.random.default_rng(seed)
     moved = np.ldexp(stack[rng.permutation(len(stack))], power)
@@ -40,14 +40,14 @@ def test_permutations_and_powers_of_two_change_no_rank(stack: Matrix, seed: int,
 
 
 @given(stacks())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_stack_has_the_rank_of_the_matrix_it_stands_for(stack: Matrix) -> None:
     dense = assemble(stack)
     assert ranks(stack) == ranks(dense) == ranks(dense.T)
 
 
 @given(stacks())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_notions_are_ordered_and_true(stack: Matrix) -> None:
     profile = rank_profile(stack, exact=ExactPolicy.ALWAYS)
     truth = Truth(assemble(stack))
@@ -58,7 +58,7 @@ def test_notions_are_ordered_and_true(stack: Matrix) -> None:
 
 
 @given(stacks())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_extreme_singular_values(stack: Matrix) -> None:
     profile = rank_profile(stack, exact=ExactPolicy.NEVER)
     sigma = np.linalg.svd(assemble(stack).astype(np.float64), compute_uv=False)

@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from onnx import helper
@@ -27,9 +27,7 @@ from onnxnull.operators import LinearUse
 from tests.helpers import all_uses, model, only_refusal, only_use, run, shared_model, shared_models, uses, value, weight
 
 node = helper.make_node
-SETTINGS = settings(
-    deadline=None, derandomize=True, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+SETTINGS = settings(max_examples=60)
 QUANTIZED = {"anomaly_int8", "mobilenetv2_int8_dynamic", "mobilenetv2_int8_qlinear", "text_reader_nbits"}
 
 
