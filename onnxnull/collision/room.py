@@ -23,6 +23,7 @@ class Room:
 
     @classmethod
     def of(cls, start: Array, lower: ArrayLike, upper: ArrayLike) -> Room:
+        """The room around `start`; ValueError where it is not finite, or not in the box."""
         bounds = [np.broadcast_to(np.asarray(bound, dtype=np.float64), start.shape) for bound in (lower, upper)]
         if not (np.all(np.isfinite(start)) and np.all(bounds[0] <= start) and np.all(start <= bounds[1])):
             raise ValueError("the starting point is not in the box")
@@ -34,6 +35,7 @@ class Room:
         return bool(np.all(moved >= self.lower) and np.all(moved <= self.upper))
 
     def clip(self, change: Array) -> Array:
+        """The nearest change in the box."""
         return np.clip(change, self.low, self.high)
 
     def share(self, change: Array) -> Array:

@@ -74,7 +74,8 @@ def is_nearest(layer: Matrix, start: Array, wish: Array) -> None:
     keeps_its_promises(found, start, layer)
     length = float(np.linalg.norm(best))
     rounding = 1e-7 * float(np.linalg.norm(wish))
-    assert np.linalg.norm(found - best) <= solved.within + rounding, "the certificate"
+    if np.linalg.norm(found - wish) >= np.linalg.norm(best - wish):  # else SciPy stopped early, as it does on a few of these
+        assert np.linalg.norm(found - best) <= solved.within + rounding, "the certificate"
     assert np.linalg.norm(found - wish) <= np.linalg.norm(best - wish) + 0.002 * length + 10 * rounding
 
 
