@@ -1,0 +1,1 @@
+"""Healthy networks, ways to break them, and a judge that knows nothing of onnxnull."""
