@@ -61,12 +61,18 @@ class OperatorReport:
 
 @dataclass(frozen=True, slots=True)
 class WeightNode:
-    """A node that uses a weight. `operator` is None where it is no convolution or the input's shape is not known."""
+    """A node that uses a weight.
+
+    Attributes:
+        operator: None where it is no convolution or the input's shape is not known.
+        condition: what only a run decides about the matrix at this node ("chosen at run time"); empty where it is always this.
+    """
 
     name: str
     op: str
     groups: int
     operator: OperatorReport | None
+    condition: str = ""
 
 
 class Scales(enum.Enum):

@@ -73,7 +73,7 @@ def analyze_weight(
             side_by_side = blocks.transpose(1, 0, 2).reshape(1, q, g * p)
             stacked = _scaled(rank_profile(side_by_side, exact=ExactPolicy.NEVER, deadline=deadline), use.scale)
         nodes = tuple(
-            WeightNode(n.name, op_name(n), u.groups, _operator(n, u, ranks, work.get(n.name, INNER_WORK)))
+            WeightNode(n.name, op_name(n), u.groups, _operator(n, u, ranks, work.get(n.name, INNER_WORK)), u.condition)
             for n, u in weight.uses
         )
     except TimeoutError:

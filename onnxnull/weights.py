@@ -68,7 +68,7 @@ def find_weights(flow: Flow) -> tuple[list[Weight], list[Unsupported]]:
                 siblings = by_root.setdefault(root, [])
                 known = next((s for s in siblings if digests.equal(s.uses[0][1], use, transposed=False)), None)
                 if known is None:
-                    name = use.constant.root.name if use.constant.root else f"constant of {node.name}"
+                    name = (use.constant.root.name if use.constant.root else f"constant of {node.name}") + use.index
                     again = any(digests.equal(s.uses[0][1], use, transposed=True) for s in siblings)
                     known = Weight(f"{name} [{use.part}]" if use.part else name, [], again)
                     siblings.append(known)
@@ -87,7 +87,8 @@ class _Digests:
     def equal(self, first: LinearUse, second: LinearUse, *, transposed: bool) -> bool:
         """Whether the matrix of `first`, or its transpose, is that of `second`."""
         g, q, p = second.shape
-        if first.part != second.part:  # the experts of a mixture, two directions: apart in the node, whatever they hold
+        # the experts of a mixture, the slices of a bank, two directions: apart in the node, whatever they hold
+        if (first.part, first.index) != (second.part, second.index):
             return False
         if first.shape != ((g, p, q) if transposed else (g, q, p)) or first.scale != second.scale:
             return False

@@ -257,6 +257,9 @@ def carry_back(path: LinearMap, change: Array) -> Array:
 
 
 def _cut(flow: Flow, weight: Weight, view: NodeView, use: LinearUse, space: Space) -> Cut:
+    if use.condition:
+        why = f"its weight is {use.condition}: the weight alone, on random rows"
+        return Cut(weight.name, view, use, Space.MATRIX, None, None, why)
     operand = view.inputs[use.activation] if use.activation is not None else None
     inside = view.node.graph is not flow.model.graph
     tensor = None if operand is None or inside else operand.name

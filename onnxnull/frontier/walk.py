@@ -184,7 +184,9 @@ def _follow(whole: _Whole, described: GraphInput, start: ir.Value) -> Frontier:
         for index in reads:
             path, coded = paths[_value(node, index)], _value(node, index) in grid
             through = [use for use in uses if isinstance(use, LinearUse) and use.activation == index]
-            layers.extend(Layer(node.name, use, path, node, coded) for use in through)
+            layers.extend(Layer(node.name, use, path, node, coded) for use in through if not use.condition)
+            if open_ := next((use.condition for use in through if use.condition), None):
+                return ends(_first(node, f"its weight is {open_}"))
             if any(rounds_by_itself(node, index, use.integer) for use in through):
                 return ends(_first(node, "it rounds what it reads by itself"))
             if through and coded and (leaves := grid.leaves_at(node, path)) is not None:

@@ -8,17 +8,20 @@ each feeds the other: a `Shape` of a known shape is a constant, and a constant d
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from onnxnull.errors import Code, OnnxnullError, one_line
 from onnxnull.graph import constants, contrib, evaluable, functions, validity
-from onnxnull.graph.bodies import subgraphs
+from onnxnull.graph.bodies import captured, is_batched_scan, scanned, states, subgraphs, unchanged
 from onnxnull.graph.constants import SMALL, Blocked, Constant, EvaluationError
 from onnxnull.graph.limits import bounded
 from onnxnull.graph.model import Model
+from onnxnull.graph.origins.tracing import trace
+from onnxnull.graph.origins.values import Origin
 from onnxnull.graph.quantization import Quantized, quantized_parts
 from onnxnull.graph.types import declared_type, merged, open_negative, shape_of_type, tensor_type
 from onnxnull.graph.view import NodeView, Operand
@@ -51,11 +54,14 @@ class Flow:
         self.nodes: list[NodeView] = []
         self.impossible: str | None = None
         self._constants: dict[ir.Value, Constant | Blocked] = {}
+        self._origins: Mapping[ir.Value, Origin] = {}
         self._types: dict[ir.Value, onnx.TypeProto] = {}
         self._known: set[ir.Value] = set()
         made = model.limits.made_bytes(model.stored_bytes)
-        self._made, self._work = Budget(made), Budget(_TIMES * made)
+        self._made, self.work = Budget(made), Budget(_TIMES * made)
         self._walk(model.graph, "")
+        self._origins = trace(self)
+        self.nodes = [self._with_origins(node) for node in self.nodes]
 
     def operand(self, value: ir.Value) -> Operand:
         """What is known of `value`."""
@@ -64,16 +70,25 @@ class Flow:
         constant = self._constants.get(value)
         if isinstance(constant, Constant):
             return Operand(value.name or "", constant.dtype, constant.shape, constant, value)
+        origin = self._origins.get(value)
         kind = self._types.get(value)
         dtype, shape = None, None
         if kind is not None and kind.HasField("tensor_type"):
             dtype = ir.DataType(kind.tensor_type.elem_type)
             shape = shape_of_type(kind)
-        return Operand(value.name or "", dtype, shape, constant, value)
+        return Operand(value.name or "", dtype, shape, constant, value, origin)
 
-    def _walk(self, graph: ir.Graph, prefix: str) -> None:
+    def _with_origins(self, view: NodeView) -> NodeView:
+        """The node once the origins of what it reads are known."""
+        if not any(operand is not None and operand.value in self._origins for operand in view.inputs):
+            return view
+        return replace(view, inputs=tuple(None if o is None else self.operand(o.value) for o in view.inputs))
+
+    def _walk(self, graph: ir.Graph, prefix: str, around: ir.Node | None = None) -> None:
         for value in graph.inputs:
             self._define(value)
+        if around is not None:
+            self._enter(around)
         for value in graph.initializers.values():
             self._define(value)
             # in a body, an initializer that is also an input is only the default of what the node hands over
@@ -86,9 +101,9 @@ class Flow:
                     raise OnnxnullError(Code.INVALID_MODEL, f"node {name!r} reads {operand.name!r}, which nothing produces")
             self._visit(node, name)
             for attribute, body in subgraphs(node):
-                self._walk(body, bounded(f"{name}.{attribute}/"))
+                self._walk(body, bounded(f"{name}.{attribute}/"), node)
             self._adopt_branch_types(node)
-            self._block_control_flow(node)
+            self._leave(node)
         for value in graph.outputs:
             if value not in self._known:
                 raise OnnxnullError(
@@ -112,7 +127,7 @@ class Flow:
             self._constant_node(node)
         elif node.domain == "" and node.op_type in ("Shape", "Size") and inputs and inputs[0] is not None:
             self._shape_node(node, inputs[0])
-        elif node.domain in ("", "com.microsoft") and node.op_type == "DequantizeLinear":
+        elif _dequantizes(node):
             self._dequantize_node(node, inputs)
         elif not any(True for _ in subgraphs(node)):
             self._infer(node, inputs, version, schema)
@@ -163,10 +178,8 @@ class Flow:
         codes, scale, zero = (*inputs, None)[:3]
         if codes is None or scale is None:
             return
-        attributes = {
-            name: node.attributes[name].as_int() for name in ("axis", "block_size", "output_dtype") if name in node.attributes
-        }
-        dtype = ir.DataType(attributes["output_dtype"]) if attributes.get("output_dtype") else scale.dtype
+        chosen = node.attributes["output_dtype"].as_int() if "output_dtype" in node.attributes else 0
+        dtype = ir.DataType(chosen) if chosen else scale.dtype
         output = node.outputs[0]
         if dtype is not None:
             self._types[output] = merged(tensor_type(int(dtype), codes.shape), self._types.get(output))
@@ -178,33 +191,30 @@ class Flow:
             self._block(node, blocked.reason)
             return
         weight, scales, *zeros = (operand for operand in operands if isinstance(operand, Constant))
-        if dtype is None or not dtype.is_floating_point() or weight.dtype.is_string():
-            self._block(node, f"op DequantizeLinear of {weight.dtype.name} to {scales.dtype.name}")
-            return
-        quantized = Quantized(
-            weight, scales, zeros[0] if zeros else None, attributes.get("axis", 1), attributes.get("block_size", 0)
-        )
-        made = quantized.constant(dtype)
         try:
-            self._pay("DequantizeLinear", made.nbytes)
+            self._constants[output] = self._dequantized(node, weight, scales, zeros[0] if zeros else None)
         except EvaluationError as error:
             self._block(node, str(error))
-        else:
-            self._constants[output] = made
+
+    def _dequantized(self, node: ir.Node, codes: Constant, scales: Constant, zeros: Constant | None) -> Constant:
+        """What `DequantizeLinear` makes of constants. Raises `EvaluationError`."""
+        import onnx_ir as ir
+
+        attributes = {
+            name: node.attributes[name].as_int() for name in ("axis", "block_size", "output_dtype") if name in node.attributes
+        }
+        dtype = ir.DataType(attributes["output_dtype"]) if attributes.get("output_dtype") else scales.dtype
+        if not dtype.is_floating_point() or codes.dtype.is_string():
+            raise EvaluationError(f"op DequantizeLinear of {codes.dtype.name} to {scales.dtype.name}")
+        made = Quantized(codes, scales, zeros, attributes.get("axis", 1), attributes.get("block_size", 0)).constant(dtype)
+        self._pay("DequantizeLinear", made.nbytes)
+        return made
 
     def _infer(
         self, node: ir.Node, inputs: tuple[Operand | None, ...], version: int, schema: onnx.defs.OpSchema | None
     ) -> None:
         """Infer the outputs' types; where all inputs are constants, the outputs become constants."""
-        import onnx_ir as ir
-
-        try:
-            proto = ir.serde.serialize_node(node)
-        except Exception as error:  # its own error prints the node, which may fail again
-            raise OnnxnullError(Code.INVALID_MODEL, functions.root_cause(error)) from error
-        del proto.input[:], proto.output[:]  # names of inlined values repeat; positions do not
-        proto.input.extend("" if operand is None else f"i{index}" for index, operand in enumerate(inputs))
-        proto.output.extend(f"o{index}" if value.name else "" for index, value in enumerate(node.outputs))
+        proto = _positional(node, inputs)
         constant_inputs = [operand.constant for operand in inputs if operand is not None]
         foldable = (
             bool(constant_inputs) and all(c is not None for c in constant_inputs) and node.op_type not in evaluable.RANDOM
@@ -271,17 +281,22 @@ class Flow:
         for index, value in enumerate(node.outputs):
             if value.name:
                 try:
-                    self._constants[value] = self._folded(node, proto, operands, index, value)
+                    self._constants[value] = self._folded(node, proto, operands, index, self._types.get(value))
                 except EvaluationError as error:
                     self._constants[value] = Blocked(value.name, str(error))
 
     def _folded(
-        self, node: ir.Node, proto: onnx.NodeProto, operands: tuple[Constant | None, ...], index: int, value: ir.Value
+        self,
+        node: ir.Node,
+        proto: onnx.NodeProto,
+        operands: tuple[Constant | None, ...],
+        index: int,
+        kind: onnx.TypeProto | None,
     ) -> Constant:
         """One output. Raises `EvaluationError` where it cannot be evaluated, or would take too much."""
         import onnx_ir as ir
 
-        op, kind = node.op_type, self._types.get(value)
+        op = node.op_type
         shape = None if kind is None else shape_of_type(kind)
         if kind is None or shape is None or None in shape:
             most = sum(c.size * max(1, len(c.shape)) for c in operands if c)
@@ -289,7 +304,7 @@ class Flow:
                 raise EvaluationError(f"op {op}: the size of its output is not known beforehand")
             cost = evaluable.work(node, operands, most, 8 * most)
             return constants.known(
-                constants.run(constants.Step(proto, self.model.opsets, operands, index, cost, self._work)), "bounded"
+                constants.run(constants.Step(proto, self.model.opsets, operands, index, cost, self.work)), "bounded"
             )
         sizes, dtype = tuple(dim for dim in shape if dim is not None), ir.DataType(kind.tensor_type.elem_type)
         if dtype.is_string() or dtype.name == "UNDEFINED":
@@ -299,7 +314,7 @@ class Flow:
             raise EvaluationError(f"op {op}: it gives more entries than inference says")
         nbytes = math.ceil(entries * dtype.bitwidth / 8)
         cost = evaluable.work(node, operands, entries, nbytes)
-        result = constants.computed(constants.Step(proto, self.model.opsets, operands, index, cost, self._work), dtype, sizes)
+        result = constants.computed(constants.Step(proto, self.model.opsets, operands, index, cost, self.work), dtype, sizes)
         if not isinstance(result.source, constants.Step) or result.source.node is not proto:
             return result
         self._pay(op, nbytes)
@@ -307,6 +322,31 @@ class Flow:
         small = all(c is None or c.size <= SMALL for c in operands)
         settle = result.size <= SMALL and (small or dtype.is_integer()) and not quantized_parts(result)
         return constants.settled(result) if settle else result
+
+    def folded(self, view: NodeView, operands: tuple[Constant | None, ...], output: int = 0) -> Constant:
+        """Output number `output` of a node if its inputs were these constants. Raises `EvaluationError`."""
+        node = view.node
+        if _dequantizes(node):
+            codes, scale, zero = (*operands, None)[:3]
+            if codes is None or scale is None:
+                raise EvaluationError("op DequantizeLinear without a scale")
+            return self._dequantized(node, codes, scale, zero)
+        schema = _schema(node.op_type, view.version, node.domain)
+        if schema is None:
+            raise EvaluationError(f"op {node.domain or 'ai.onnx'}.{node.op_type} is unknown to the evaluator")
+        reason = evaluable.reason_against(node, view.version, operands)
+        if reason is not None or node.op_type in evaluable.RANDOM:
+            raise EvaluationError(reason or f"op {node.op_type} is random")
+        inputs = tuple(
+            None if constant is None or operand is None else replace(operand, constant=constant)
+            for operand, constant in zip(view.inputs, operands, strict=True)
+        )
+        proto = _positional(node, inputs)
+        try:
+            kinds = self._inferred_types(proto, schema, inputs)
+        except Exception as error:
+            raise EvaluationError(f"op {node.op_type}: {one_line(error)}") from error
+        return self._folded(node, proto, operands, output, kinds.get(f"o{output}"))
 
     def _pay(self, op: str, nbytes: int) -> None:
         """Raise `EvaluationError` where an op may not make a constant of so many bytes."""
@@ -322,18 +362,51 @@ class Flow:
         for value in node.outputs:
             self._constants[value] = Blocked(value.name or "", reason)
 
-    def _block_control_flow(self, node: ir.Node) -> None:
-        """What an If chooses among constants, and what a Loop or Scan makes of constants alone, may be a weight."""
+    def _enter(self, node: ir.Node) -> None:
+        """What the body of a Loop or Scan reads: a constant that every round hands on is one; slices have a type."""
+        if is_batched_scan(node, self.model.opsets.get(node.domain, 1)):
+            return
+        for state in states(node):
+            initial = node.inputs[state.operand]
+            if initial is not None and initial in self._constants and unchanged(state):
+                self._constants[state.inner] = self._constants[initial]
+        for part in scanned(node):
+            value = node.inputs[part.operand]
+            operand = None if value is None else self.operand(value)
+            if operand is None or operand.dtype is None or operand.shape is None:
+                continue
+            shape, rank = operand.shape, len(operand.shape)
+            if -rank <= part.axis < rank:
+                kind = tensor_type(int(operand.dtype), shape[: part.axis % rank] + shape[part.axis % rank + 1 :])
+                self._types[part.inner] = merged(kind, self._types.get(part.inner))
+
+    def _leave(self, node: ir.Node) -> None:
+        """What control flow gives: what a constant condition picks, what a loop hands on, and `Blocked` for other constants."""
         bodies = [body for _, body in subgraphs(node)]
         if node.op_type == "If" and node.domain == "":
-            for index, value in enumerate(node.outputs):
-                chosen = [body.outputs[index] for body in bodies if index < len(body.outputs)]
-                if chosen and all(v in self._constants for v in chosen):
-                    self._constants[value] = Blocked(value.name or "", "op If chooses among constants")
+            branch = self._branch(node)
+            for value, chosen in zip(node.outputs, () if branch is None else branch.outputs, strict=False):
+                if chosen in self._constants:
+                    self._constants[value] = self._constants[chosen]
         elif bodies:
-            read = [v for v in node.inputs if v is not None] + [v for body in bodies for v in _captured(body)]
+            read = [v for v in node.inputs if v is not None] + [v for body in bodies for v in captured(body)]
             if read and all(v in self._constants for v in read):
                 self._block(node, f"op {node.op_type} is not evaluated")
+            for state in () if is_batched_scan(node, self.model.opsets.get(node.domain, 1)) else states(node):
+                initial = node.inputs[state.operand]
+                if initial is not None and initial in self._constants and unchanged(state):
+                    self._constants[node.outputs[state.output]] = self._constants[initial]
+
+    def _branch(self, node: ir.Node) -> ir.Graph | None:
+        """The branch that an If with a constant condition takes; None where that is not known."""
+        condition = self._constants.get(node.inputs[0]) if node.inputs and node.inputs[0] is not None else None
+        if not isinstance(condition, Constant) or condition.size != 1:
+            return None
+        try:
+            name = "then_branch" if bool(condition.array().reshape(())) else "else_branch"
+        except EvaluationError:
+            return None
+        return next((body for attribute, body in subgraphs(node) if attribute == name), None)
 
     def _adopt_branch_types(self, node: ir.Node) -> None:
         """The outputs of an If have what both branches agree on, where the file does not declare it."""
@@ -349,16 +422,22 @@ class Flow:
                 self._types[value] = merged(tensor_type(int(a.dtype), common), self._types.get(value))
 
 
-def _captured(body: ir.Graph) -> Iterator[ir.Value]:
-    """The values of outer graphs that a body reads."""
-    own = {*body.inputs, *body.initializers.values()}
-    nodes = list(body.all_nodes())
-    for node in nodes:
-        own.update(node.outputs)
-        for _, inner in subgraphs(node):
-            own.update((*inner.inputs, *inner.initializers.values()))
-    read = [value for node in nodes for value in node.inputs] + list(body.outputs)
-    yield from (value for value in read if value is not None and value not in own)
+def _dequantizes(node: ir.Node) -> bool:
+    return node.op_type == "DequantizeLinear" and node.domain in ("", "com.microsoft")
+
+
+def _positional(node: ir.Node, inputs: tuple[Operand | None, ...]) -> onnx.NodeProto:
+    """The node with operands named after their positions: names of inlined values repeat."""
+    import onnx_ir as ir
+
+    try:
+        proto = ir.serde.serialize_node(node)
+    except Exception as error:  # its own error prints the node, which may fail again
+        raise OnnxnullError(Code.INVALID_MODEL, functions.root_cause(error)) from error
+    del proto.input[:], proto.output[:]
+    proto.input.extend("" if operand is None else f"i{index}" for index, operand in enumerate(inputs))
+    proto.output.extend(f"o{index}" if value.name else "" for index, value in enumerate(node.outputs))
+    return proto
 
 
 def _schema(op_type: str, version: int, domain: str) -> onnx.defs.OpSchema | None:

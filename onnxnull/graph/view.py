@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from onnxnull.errors import Code, OnnxnullError
 from onnxnull.graph.constants import Blocked, Constant
 from onnxnull.graph.model import Shape
+from onnxnull.graph.origins.values import Origin
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -30,6 +31,7 @@ class Operand:
         dtype, shape: None where unknown.
         constant: the value itself where it is a constant (`Blocked` where it could not be evaluated), else None.
         value: the onnx-ir value.
+        origin: the constants whose entries it consists of, where only a run decides which and how; None for activations.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Operand:
     shape: Shape | None
     constant: Constant | Blocked | None
     value: ir.Value
+    origin: Origin | None = None
 
 
 @dataclass(frozen=True, slots=True)

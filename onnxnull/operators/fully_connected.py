@@ -22,7 +22,7 @@ from onnxnull.graph.model import Shape
 from onnxnull.graph.view import NodeView
 from onnxnull.kernel.linear_map import LinearMap
 from onnxnull.operators.contraction import Contraction, ContractionMap, Labels, contraction_blocks
-from onnxnull.operators.registry import LinearUse, Refusal, constant_at, holds_weights, is_constant, shape_at
+from onnxnull.operators.registry import LinearUse, Refusal, batches, constant_at, holds_weights, is_constant, shape_at
 
 _ROW, _COLUMN, _INNER = 0, 1, 2
 """Labels of Gemm and MatMul: rows of the product, its columns, and what is contracted. Broadcast axes follow from 3 on."""
@@ -83,6 +83,21 @@ def matmul_use(
     if transposed:
         contraction = replace(contraction, constant=contraction.constant[::-1])
     return _use(contraction, weight, activation=activation, integer=integer)
+
+
+@batches("MatMul", "MatMulInteger", "QLinearMatMul")
+@batches("DynamicQuantizeMatMul", "MatMulIntegerToFloat", "MatMulInteger16", "GemmFastGelu", domain="com.microsoft")
+def leading_axes(node: NodeView, index: int, rank: int) -> range:
+    """All but the last two."""
+    return range(rank - 2)
+
+
+@batches("Einsum")
+def output_axes(node: NodeView, index: int, rank: int) -> Iterator[int]:
+    """Those that the output has too."""
+    shapes: list[Shape | None] = [shape_at(node, i) for i in range(len(node.inputs))]
+    terms, output = parse_equation(node.attribute("equation", ""), shapes)
+    yield from (axis for axis, label in enumerate(terms[index]) if label in output)
 
 
 @holds_weights("Einsum")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from onnxnull.errors import Code
 from onnxnull.graph.view import NodeView
-from onnxnull.operators.registry import LinearUse, Refusal, holds_weights, refuse_constant_operands
+from onnxnull.operators.registry import LinearUse, Refusal, holds_weights, reads_positions, refuse_constant_operands
 
 _ATTENTION = "quantized weights fused into an attention operator are not analysed yet"
 _LEARNED_QUERIES = (
@@ -56,6 +56,8 @@ _refuse(
     operands=slice(3),
 )
 _refuse("GridSample", "CropAndResize", reason=_RESAMPLING, domain=_MICROSOFT, least_ranks=(2,))
+reads_positions("GridSample", "RoiAlign", "MaxRoiPool")
+reads_positions("GridSample", "CropAndResize", domain=_MICROSOFT)
 _refuse("HyperConnectionPreMix", reason=_STREAMS, domain=_MICROSOFT, operands=slice(1, 2))
 _refuse("HyperConnectionPostMix", reason=_STREAMS, domain=_MICROSOFT, operands=slice(2, 4))
 

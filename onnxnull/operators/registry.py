@@ -42,6 +42,8 @@ class LinearUse:
         groups: the node's `group` attribute, for reports.
         on_images: whether patches may overlap or leave gaps, as a convolution's do: the whole input has a kernel of its own.
         integer: whether the node multiplies by the integers of a quantized constant, and not by what they are as floats.
+        index: which slice of a stored constant it is, where a run chooses among them: "[3]".
+        condition: what only a run decides about the matrix, in words ("chosen at run time"); empty where it is always this one.
     """
 
     constant: Constant
@@ -55,6 +57,8 @@ class LinearUse:
     groups: int = 1
     on_images: bool = False
     integer: bool = False
+    index: str = ""
+    condition: str = ""
 
     def matrix(self) -> np.ndarray:
         """What the node multiplies by: the blocks in float64, times `scale`."""
@@ -107,6 +111,10 @@ Uses = Callable[[NodeView], Iterable[LinearUse]]
 _NUMBERS = ("TENSOR", "TENSORS", "SPARSE_TENSOR", "SPARSE_TENSORS", "FLOATS")
 _NO_NUMBERS = ("STRING", "COMPLEX64", "COMPLEX128")
 _WEIGHTS: dict[tuple[str, str], Uses] = {}
+_POSITIONS: set[tuple[str, str]] = set()
+BatchAxes = Callable[[NodeView, int, int], Iterable[int]]
+"""Node, index of an operand and its rank → axes."""
+_BATCHES: dict[tuple[str, str], BatchAxes] = {}
 
 
 def holds_weights(*op_types: str, domain: str = "") -> Callable[[Uses], Uses]:
@@ -127,10 +135,17 @@ def handled_operators() -> frozenset[tuple[str, str]]:
 
 def linear_uses(node: NodeView) -> Iterator[LinearUse | Refusal]:
     """The linear weights of a node and what it holds that may be one; nothing for a node of constants only."""
-    from onnxnull.operators.reviewed import NO_LINEAR_WEIGHT
+    from onnxnull.operators.run_time import run_time_uses
 
     if node.outputs and all(o is None or isinstance(o.constant, Constant) for o in node.outputs):
         return
+    yield from run_time_uses(node, list(stored_uses(node)))
+
+
+def stored_uses(node: NodeView) -> Iterator[LinearUse | Refusal]:
+    """The same of the operands that are constants."""
+    from onnxnull.operators.reviewed import NO_LINEAR_WEIGHT
+
     domain = "" if node.domain == "ai.onnx" else node.domain
     function = _WEIGHTS.get((domain, node.op_type))
     try:
@@ -140,6 +155,33 @@ def linear_uses(node: NodeView) -> Iterator[LinearUse | Refusal]:
             yield from _of_unknown_operator(node)
     except Refusal as refusal:
         yield refusal
+
+
+def reads_positions(*op_types: str, domain: str = "") -> None:
+    """Note that operands of these operators say where others are read: one that a run decides is no matrix."""
+    _POSITIONS.update((domain, op_type) for op_type in op_types)
+
+
+def is_of_positions(node: NodeView) -> bool:
+    """Whether `reads_positions` was said of the operator."""
+    return ("" if node.domain == "ai.onnx" else node.domain, node.op_type) in _POSITIONS
+
+
+def batches(*op_types: str, domain: str = "") -> Callable[[BatchAxes], BatchAxes]:
+    """Register the axes of an operand along which these operators hold products of their own."""
+
+    def register(function: BatchAxes) -> BatchAxes:
+        for op_type in op_types:
+            _BATCHES[domain, op_type] = function
+        return function
+
+    return register
+
+
+def batch_axes(node: NodeView, index: int, rank: int) -> frozenset[int]:
+    """Axes of operand `index`, of this rank, along which the node holds products of their own; none where nothing is known."""
+    function = _BATCHES.get(("" if node.domain == "ai.onnx" else node.domain, node.op_type))
+    return frozenset() if function is None else frozenset(function(node, index, rank))
 
 
 def constant_at(node: NodeView, index: int) -> Constant | None:

@@ -119,7 +119,16 @@ def weight_document(weight: WeightReport) -> dict[str, Any]:
         "duplicate_outputs": weight.duplicate_outputs,
         "in_paper": weight.in_paper,
         "quantization": _quantization(weight.quantization),
-        "nodes": [{"name": n.name, "op": n.op, "groups": n.groups, "operator": _operator(n.operator)} for n in weight.nodes],
+        "nodes": [
+            {
+                "name": n.name,
+                "op": n.op,
+                "groups": n.groups,
+                "operator": _operator(n.operator),
+                "condition": n.condition or None,
+            }
+            for n in weight.nodes
+        ],
     }
 
 

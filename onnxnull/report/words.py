@@ -213,7 +213,7 @@ def nullity_cell(ranks: RankProfile) -> str:
 
 def notes(weight: WeightReport) -> str:
     """What is remarkable about a weight."""
-    parts = []
+    parts = list(dict.fromkeys(_briefly(node.condition) for node in weight.nodes if node.condition))
     if weight.stacked is not None:
         groups = max(node.groups for node in weight.nodes)
         parts.append(f"{groups:,} groups" if groups > 1 else "batched")
@@ -237,6 +237,11 @@ def notes(weight: WeightReport) -> str:
     return ", ".join(parts)
 
 
+def _briefly(condition: str) -> str:
+    """A condition without its explanation, which the legend gives."""
+    return " and ".join(part.partition(":")[0] for part in condition.split("; "))
+
+
 def _quantized(weight: WeightReport, quantization: Quantization) -> list[str]:
     """How it is quantized, and what its scales, zero points and rounding do."""
     parts = [f"{weight.dtype} per {quantization.scales.value}"]
@@ -255,6 +260,10 @@ def legend(report: ModelReport) -> list[str]:
     weights = report.weights
     profiles = [weight.ranks for weight in weights]
     certainties = {rank.certainty for ranks in profiles for n in NOTIONS if (rank := ranks.rank(n)) is not None}
+
+    def conditional(how: str) -> bool:
+        return any(how in node.condition for weight in weights for node in weight.nodes)
+
     lines = {
         "nullity: inputs − rank, the dimension of what the weight cannot see (of one patch, where it is a convolution)": True,
         "a|b|c: at the float32 cut-off, at the float64 cut-off, exact over the rationals (where computed)": any(
@@ -271,6 +280,8 @@ def legend(report: ModelReport) -> list[str]:
         "dead: outputs that are 0 for every input": any(weight.dead_outputs for weight in weights),
         "duplicate: outputs equal to an earlier one": any(weight.duplicate_outputs for weight in weights),
         "unread: inputs that no output reads": any(weight.unread_inputs for weight in weights),
+        "chosen at run time: one of several that the network chooses among; its rank is its own": conditional("chosen"),
+        "scaled at run time: times factors of its rows or columns; its ranks hold where no factor is 0": conditional("scaled"),
         "nodes: that use the same weight": any(len(weight.nodes) > 1 for weight in weights),
         "int8 per output (and the like): codes, what shares a scale; the ranks are those of scale·(code − zero point)": any(
             weight.quantization is not None for weight in weights

@@ -52,12 +52,14 @@ def test_weights_in_branches(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("inputs", [[CONDITION], []], ids=["dynamic", "constant"])
-def test_a_weight_that_an_if_chooses_is_reported(inputs: list[Any], tmp_path: Path) -> None:
+@pytest.mark.parametrize(("inputs", "names"), [([CONDITION], ["W", "V"]), ([], ["V"])], ids=["dynamic", "constant"])
+def test_a_weight_that_an_if_chooses(inputs: list[Any], names: list[str], tmp_path: Path) -> None:
     then, other = body([STORED], ["V"]), body([node("Identity", ["W"], ["i"])], ["i"])
     made = [node("If", ["c"], ["w"], then_branch=then, else_branch=other), product("p", "w")]
     constants = {"W": weight(4, 3)} | ({} if inputs else {"c": np.array(True)})
-    assert only_refusal(uses(model(made, constants, inputs=[X, *inputs]), tmp_path)).code is Code.CONSTANT
+    found = [use for _, use in uses(model(made, constants, inputs=[X, *inputs]), tmp_path)]
+    assert [use.constant.root.name for use in found if isinstance(use, LinearUse) and use.constant.root] == names
+    assert [bool(use.condition) for use in found if isinstance(use, LinearUse)] == [bool(inputs)] * len(names)
 
 
 LOOP_INPUTS = [value("i", [], INT64), value("k", [], BOOL), value("h", [2, 4])]

@@ -1,0 +1,110 @@
+"""A node with what its operands hold, and families of operators by what they do to the entries of constants.
+
+Source: operator specifications of ai.onnx (opset 1 to 25).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from onnxnull.graph.constants import Blocked, Constant
+from onnxnull.graph.model import Shape
+from onnxnull.graph.origins.values import Alternatives, Unresolved, broadcast_over, is_fill
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+    from onnxnull.graph.flow import Flow
+    from onnxnull.graph.view import NodeView
+
+Held = Constant | Blocked | Alternatives | Unresolved | None
+"""What an operand is known to hold; None for an activation."""
+
+MOVES = frozenset(
+    {
+        *("Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Slice", "Split", "Gather", "GatherND"),
+        *("GatherElements", "DepthToSpace", "SpaceToDepth", "Expand", "Tile", "ReverseSequence", "Compress", "Trilu", "Pad"),
+        *("CenterCropPad", "Optional", "OptionalGetElement"),
+    }
+)
+"""Entries of operand 0; the other operands say which, and where to."""
+PLACES = frozenset({"ScatterND", "ScatterElements", "Scatter", "TensorScatter"})
+"""Entries of operands 0 and of the updates."""
+FACTORS = frozenset({"Mul", "Div"})
+SHIFTS = frozenset({"Add", "Sub", "Sum", "Mean", "Min", "Max", "Pow", "Mod", "Clip"})
+ENTRIES = frozenset(
+    {"Neg", "Abs", "Round", "Floor", "Ceil", "Cast", "CastLike", "QuantizeLinear", "DequantizeLinear", "Dropout"}
+)
+KEEPS = MOVES | PLACES | FACTORS | SHIFTS | ENTRIES | {"Concat", "Where"}
+"""What is left of a constant's entries behind these is still the constant's, moved, scaled, shifted or rounded."""
+SEQUENCES = frozenset({"SequenceConstruct", "SplitToSequence", "SequenceInsert", "SequenceErase", "ConcatFromSequence"})
+TABLE_RANK = 2
+"""A constant of this rank that is gathered from is a look-up table."""
+
+
+class At:
+    """A node with what its operands hold."""
+
+    def __init__(self, flow: Flow, view: NodeView, held: Sequence[Held], output: int) -> None:
+        self.flow, self.view, self.output = flow, view, output
+        self.held = tuple(held)
+
+    @property
+    def op(self) -> str:
+        return self.view.op_type
+
+    def value(self, index: int) -> ir.Value | None:
+        inputs = self.view.node.inputs
+        return inputs[index] if index < len(inputs) else None
+
+    def at(self, index: int) -> Held:
+        return self.held[index] if index < len(self.held) else None
+
+    def shape(self, index: int) -> Shape | None:
+        """The shape of an operand, as far as it is known."""
+        value, held = self.value(index), self.at(index)
+        if isinstance(held, Alternatives):
+            return None if held.shape is None else tuple(None if a in held.copies else d for a, d in enumerate(held.shape))
+        return None if value is None else self.flow.operand(value).shape
+
+    @property
+    def target(self) -> Shape | None:
+        """The shape of the output, as far as it is known."""
+        return self.flow.operand(self.view.node.outputs[self.output]).shape
+
+    def is_run_time(self, index: int) -> bool:
+        """Whether an operand is there and holds nothing that is known."""
+        return self.value(index) is not None and self.at(index) is None
+
+    @property
+    def is_row(self) -> bool:
+        """Whether all that a run decides here are rows that were looked up."""
+        rows = [h.is_row for h in self.held if isinstance(h, Alternatives | Unresolved)]
+        return bool(rows) and all(rows)
+
+    def all_operands(self) -> list[int]:
+        return [index for index, value in enumerate(self.view.node.inputs) if value is not None]
+
+    def fold(self, operands: Sequence[Constant | None]) -> Constant:
+        """The output for these constants. Raises `EvaluationError`."""
+        return self.flow.folded(self.view, tuple(operands), self.output)
+
+    def with_operand(self, index: int, held: Held) -> At:
+        return At(self.flow, self.view, [held if i == index else h for i, h in enumerate(self.held)], self.output)
+
+
+def smaller(at: At, index: int, other: int) -> bool:
+    """Whether an operand is broadcast over what operand `index` holds, along an axis at least."""
+    shape, held = at.shape(index), at.at(index)
+    if isinstance(held, Constant) and is_fill(held):
+        return False
+    return shape is not None and broadcast_over(shape, at.shape(other))
+
+
+def is_row(held: Held) -> bool:
+    return isinstance(held, Alternatives | Unresolved) and held.is_row
+
+
+def selected(at: At) -> str:
+    return f"op {at.op} selects or places its entries by numbers that a run computes"

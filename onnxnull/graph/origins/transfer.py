@@ -1,0 +1,74 @@
+"""What one node makes of the origins of its operands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from onnxnull.graph import evaluable
+from onnxnull.graph.constants import Constant, EvaluationError
+from onnxnull.graph.origins.exact import of_known
+from onnxnull.graph.origins.operands import FACTORS, KEEPS, SHIFTS, TABLE_RANK, At, Held, is_row, selected
+from onnxnull.graph.origins.rules import RULES
+from onnxnull.graph.origins.values import Alternatives, Case, Origin, Unresolved, broadcast_over
+
+if TYPE_CHECKING:
+    from onnxnull.graph.flow import Flow
+    from onnxnull.graph.view import NodeView
+
+
+def origin(
+    flow: Flow, view: NodeView, held: Sequence[Held], output: int, members: tuple[Constant, ...] | None
+) -> Origin | None:
+    """The origin of one output; None where it is an activation."""
+    at = At(flow, view, held, output)
+    if view.op_type == "SequenceAt" and members is not None and at.is_run_time(1):
+        cases = (Case(member, ((at.value(1), f"[{i}]"),), ((at.value(1), i),)) for i, member in enumerate(members))
+        return Alternatives(tuple(cases))
+    if view.domain not in ("", "ai.onnx"):
+        return of_contrib(at)
+    if view.op_type in evaluable.RANDOM:
+        drawn = not any(at.is_run_time(i) for i in at.all_operands()) or view.op_type.endswith("Like")
+        return Unresolved(f"op {view.op_type} draws it anew in every run") if drawn else None
+    at = _rows_apart(at)
+    if all(h is None for h in at.held):
+        return None
+    try:
+        if not any(at.is_run_time(index) for index in at.all_operands()):
+            return of_known(at)
+        rule = RULES.get(view.op_type)
+        return None if rule is None else rule(at)
+    except EvaluationError as error:
+        return Unresolved(str(error), at.is_row) if view.op_type in KEEPS else None
+
+
+def _rows_apart(at: At) -> At:
+    """Rows of tables are activations for what they are broadcast over, unless the same index picks that as well."""
+    if at.op not in FACTORS | SHIFTS | {"Where"}:
+        return at
+    held = list(at.held)
+    for index, row in enumerate(at.held):
+        if not is_row(row):
+            continue
+        for other, larger in enumerate(at.held):
+            if larger is None or is_row(larger) or not broadcast_over(at.shape(other) or (), at.shape(index)):
+                continue
+            if not (isinstance(larger, Alternatives) and isinstance(row, Alternatives) and _decided_with(row, larger)):
+                held[index] = None
+    return At(at.flow, at.view, held, at.output)
+
+
+def _decided_with(row: Alternatives, larger: Alternatives) -> bool:
+    """Whether all that decides about the first decides about the second too."""
+    deciders = {decider for case in larger.cases for decider, _ in case.when}
+    return all(decider in deciders for case in row.cases for decider, _ in case.when)
+
+
+def of_contrib(at: At) -> Origin | None:
+    """Operators of other domains that only move entries."""
+    if at.op not in ("GatherND", "Trilu", "Pad", "ExpandDims", "GatherBlockQuantized"):
+        return None
+    data, shape = at.at(0), at.shape(0)
+    if data is None or shape is None or len(shape) <= TABLE_RANK:
+        return None
+    return Unresolved(selected(at), is_row(data))
