@@ -29,6 +29,7 @@ _SAME_AXES = frozenset({"Identity", "Neg", "Abs", "Cast", "Dropout"})
 
 
 def of_known(at: At) -> Origin | None:
+    """The origin of the output where no operand is an activation. Raises `EvaluationError`."""
     held = [h for h in at.held if h is not None]
     row = at.is_row
     for h in held:

@@ -52,13 +52,16 @@ class At:
 
     @property
     def op(self) -> str:
+        """The operator."""
         return self.view.op_type
 
     def value(self, index: int) -> ir.Value | None:
+        """An operand; None where it is left out."""
         inputs = self.view.node.inputs
         return inputs[index] if index < len(inputs) else None
 
     def at(self, index: int) -> Held:
+        """What an operand holds."""
         return self.held[index] if index < len(self.held) else None
 
     def shape(self, index: int) -> Shape | None:
@@ -84,6 +87,7 @@ class At:
         return bool(rows) and all(rows)
 
     def all_operands(self) -> list[int]:
+        """The indices of the operands that are there."""
         return [index for index, value in enumerate(self.view.node.inputs) if value is not None]
 
     def fold(self, operands: Sequence[Constant | None]) -> Constant:
@@ -91,6 +95,7 @@ class At:
         return self.flow.folded(self.view, tuple(operands), self.output)
 
     def with_operand(self, index: int, held: Held) -> At:
+        """The same node, one operand holding something else."""
         return At(self.flow, self.view, [held if i == index else h for i, h in enumerate(self.held)], self.output)
 
 
@@ -103,8 +108,10 @@ def smaller(at: At, index: int, other: int) -> bool:
 
 
 def is_row(held: Held) -> bool:
+    """Whether it is a row of a look-up table."""
     return isinstance(held, Alternatives | Unresolved) and held.is_row
 
 
 def selected(at: At) -> str:
+    """Why entries that a run selects are not followed."""
     return f"op {at.op} selects or places its entries by numbers that a run computes"

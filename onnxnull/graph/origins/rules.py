@@ -168,8 +168,10 @@ def _scaled(at: At) -> Origin | None:
     if index is None or is_row(at.at(index)) or not smaller(at, index, 1 - index):
         return None
     data, factor = at.at(index), at.shape(1 - index)
-    if isinstance(data, Blocked | Unresolved) or factor is None or data is None:
-        return Unresolved("a run scales it" if data is None or isinstance(data, Blocked) else data.reason)
+    if isinstance(data, Unresolved):
+        return data
+    if factor is None or not isinstance(data, Constant | Alternatives):
+        return Unresolved("a run scales it")
     given = whole(data) if isinstance(data, Constant) else data
     if at.op == "Div" and index == 1:  # f / W = f · (1 / W)
         dtype = given.cases[0].constant.dtype.numpy()

@@ -90,7 +90,7 @@ def note_members(view: NodeView, held: Sequence[Held], members: MutableMapping[i
 
 
 def _pieces(view: NodeView, held: Sequence[Held]) -> list[Constant]:
-    """SplitToSequence (opset 11 to 25) of a constant: slices, without their axis if `keepdims` is 0, or parts of given sizes."""
+    """SplitToSequence (opset 11 to 25) of a constant: slices, which `keepdims` = 0 squeezes, or parts of given sizes."""
     data, split = (*held, None)[:2]
     if not isinstance(data, Constant) or (len(view.node.inputs) > 1 and not isinstance(split, Constant)):
         raise EvaluationError("not a constant")
