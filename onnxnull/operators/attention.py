@@ -28,6 +28,7 @@ from onnxnull.operators.lowering import Emitter, NotLowerableError, Site, lowers
 from onnxnull.operators.registry import (
     LinearUse,
     Refusal,
+    batches,
     constant_at,
     holds_weights,
     is_constant,
@@ -118,6 +119,14 @@ def _each_head_map(blocks: np.ndarray, activation: Shape) -> LinearMap:
     size = blocks.shape[1]
     heads = (*activation[:-1], activation[-1] // size, size)
     return Matrix(blocks[0], heads[:-1]) @ Reshape(activation, heads)
+
+
+@batches("Attention")
+@batches("FlexAttention", domain="ai.onnx.preview")
+@batches("MultiHeadAttention", domain=_MICROSOFT)
+def samples(node: NodeView, index: int, rank: int) -> tuple[int, ...]:
+    """The first axis of queries, keys and values."""
+    return (0,) if index in (_QUERY, _KEY, _VALUE) else ()
 
 
 @holds_weights("Attention")

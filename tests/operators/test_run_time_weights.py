@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from onnx import helper
+from onnx import TensorProto, helper
 
 from onnxnull.graph.flow import Flow
 from onnxnull.weights import find_weights
@@ -287,6 +287,12 @@ SCALED = {
         [X],
         listed=["scales parts"],
     ),
+    "by a row of a table": Graph(
+        [node("Gather", ["E", "i"], ["e"]), node("Mul", ["W", "e"], ["w"]), times("w")],
+        {"E": weight(9, 4), "W": W},
+        [X, value("i", [1], INT64)],
+        ["W?"],
+    ),
     "a slice, scaled": Graph(
         [node("Gather", ["B", "i"], ["g"]), MEAN, node("Mul", ["g", "s"], ["w"]), times("w")], {"B": BANK}, [X, I], SLICES
     ),
@@ -345,6 +351,32 @@ MASKED = {
         [MEAN, node("Mul", ["s", "none"], ["o"]), node("Add", ["W", "o"], ["w"]), times("w")],
         {"W": W, "none": np.float32(0)},
         [X],
+        listed=["shifts"],
+    ),
+    "quantized in the graph, scaled": Graph(
+        [
+            MEAN,
+            node("Mul", ["W", "s"], ["m"]),
+            node("DynamicQuantizeLinear", ["m"], ["q", "qs", "qz"]),
+            node("MatMulInteger", ["codes", "q", "", "qz"], ["y"]),
+        ],
+        {"W": W},
+        [X, value("codes", [2, 4], TensorProto.UINT8)],
+        listed=["scales parts"],
+    ),
+    "quantized by a scale of the run": Graph(
+        [node("QuantizeLinear", ["W", "s"], ["q"]), node("DequantizeLinear", ["q", "s"], ["w"]), times("w")],
+        {"W": W},
+        [X, value("s", [])],
+        listed=["dequantized"],
+    ),
+    "shifted behind an If": Graph(
+        [branches("W", "V"), MEAN, node("Add", ["w", "s"], ["u"]), times("u")], {"W": W, "V": V}, [X, C], listed=["shifts"]
+    ),
+    "an embedding added to a weight": Graph(
+        [node("Gather", ["E", "i"], ["e"]), node("Add", ["W", "e"], ["w"]), times("w")],
+        {"E": weight(9, 4), "W": W},
+        [X, value("i", [1], INT64)],
         listed=["shifts"],
     ),
     "clipped": Graph(
@@ -415,6 +447,33 @@ LOOPS = {
         [loop([node("Gather", ["B", "n"], ["w"]), times("w", "h", "h2")], {"h": "x"}, trips="rounds")],
         {"B": BANK},
         [X, value("rounds", [], INT64)],
+        SLICES,
+    ),
+    "gathered by a state that counts": Graph(
+        [
+            loop(
+                [node("Gather", ["B", "k"], ["w"]), times("w", "h", "h2"), node("Add", ["k", "step"], ["k2"])],
+                {"k": "start", "h": "x"},
+            )
+        ],
+        SMALL | {"B": BANK, "start": np.array(2), "step": np.array(-1)},
+        [X],
+        ["B[1]?", "B[2]?"],
+    ),
+    "gathered by a state that another rule changes": Graph(
+        [
+            loop(
+                [
+                    node("Reshape", ["k", "one"], ["j"]),
+                    node("Gather", ["B", "j"], ["w"]),
+                    times("w", "h", "h2"),
+                    node("Mul", ["k", "k"], ["k2"]),
+                ],
+                {"k": "start", "h": "x"},
+            )
+        ],
+        SMALL | {"B": BANK, "start": np.array(1)},
+        [X],
         SLICES,
     ),
     "carried unchanged": Graph(

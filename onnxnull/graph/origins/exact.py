@@ -54,8 +54,22 @@ def of_known(at: At) -> Origin | None:
             arrays[place] = case.constant
         result = at.fold(arrays)
         factors = tuple(_moved_factors(at, arrays, factor, result) for case in combination for factor in case.factors)
-        cases.append(Case(result, indexed(combination), when, factors))
+        cases.append(Case(result, _index(at, places, combination), when, factors))
     return made(at, cases, is_row=row, is_scaled=any(h.is_scaled for h in given))
+
+
+def _index(at: At, places: Sequence[int], combination: Sequence[Case]) -> tuple[tuple[object, str], ...]:
+    """The index of what comes out; Gather by an index says which slice it is, whatever that was computed from."""
+    picks = (
+        dict(zip(places, combination, strict=True)).get(1) if at.op == "Gather" and isinstance(at.at(1), Alternatives) else None
+    )
+    shape = at.shape(0)
+    if picks is None or picks.constant.size != 1 or not shape:
+        return indexed(combination)
+    number, length = int(picks.constant.array().ravel()[0]), shape[int(at.view.attribute("axis", 0)) % len(shape)]
+    number = number if length is None else number % length
+    others = [case for place, case in zip(places, combination, strict=True) if place != 1]
+    return (*(pair for pair in indexed(others) if pair not in picks.index), (picks.when[0][0], f"[{number}]"))
 
 
 def _keeps_factors(at: At) -> bool:

@@ -34,10 +34,24 @@ PLACES = frozenset({"ScatterND", "ScatterElements", "Scatter", "TensorScatter"})
 FACTORS = frozenset({"Mul", "Div"})
 SHIFTS = frozenset({"Add", "Sub", "Sum", "Mean", "Min", "Max", "Pow", "Mod", "Clip"})
 ENTRIES = frozenset(
-    {"Neg", "Abs", "Round", "Floor", "Ceil", "Cast", "CastLike", "QuantizeLinear", "DequantizeLinear", "Dropout"}
+    {
+        "DynamicQuantizeLinear",
+        "Neg",
+        "Abs",
+        "Round",
+        "Floor",
+        "Ceil",
+        "Cast",
+        "CastLike",
+        "QuantizeLinear",
+        "DequantizeLinear",
+        "Dropout",
+    }
 )
 KEEPS = MOVES | PLACES | FACTORS | SHIFTS | ENTRIES | {"Concat", "Where"}
 """What is left of a constant's entries behind these is still the constant's, moved, scaled, shifted or rounded."""
+QUANTIZERS = frozenset({"QuantizeLinear", "DequantizeLinear"})
+"""Operators of com.microsoft too, with the same operands."""
 SEQUENCES = frozenset({"SequenceConstruct", "SplitToSequence", "SequenceInsert", "SequenceErase", "ConcatFromSequence"})
 TABLE_RANK = 2
 """A constant of this rank that is gathered from is a look-up table."""

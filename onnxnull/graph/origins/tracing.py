@@ -11,10 +11,11 @@ Rules, in the order in which they apply to a node:
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from onnxnull.graph.bodies import is_batched_scan, scanned, states, subgraphs, unchanged
-from onnxnull.graph.constants import Blocked, Constant, EvaluationError
+from onnxnull.graph.bodies import State, body_of, is_batched_scan, scanned, states, subgraphs, unchanged
+from onnxnull.graph.constants import Blocked, Constant, EvaluationError, known
 from onnxnull.graph.origins import slicing, transfer
 from onnxnull.graph.origins.operands import Held
 from onnxnull.graph.origins.values import Alternatives, Case, Origin, Start, Unresolved, is_fill, one_of, whole
@@ -98,14 +99,21 @@ class _Tracer:
 
     def _enter(self, view: NodeView) -> None:
         node = view.node
+        body = body_of(node)
         if is_batched_scan(node, view.version):
+            for inner, value in zip(() if body is None else body.inputs, node.inputs[1:], strict=False):
+                if self.held(value) is not None:
+                    self._set(inner, Unresolved("op Scan of opset 8 cuts it into batches"))
             return
+        trips = self.held(node.inputs[0]) if node.op_type == "Loop" and node.inputs else None
         for state in states(node):
             initial = self.held(node.inputs[state.operand])
             if self.flow.operand(state.inner).constant is not None:
                 continue
             if unchanged(state):
                 self._set(state.inner, initial)
+            elif (counted := self._counted(state, initial, trips, node)) is not None:
+                self._set(state.inner, counted)
             elif self.carries.setdefault(state.inner, initial is not None):
                 self._set(state.inner, Unresolved(_CHANGED))
             elif isinstance(initial, Constant) and not is_fill(initial):
@@ -115,8 +123,26 @@ class _Tracer:
         for part in scanned(node):
             whole_value = self.held(node.inputs[part.operand])
             self._set(part.inner, slicing.slices(self.flow, whole_value, part.axis, node))
-        if node.op_type == "Loop" and node.inputs and (body := next(iter(subgraphs(node)), None)) and body[1].inputs:
-            self._set(body[1].inputs[0], _rounds(self.held(node.inputs[0]), node))
+        if node.op_type == "Loop" and body is not None and body.inputs:
+            self._set(body.inputs[0], _rounds(trips, node))
+
+    def _counted(self, state: State, initial: Held, trips: Held, node: ir.Node) -> Alternatives | None:
+        """A state that counts the rounds of a loop, a constant more in each: the numbers that it may be."""
+        added = state.after.producer()
+        rounds = _rounds(trips, node)
+        if added is None or added.op_type != "Add" or not isinstance(initial, Constant) or rounds is None:
+            return None
+        steps = [self.held(value) for value in added.inputs if value is not state.inner]
+        if len(steps) != 1 or not isinstance(steps[0], Constant) or initial.size != 1 or steps[0].size != 1:
+            return None
+        if not initial.dtype.is_integer():
+            return None
+        try:
+            start, step = initial.array(), steps[0].array().reshape(())
+            numbers = [known(start + round_ * step, "count") for round_ in range(len(rounds.cases))]
+        except EvaluationError:
+            return None
+        return Alternatives(tuple(replace(case, constant=n) for case, n in zip(rounds.cases, numbers, strict=True)))
 
     def _leave(self, view: NodeView, bodies: list[ir.Graph]) -> None:
         node = view.node
@@ -132,7 +158,8 @@ class _Tracer:
             done.add(state.output)
             after = self.held(state.after)
             value = node.outputs[state.output]
-            if self.flow.operand(state.inner).constant is None and not unchanged(state):
+            counted = isinstance(self.origins.get(state.inner), Alternatives) and state.inner not in self.carries
+            if self.flow.operand(state.inner).constant is None and not unchanged(state) and not counted:
                 expected = after is not None and not _is_first_value(after, state.inner)
                 if self.carries.get(state.inner) != expected:
                     self.carries[state.inner], self.revised = expected, True
@@ -152,7 +179,7 @@ def _is_first_value(after: Held, inner: ir.Value) -> bool:
     return isinstance(after, Alternatives) and all(Start(inner) in dict(case.when) for case in after.cases)
 
 
-def _rounds(trips: Held, node: ir.Node) -> Held:
+def _rounds(trips: Held, node: ir.Node) -> Alternatives | None:
     """The numbers of the rounds, where a constant says how many there are."""
     if not isinstance(trips, Constant) or trips.size != 1:
         return None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from onnxnull.graph import evaluable
 from onnxnull.graph.constants import Constant, EvaluationError
 from onnxnull.graph.origins.exact import of_known
-from onnxnull.graph.origins.operands import FACTORS, KEEPS, SHIFTS, TABLE_RANK, At, Held, is_row, selected
+from onnxnull.graph.origins.operands import FACTORS, KEEPS, MOVES, QUANTIZERS, SHIFTS, TABLE_RANK, At, Held, is_row, selected
 from onnxnull.graph.origins.rules import RULES
 from onnxnull.graph.origins.values import Alternatives, Case, Origin, Unresolved, broadcast_over
 
@@ -21,11 +21,11 @@ def origin(
     flow: Flow, view: NodeView, held: Sequence[Held], output: int, members: tuple[Constant, ...] | None
 ) -> Origin | None:
     """The origin of one output; None where it is an activation."""
-    at = At(flow, view, held, output)
+    at = _with_deciders(At(flow, view, held, output))
     if view.op_type == "SequenceAt" and members is not None and at.is_run_time(1):
         cases = (Case(member, ((at.value(1), f"[{i}]"),), ((at.value(1), i),)) for i, member in enumerate(members))
         return Alternatives(tuple(cases))
-    if view.domain not in ("", "ai.onnx"):
+    if view.domain not in ("", "ai.onnx") and view.op_type not in QUANTIZERS:
         return of_contrib(at)
     if view.op_type in evaluable.RANDOM:
         drawn = not any(at.is_run_time(i) for i in at.all_operands()) or view.op_type.endswith("Like")
@@ -40,6 +40,16 @@ def origin(
         return None if rule is None else rule(at)
     except EvaluationError as error:
         return Unresolved(str(error), at.is_row) if view.op_type in KEEPS else None
+
+
+def _with_deciders(at: At) -> At:
+    """What says which entries are moved, and where to, is an activation where it is not followed."""
+    if at.op in MOVES or at.op == "SequenceAt":
+        decides = range(1, len(at.held))
+    else:
+        decides = range(1) if at.op == "Where" else range(0)
+    held = [None if i in decides and isinstance(h, Unresolved) else h for i, h in enumerate(at.held)]
+    return At(at.flow, at.view, held, at.output)
 
 
 def _rows_apart(at: At) -> At:
