@@ -106,6 +106,7 @@ def analyze(
         else:
             weights.append(result)
             analysed.update((node.name, use.signature) for node, use in weight.uses)
+    banks = {use.constant.root for weight in found for _, use in weight.uses if use.index and use.constant.root}
     names = {(node.name, use.signature): weight.name for weight in found for node, use in weight.uses}
     reports = tuple(_frontier_report(front, analysed, names, samples, deadline) for front in fronts)
     return ModelReport(
@@ -120,7 +121,7 @@ def analyze(
         weights=tuple(weights),
         frontier=reports,
         unsupported=tuple(unsupported),
-        tables=report_tables(flow, deadline),
+        tables=report_tables(flow, deadline, banks),
         nonfinite=bad_constants(flow),
     )
 

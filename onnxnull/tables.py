@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Container
 from dataclasses import dataclass
 
 import numpy as np
 
-from onnxnull.graph.constants import Constant, EvaluationError
+from onnxnull.graph.constants import Constant, EvaluationError, Stored
 from onnxnull.graph.flow import Flow
 from onnxnull.graph.model import dtype_name
 from onnxnull.kernel.rank import ExactPolicy, RankProfile, rank_profile
@@ -25,17 +26,20 @@ class _Found:
     nodes: list[str]
 
 
-def report_tables(flow: Flow, deadline: float | None = None) -> tuple[LookupTable, ...]:
+def report_tables(flow: Flow, deadline: float | None = None, banks: Container[Stored] = frozenset()) -> tuple[LookupTable, ...]:
     """Every table of the model in graph order, each once, with all nodes that read it.
 
     Tables of one axis, of strings and of booleans are none. What has no rank (it could not be evaluated, holds NaN, or the time
-    was up, `deadline` of `time.monotonic`) is listed with the reason.
+    was up, `deadline` of `time.monotonic`) is listed with the reason. Stored constants in `banks` are none either: their slices
+    are weights.
     """
     found: dict[tuple[object, ...], _Found] = {}
     for node in flow.nodes:
         for use in table_uses(node):
             constant = use.constant
             if isinstance(constant, Constant) and (constant.dtype.is_string() or constant.dtype.name == "BOOL"):
+                continue
+            if isinstance(constant, Constant) and constant.root is not None and constant.root in banks:
                 continue
             key: tuple[object, ...] = (use.name,)
             name = use.name

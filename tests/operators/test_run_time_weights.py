@@ -182,6 +182,33 @@ CHOSEN = {
         [X, I],
         SLICES,
     ),
+    "fused experts, split and transposed for each token": Graph(
+        [
+            node("Gather", ["B", "i"], ["g"]),
+            node("Squeeze", ["g", "one"], ["q"]),
+            node("Split", ["q"], ["gate", "up"], axis=1),
+            node("Transpose", ["gate"], ["w"], perm=[0, 2, 1]),
+            times("w", y="a"),
+            node("Slice", ["up", "zero", "one", "two"], ["cut"]),
+            node("Transpose", ["cut"], ["v"], perm=[0, 2, 1]),
+            times("v", y="b"),
+        ],
+        {"B": weight(2, 6, 4), "zero": np.array([0]), "one": np.array([1]), "two": np.array([2])},
+        [value("x", ["T", 1, 4]), value("i", ["T", 1], INT64)],
+        ["B[0]?", "B[0]?", "B[1]?", "B[1]?"],
+    ),
+    "learned queries of an Attention, in a batch": Graph(
+        [
+            node("Shape", ["x"], ["n"], end=1),
+            node("Concat", ["n", "rest"], ["to"], axis=0),
+            node("Expand", ["Q", "to"], ["q"]),
+            node("Attention", ["q", "x", "x"], ["y"], q_num_heads=2, kv_num_heads=2),
+        ],
+        {"Q": weight(1, 6, 4), "rest": np.array([6, 4])},
+        [value("x", ["N", "T", 4])],
+        ["Q [query]?"],
+        opset=23,
+    ),
     "too many": Graph(
         [node("Gather", ["B", "i"], ["w"]), times("w")],
         {"B": weight(300, 2, 2)},
@@ -369,6 +396,29 @@ MASKED = {
         {"W": W},
         [X, value("s", [])],
         listed=["dequantized"],
+    ),
+    "members of a sequence that a loop puts together": Graph(
+        [
+            node("SequenceEmpty", [], ["q"]),
+            loop(
+                [MEAN, node("Mul", ["W", "s"], ["m"]), node("SequenceInsert", ["l", "m"], ["l2"])],
+                {"l": "q"},
+            ),
+            node("ConcatFromSequence", ["l_end"], ["w"], axis=1),
+            times("w"),
+        ],
+        SMALL | {"W": W},
+        [X],
+        listed=["changes it"],
+    ),
+    "transposed by an Einsum": Graph(
+        [MEAN, node("Add", ["W", "s"], ["a"]), node("Einsum", ["a"], ["w"], equation="ij->ji"), times("w")],
+        {"W": W},
+        [X],
+        listed=["shifts"],
+    ),
+    "signs": Graph(
+        [MEAN, node("Add", ["W", "s"], ["a"]), node("Sign", ["a"], ["w"]), times("w")], {"W": W}, [X], listed=["shifts"]
     ),
     "shifted behind an If": Graph(
         [branches("W", "V"), MEAN, node("Add", ["w", "s"], ["u"]), times("u")], {"W": W, "V": V}, [X, C], listed=["shifts"]

@@ -9,7 +9,8 @@ import math
 from collections.abc import Sequence
 
 from onnxnull.graph.constants import Blocked, Constant
-from onnxnull.graph.origins.operands import KEEPS, MOVES, SEQUENCES, TABLE_RANK, At, is_row
+from onnxnull.graph.model import Shape
+from onnxnull.graph.origins.operands import KEEPS, MOVES, TABLE_RANK, At, is_row
 from onnxnull.graph.origins.values import (
     Alternatives,
     Case,
@@ -34,15 +35,14 @@ def of_known(at: At) -> Origin | None:
     row = at.is_row
     for h in held:
         if isinstance(h, Blocked | Unresolved):
-            kept = at.op in KEEPS or at.op in SEQUENCES or at.op == "SequenceAt"
-            return Unresolved(h.reason, row) if kept else None
+            return Unresolved(h.reason, row) if at.keeps_entries else None
     if at.op not in KEEPS and any(is_row(h) or (isinstance(h, Alternatives) and h.is_start) for h in held):
         return None
     given = [h for h in held if isinstance(h, Alternatives)]
     if any(h.copies for h in given):
         return _of_copies(at)
     if any(h.is_scaled for h in given) and not _keeps_factors(at):
-        return Unresolved("a run scales parts of it", row) if at.op in KEEPS else None
+        return Unresolved("a run scales parts of it", row) if at.keeps_entries else None
     if any(h.is_scaled for h in given) and at.op == "Mul" and at.value(0) is at.value(1):
         return Unresolved("a run scales it, and squares it")
     operands = [whole(h) if isinstance(h, Constant) else h for h in at.held if isinstance(h, Constant | Alternatives)]
@@ -100,7 +100,7 @@ def _of_copies(at: At) -> Origin | None:
     places = [i for i, h in enumerate(at.held) if isinstance(h, Alternatives)]
     first = at.at(places[0])
     assert isinstance(first, Alternatives)
-    unresolved = Unresolved("copies of it are rearranged", first.is_row) if at.op in KEEPS else None
+    unresolved = Unresolved("copies of it are rearranged", first.is_row) if at.keeps_entries else None
     if len(places) > 1:
         return unresolved
     if at.op == "Reshape" and places == [0]:
@@ -108,25 +108,8 @@ def _of_copies(at: At) -> Origin | None:
     shape = first.shape
     if shape is None or not all(isinstance(h, Constant | Alternatives) for h in at.held if h is not None):
         return unresolved
-    rank = len(shape)
-    if at.op in _SAME_AXES:
-        axes = {axis: axis for axis in range(rank)}
-    elif at.op == "Transpose":
-        perm = list(at.view.attribute("perm", None) or range(rank - 1, -1, -1))
-        axes = {old: new for new, old in enumerate(perm)}
-    elif at.op == "Unsqueeze":
-        added = _axes(at, 1)
-        added = None if added is None else [axis % (rank + len(added)) for axis in added]
-        if added is None:
-            return unresolved
-        axes = dict(enumerate(axis for axis in range(rank + len(added)) if axis not in added))
-    elif at.op in ("Mul", "Div", "Add", "Sub"):
-        other = at.shape(1 - places[0]) or ()
-        reach = rank - len(other)
-        if reach < 0 or any(axis >= reach and other[axis - reach] != 1 for axis in first.copies):
-            return unresolved
-        axes = {axis: axis for axis in range(rank)}
-    else:
+    axes = _axes_of_copies(at, first, places[0], shape)
+    if axes is None:
         return unresolved
     if first.is_scaled and (at.op in ("Add", "Sub", "Abs") or (at.op == "Div" and places[0] == 1)):
         return unresolved
@@ -137,6 +120,36 @@ def _of_copies(at: At) -> Origin | None:
         cases.append(Case(result, case.index, case.when, tuple(_moved_factors(at, arrays, f, result) for f in case.factors)))
     copies = frozenset(axes[axis] for axis in first.copies)
     return made(at, cases, is_row=first.is_row, is_scaled=first.is_scaled, copies=copies)
+
+
+def _axes_of_copies(at: At, given: Alternatives, place: int, shape: Shape) -> dict[int, int] | None:
+    """Where the axes of a repeated operand are in the output; None where the node does not leave the copies apart."""
+    rank = len(shape)
+    same = {axis: axis for axis in range(rank)}
+    if at.op in _SAME_AXES:
+        return same
+    if at.op == "Transpose":
+        return {old: new for new, old in enumerate(at.view.attribute("perm", None) or range(rank - 1, -1, -1))}
+    if at.op in ("Mul", "Div", "Add", "Sub"):
+        other = at.shape(1 - place) or ()
+        reach = rank - len(other)
+        apart = reach >= 0 and all(axis < reach or other[axis - reach] == 1 for axis in given.copies)
+        return same if apart else None
+    if at.op == "Split":
+        axis = int(at.view.attribute("axis", 0)) % rank
+        return None if axis in given.copies else same
+    axes = _axes(at, {"Slice": 3}.get(at.op, 1)) if at.op in ("Slice", "Squeeze", "Unsqueeze") else None
+    if axes is None:
+        return None
+    if at.op == "Unsqueeze":
+        added = {axis % (rank + len(axes)) for axis in axes}
+        return dict(enumerate(axis for axis in range(rank + len(added)) if axis not in added))
+    taken = {axis % rank for axis in axes}
+    if taken & given.copies:
+        return None
+    if at.op == "Slice":
+        return same
+    return {axis: new for new, axis in enumerate(axis for axis in range(rank) if axis not in taken)}
 
 
 def reshaped_copies(at: At, given: Alternatives) -> Origin | None:
@@ -158,7 +171,7 @@ def reshaped_copies(at: At, given: Alternatives) -> Origin | None:
 
 
 def _axes(at: At, index: int) -> list[int] | None:
-    """The axes of Unsqueeze: an attribute before opset 13."""
+    """The axes of Squeeze, Unsqueeze or Slice (an attribute before opset 13 or 10); None where none are given."""
     attribute = at.view.attribute("axes", None)
     if attribute is not None:
         return [int(axis) for axis in attribute]

@@ -46,13 +46,16 @@ ENTRIES = frozenset(
         "QuantizeLinear",
         "DequantizeLinear",
         "Dropout",
+        "Sign",
     }
 )
 KEEPS = MOVES | PLACES | FACTORS | SHIFTS | ENTRIES | {"Concat", "Where"}
 """What is left of a constant's entries behind these is still the constant's, moved, scaled, shifted or rounded."""
 QUANTIZERS = frozenset({"QuantizeLinear", "DequantizeLinear"})
 """Operators of com.microsoft too, with the same operands."""
-SEQUENCES = frozenset({"SequenceConstruct", "SplitToSequence", "SequenceInsert", "SequenceErase", "ConcatFromSequence"})
+SEQUENCES = frozenset(
+    {"SequenceAt", "SequenceConstruct", "SplitToSequence", "SequenceInsert", "SequenceErase", "ConcatFromSequence"}
+)
 TABLE_RANK = 2
 """A constant of this rank that is gathered from is a look-up table."""
 
@@ -99,6 +102,12 @@ class At:
         """Whether all that a run decides here are rows that were looked up."""
         rows = [h.is_row for h in self.held if isinstance(h, Alternatives | Unresolved)]
         return bool(rows) and all(rows)
+
+    @property
+    def keeps_entries(self) -> bool:
+        """Whether what comes out still consists of the entries of what goes in, moved, scaled, shifted or rounded."""
+        alone = self.op == "Einsum" and len(self.view.node.inputs) == 1  # a transposition or a diagonal
+        return self.op in KEEPS or self.op in SEQUENCES or alone
 
     def all_operands(self) -> list[int]:
         """The indices of the operands that are there."""

@@ -13,7 +13,19 @@ import numpy as np
 from onnxnull.graph.constants import Blocked, Constant, EvaluationError, known
 from onnxnull.graph.model import Shape
 from onnxnull.graph.origins.exact import made, of_known, reshaped_copies
-from onnxnull.graph.origins.operands import ENTRIES, FACTORS, MOVES, PLACES, SHIFTS, TABLE_RANK, At, is_row, selected, smaller
+from onnxnull.graph.origins.operands import (
+    ENTRIES,
+    FACTORS,
+    MOVES,
+    PLACES,
+    SEQUENCES,
+    SHIFTS,
+    TABLE_RANK,
+    At,
+    is_row,
+    selected,
+    smaller,
+)
 from onnxnull.graph.origins.slicing import one_of_values
 from onnxnull.graph.origins.values import (
     Alternatives,
@@ -256,6 +268,12 @@ def _concatenated(at: At) -> Origin | None:
     return None
 
 
+def _sequence(at: At) -> Origin | None:
+    """A sequence that holds constants beside what a run computes."""
+    stored = any(h is not None and not (isinstance(h, Constant) and is_fill(h)) and not is_row(h) for h in at.held)
+    return Unresolved("it is a member of a sequence that a run puts together") if stored else None
+
+
 def _entries(at: At) -> Origin | None:
     """Entries changed one by one, by numbers that a run computes."""
     data = at.at(0)
@@ -268,6 +286,7 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(FACTORS, _scaled),
     **dict.fromkeys(SHIFTS, _shifted),
     **dict.fromkeys(ENTRIES, _entries),
+    **dict.fromkeys(SEQUENCES, _sequence),
     "Gather": _gather,
     "GatherND": _gather_nd,
     "Reshape": _reshape,

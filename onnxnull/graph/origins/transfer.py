@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from onnxnull.graph import evaluable
 from onnxnull.graph.constants import Constant, EvaluationError
 from onnxnull.graph.origins.exact import of_known
-from onnxnull.graph.origins.operands import FACTORS, KEEPS, MOVES, QUANTIZERS, SHIFTS, TABLE_RANK, At, Held, is_row, selected
+from onnxnull.graph.origins.operands import FACTORS, MOVES, QUANTIZERS, SHIFTS, TABLE_RANK, At, Held, is_row, selected
 from onnxnull.graph.origins.rules import RULES
 from onnxnull.graph.origins.values import Alternatives, Case, Origin, Unresolved, broadcast_over
 
@@ -39,7 +39,7 @@ def origin(
         rule = RULES.get(view.op_type)
         return None if rule is None else rule(at)
     except EvaluationError as error:
-        return Unresolved(str(error), at.is_row) if view.op_type in KEEPS else None
+        return Unresolved(str(error), at.is_row) if at.keeps_entries else None
 
 
 def _with_deciders(at: At) -> At:
