@@ -43,7 +43,7 @@ def test_keys() -> None:
     assert list(entry["rank"]) == list(entry["nullity"]) == ["float32", "float64", "exact"]
     assert list(entry["rank"]["float32"]) == ["value", "certainty"]
     assert list(entry["stacked"]) == ["inputs", "outputs", "rank", "nullity"]
-    assert list(entry["nodes"][0]) == ["name", "op", "groups", "operator"]
+    assert list(entry["nodes"][0]) == ["name", "op", "groups", "operator", "condition"]
     assert list(model["unsupported"][0]) == ["node", "op", "code", "reason"]
     assert list(found["errors"][0]) == ["file", "code", "seen", "remedy"]
 
