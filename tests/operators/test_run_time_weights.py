@@ -271,6 +271,12 @@ CHOSEN = {
 
 SCALED = {
     "by a number": Graph([MEAN, node("Mul", ["W", "s"], ["w"]), times("w")], {"W": W}, [X], ["W?"]),
+    "by a number that was expanded": Graph(
+        [MEAN, node("Expand", ["s", "shape"], ["e"]), node("Neg", ["e"], ["f"]), node("Mul", ["f", "W"], ["w"]), times("w")],
+        {"W": W, "shape": np.array([4, 4])},
+        [X],
+        ["W?"],
+    ),
     "divided by a number": Graph([MEAN, node("Div", ["W", "s"], ["w"]), times("w")], {"W": W}, [X], ["W?"]),
     "rows": Graph([node("Mul", ["W", "s"], ["w"]), times("w")], {"W": W}, [X, value("s", [4, 1])], ["W?"]),
     "columns, transposed": Graph(
@@ -367,6 +373,24 @@ MASKED = {
     ),
     "by two constants and a mask": Graph(
         [node("Where", ["m", "W", "V"], ["w"]), times("w")], {"W": W, "V": V}, [X, value("m", [4, 4], BOOL)], listed=["masks"]
+    ),
+    "by booleans": Graph(
+        [node("Cast", ["m"], ["f"], to=FLOAT), node("Mul", ["W", "f"], ["w"]), times("w")],
+        {"W": W},
+        [X, value("m", [4, 4], BOOL)],
+        listed=["masks"],
+    ),
+    "shifted by a number that was expanded": Graph(
+        [
+            MEAN,
+            node("Mul", ["s", "none"], ["o"]),
+            node("Expand", ["o", "shape"], ["e"]),
+            node("Add", ["W", "e"], ["w"]),
+            times("w"),
+        ],
+        {"W": W, "none": np.float32(0), "shape": np.array([4, 4])},
+        [X],
+        listed=["shifts"],
     ),
     "scattered": Graph(
         [node("ScatterND", ["none", "j", "W"], ["w"]), times("w")],
@@ -700,6 +724,12 @@ HEALTHY = {
         {"K": weight(1, 1, 4), "rest": np.array([1, 4])},
         [value("x", ["N", "T", 4])],
     ),
+    "an adjacency matrix with loops": Graph(
+        [times("W", y="h"), node("Add", ["A", "eye"], ["a"]), node("MatMul", ["a", "h"], ["y"])],
+        {"W": W, "eye": np.eye(2, dtype=np.float32)},
+        [X, value("A", [2, 2])],
+        ["W"],
+    ),
     "a layer scale": Graph(
         [node("Mul", ["x", "gain"], ["h"]), node("Transpose", ["h"], ["t"]), node("MatMul", ["h", "t"], ["y"])],
         {"gain": weight(4)},
@@ -901,3 +931,45 @@ def test_slices_of_a_loop_are_what_the_session_multiplies_by(name: str, tmp_path
         expected = expected @ found.blocks()[0]
     (y,) = run(graph.proto, {"x": x})
     np.testing.assert_allclose(y, expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_a_scaled_weight_that_is_analysed_has_its_rank(seed: int, tmp_path: Path) -> None:
+    # a constant is moved and scaled at random; where it is analysed, the rank that the session multiplies by is the reported one
+    rng = np.random.default_rng(seed)
+    stored = np.einsum("ar,br,cr->abc", *(rng.integers(-3, 4, (n, 2)) for n in (4, 2, 3))).astype(np.float32)
+    nodes, inputs, feeds, constants = [], [], {}, {"W": stored}
+    shape, name = list(stored.shape), "W"
+    for step in range(int(rng.integers(1, 5))):
+        after = f"w{step}"
+        match rng.integers(3):
+            case 0:
+                perm = [int(axis) for axis in rng.permutation(len(shape))]
+                nodes.append(node("Transpose", [name], [after], perm=perm))
+                shape = [shape[axis] for axis in perm]
+            case 1:
+                cut = int(rng.integers(1, len(shape))) if len(shape) > 1 else 1
+                shape = (
+                    [int(np.prod(shape[:cut])), *shape[cut:]] if rng.integers(2) else [*shape[:cut], int(np.prod(shape[cut:]))]
+                )
+                constants[f"to{step}"] = np.array(shape)
+                nodes.append(node("Reshape", [name, f"to{step}"], [after]))
+            case _:
+                factor = [dim if rng.integers(3) == 0 else 1 for dim in shape]
+                factor[int(np.argmax(shape))] = 1  # of the constant's own size it would be an activation
+                inputs.append(value(f"f{step}", factor))
+                feeds[f"f{step}"] = rng.uniform(0.5, 2, factor).astype(np.float32)
+                nodes.append(node(str(rng.choice(["Mul", "Div"])), [name, f"f{step}"], [after]))
+        name = after
+    rows = int(rng.choice([2, 3, 4, 6, 8, 12]))
+    constants["last"] = np.array([rows, stored.size // rows])
+    nodes += [node("Reshape", [name, "last"], ["w"]), times("w")]
+    proto = model(nodes, constants, inputs=[value("x", [rows, rows]), *inputs])
+    weights, unsupported = find_weights(Flow(opened(proto, tmp_path)))
+    assert len(weights) + len(unsupported) == 1
+    if weights:
+        (y,) = run(proto, {"x": np.eye(rows, dtype=np.float32)} | feeds)
+        executed = np.linalg.matrix_rank(y.astype(np.float64), tol=1e-4)
+        assert np.linalg.matrix_rank(weights[0].blocks()[0].astype(np.float64)) == executed
+    else:
+        assert "single entries" in unsupported[0].reason

@@ -56,6 +56,7 @@ QUANTIZERS = frozenset({"QuantizeLinear", "DequantizeLinear"})
 SEQUENCES = frozenset(
     {"SequenceAt", "SequenceConstruct", "SplitToSequence", "SequenceInsert", "SequenceErase", "ConcatFromSequence"}
 )
+_MOST_STEPS = 64
 TABLE_RANK = 2
 """A constant of this rank that is gathered from is a look-up table."""
 
@@ -87,6 +88,37 @@ class At:
         if isinstance(held, Alternatives):
             return None if held.shape is None else tuple(None if a in held.copies else d for a, d in enumerate(held.shape))
         return None if value is None else self.flow.operand(value).shape
+
+    def factor_shape(self, index: int) -> Shape | None:
+        """The shape of an operand before it was expanded, where it was: along the other axes its entries are the same."""
+        value = self.value(index)
+        for _ in range(_MOST_STEPS):
+            node = None if value is None else value.producer()
+            if node is None or not node.inputs or node.inputs[0] is None:
+                break
+            if node.op_type == "Expand":
+                return self.flow.operand(node.inputs[0]).shape
+            others = [self.flow.operand(v).constant for v in node.inputs[1:] if v is not None]
+            if node.op_type not in ENTRIES | FACTORS | SHIFTS | {"Identity"}:
+                break
+            if not all(isinstance(c, Constant) and c.size == 1 for c in others):
+                break
+            value = node.inputs[0]
+        return self.shape(index)
+
+    def is_mask(self, index: int) -> bool:
+        """Whether an operand is made of booleans."""
+        value = self.value(index)
+        for _ in range(_MOST_STEPS):
+            if value is None:
+                return False
+            dtype, node = self.flow.operand(value).dtype, value.producer()
+            if dtype is not None and dtype.name == "BOOL":
+                return True
+            if node is None or not node.inputs or node.op_type not in MOVES | {"Cast", "CastLike"}:
+                return False
+            value = node.inputs[0]
+        return False
 
     @property
     def target(self) -> Shape | None:
@@ -127,7 +159,7 @@ def smaller(at: At, index: int, other: int) -> bool:
     shape, held = at.shape(index), at.at(index)
     if isinstance(held, Constant) and is_fill(held):
         return False
-    return shape is not None and broadcast_over(shape, at.shape(other))
+    return shape is not None and broadcast_over(shape, at.factor_shape(other))
 
 
 def is_row(held: Held) -> bool:

@@ -177,9 +177,16 @@ def _where(at: At) -> Origin | None:
 def _scaled(at: At) -> Origin | None:
     """Mul and Div (opset 7 to 14) of a constant and something smaller: a factor of each entry."""
     index = next((i for i in (0, 1) if at.at(i) is not None), None)
-    if index is None or is_row(at.at(index)) or not smaller(at, index, 1 - index):
+    if index is None or is_row(at.at(index)):
         return None
-    data, factor = at.at(index), at.shape(1 - index)
+    data, factor, shape = at.at(index), at.factor_shape(1 - index), at.shape(index)
+    if not smaller(at, index, 1 - index):
+        masked = at.is_mask(1 - index) and shape is not None and long_axes(shape) >= TABLE_RANK and shape == at.target
+        return (
+            Unresolved("a run masks it, entry by entry")
+            if masked and not (isinstance(data, Constant) and is_fill(data))
+            else None
+        )
     if isinstance(data, Unresolved):
         return data
     if factor is None or not isinstance(data, Constant | Alternatives):
