@@ -935,7 +935,7 @@ def test_slices_of_a_loop_are_what_the_session_multiplies_by(name: str, tmp_path
 
 @pytest.mark.parametrize("seed", range(60))
 def test_a_scaled_weight_that_is_analysed_has_its_rank(seed: int, tmp_path: Path) -> None:
-    # a constant is moved and scaled at random; where it is analysed, the rank that the session multiplies by is the reported one
+    # a constant is moved and scaled at random; where it is analysed, the session multiplies by a matrix of the reported rank
     rng = np.random.default_rng(seed)
     stored = np.einsum("ar,br,cr->abc", *(rng.integers(-3, 4, (n, 2)) for n in (4, 2, 3))).astype(np.float32)
     nodes, inputs, feeds, constants = [], [], {}, {"W": stored}
