@@ -7,12 +7,14 @@ A proof bounds the rank of every block of a weight from below and from above. Fo
 | gram      | AᵀA has `count` eigenvalues above `shift` > τ²     | AᵀA has no more eigenvalues above `shift` < τ²        |
 | spectral  | σ_count ≥ σ_min(AX)/‖X‖ > τ for some X             | σ_{count+1} ≤ ‖AV‖/σ_min(V) < τ for some V            |
 | shape     |                                                    | so many different non-zero columns, or rows           |
-| modular   | a minor on `rows`, `columns` is not 0 mod `prime`  |                                                       |
-| minors    |                                                    | rank ≤ count modulo `primes`, product > every minor   |
+| modular   | R's minor on `rows`, `columns` is not 0 mod `prime`|                                                       |
+| minors    |                                                    | R's rank ≤ count modulo `primes`, product > its minors|
 | relations |                                                    | so many independent integer kernel vectors            |
 
 A is the block scaled by 2^−exponent, τ = σ_max·max(inputs, outputs)·eps and 0 over ℚ; upper bounds by the last three hold
-in every notion. Rounding: u = 2⁻⁵³, γ_k = ku/(1 − ku); sums of k products err by γ_k times the sum of absolute values.
+in every notion. R is the reduced matrix of the block, of the same rank over ℚ: its zero rows and columns left out; transposed
+if more columns are left than rows; then every column, and after that every row, multiplied by the positive rational number
+that makes its entries integers whose greatest common divisor is 1. (`rows` and `columns` are the block's own.) Rounding: u = 2⁻⁵³, γ_k = ku/(1 − ku); sums of k products err by γ_k times the sum of absolute values.
 Needs numpy and scipy only. It is written to be read, not to be fast.
 """
 
@@ -277,15 +279,20 @@ def _modular_lower(part: Mapping[str, Any], block: Matrix, scaled: Array, cutoff
     _require(_is_prime(prime), f"{prime} is not a prime below 2³¹")
     if len(set(rows)) != count or len(set(columns)) != count or min(*rows, *columns) < 0:
         return f"the minor does not have {count} rows and columns"
-    rank = _rank_modulo(block[np.ix_(rows, columns)], prime)
-    return None if rank == count else f"the minor is 0 modulo {prime}"
+    # The minor of the block is that of R times factors; it is cheaper, and if it is not 0 modulo the prime, neither is R's.
+    if _rank_modulo(block[np.ix_(rows, columns)], prime) == count:
+        return None
+    used_rows, used_columns, reduced = _reduced(block)
+    at_row, at_column = ({int(name): i for i, name in enumerate(names)} for names in (used_rows, used_columns))
+    minor = reduced[np.ix_([at_row[_whole(i)] for i in rows], [at_column[_whole(j)] for j in columns])]
+    return None if _rank_modulo(minor, prime) == count else f"the minor is 0 modulo {prime}"
 
 
 def _minors_upper(part: Mapping[str, Any], block: Matrix, scaled: Array, cutoff: float) -> str | None:
     primes, count = part["primes"], part["count"]
     _require(len(set(primes)) == len(primes) and all(map(_is_prime, primes)), "the primes are not different primes")
     # Hadamard: a minor of order count + 1 is at most the product of as many norms, of rows or of columns.
-    entries = _small_integers(block)
+    entries = _reduced(block)[2]
     product = math.prod(primes) ** 2
     squares = [sorted((sum(x * x for x in line) for line in lines), reverse=True) for lines in (entries, entries.T)]
     if all(math.prod(line[: count + 1]) >= product for line in squares):
@@ -313,16 +320,18 @@ def _relations_upper(part: Mapping[str, Any], block: Matrix, scaled: Array, cuto
     return None if bound <= part["count"] else f"the vectors prove {bound}, {part['count']} is claimed"
 
 
-def _small_integers(block: Matrix) -> npt.NDArray[np.object_]:
-    """The block with its lines multiplied by powers of two and divided by common factors: integers, the same rank."""
-    entries = np.array([_fractions(row) for row in block], dtype=object)
-    for lines in (entries.T, entries):  # views: columns first, then rows
+def _reduced(block: Matrix) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], npt.NDArray[np.object_]]:
+    """(rows, columns, R): the numbers of the block's rows and columns that are not zero, and R there, not transposed."""
+    rows, columns = np.flatnonzero((block != 0).any(axis=1)), np.flatnonzero((block != 0).any(axis=0))
+    entries = np.array([_fractions(row) for row in block[np.ix_(rows, columns)]], dtype=object)
+    # Views. The columns of the tall matrix are the rows of a wide one.
+    for lines in (entries, entries.T) if len(columns) > len(rows) else (entries.T, entries):
         for line in lines:
-            denominator = max(x.denominator for x in line)
+            denominator = math.lcm(*(x.denominator for x in line))
             numbers = [int(x * denominator) for x in line]
-            divisor = math.gcd(*numbers) or 1
+            divisor = math.gcd(*numbers)
             line[:] = [Fraction(x // divisor) for x in numbers]
-    return np.asarray(np.vectorize(int, otypes=[object])(entries), dtype=object)
+    return rows, columns, np.vectorize(int, otypes=[object])(entries)
 
 
 def _fractions(line: Matrix) -> list[Fraction]:

@@ -14,23 +14,26 @@ from onnxnull.kernel.rank.integers import IntegerMatrix, primes
 from onnxnull.kernel.rank.problem import Block
 
 
-def vanish(block: Block, cutoff: Cutoff, known: Bracket) -> tuple[None, Evidence | None]:
-    """Prove that the rank is what it is modulo a prime."""
+def vanish(block: Block, cutoff: Cutoff, known: Bracket) -> tuple[Evidence | None, Evidence | None]:
+    """Prove that the rank is what it is modulo a prime; where one of the primes sees more of it, prove that."""
     matrix, r = block.integers, known.lower.count
-    if matrix is None:
-        return None, None
+    more: Evidence | None = None
     needed = list(primes(count_primes(matrix, r)))
-    for prime in needed:
+    checked = 0
+    while checked < len(needed) and r < known.upper.count:
         cutoff.tick()
-        if modular.rank_modulo(matrix.modulo(prime), prime) > r:
-            return None, None
-    return None, Evidence("minors", r, {"primes": needed})
+        prime = needed[checked]
+        residues = matrix.modulo(prime)
+        if modular.rank_modulo(residues, prime) > r:
+            more = modular.minor(block, residues, modular.echelon(residues.T, prime)[1], prime)
+            # the primes before saw less than this, which does not speak against it; those after it may see still more
+            r, needed = more.count, list(primes(count_primes(matrix, more.count)))
+        checked += 1
+    return more, Evidence("minors", r, {"primes": needed}) if r < known.upper.count else None
 
 
 def cost(block: Block, known: Bracket) -> float:
     """Seconds for all primes, roughly."""
-    if block.integers is None:
-        return 0.0
     return count_primes(block.integers, known.lower.count) * modular.cost(block, known)
 
 

@@ -15,10 +15,18 @@ Residues = npt.NDArray[np.int64]
 
 
 def pivots(block: Block, cutoff: Cutoff, known: Bracket) -> tuple[Evidence | None, None]:
-    """The rank modulo a prime, with the rows and columns of a minor that shows it."""
-    if block.integers is None:
-        return None, None
-    prime = next(primes(1))
+    """The rank modulo a prime, with the rows and columns of a minor that shows it.
+
+    Where the first prime sees less than is possible, a second one is asked that follows from the block's entries: a matrix
+    can be made to lose rank modulo a prime that is known beforehand.
+    """
+    best = _pivots(block, cutoff, known, next(primes(1)))
+    if best.count < known.upper.count:
+        best = max(best, _pivots(block, cutoff, known, *block.drawn_primes(1)), key=lambda found: found.count)
+    return (best, None) if best.count > known.lower.count else (None, None)
+
+
+def _pivots(block: Block, cutoff: Cutoff, known: Bracket, prime: int) -> Evidence:
     residues = block.integers.modulo(prime)
     # A part of the rows is usually enough for the rank that is possible, and much cheaper for a tall matrix.
     kept = np.zeros(0, dtype=np.int64)
@@ -29,12 +37,15 @@ def pivots(block: Block, cutoff: Cutoff, known: Bracket) -> tuple[Evidence | Non
         kept = candidates[echelon(residues[candidates].T, prime)[1]]
         if len(kept) == known.upper.count:
             break
-    if len(kept) <= known.lower.count:
-        return None, None
+    return minor(block, residues, kept, prime)
+
+
+def minor(block: Block, residues: Residues, kept: npt.NDArray[np.int64], prime: int) -> Evidence:
+    """A minor of the reduced matrix in independent rows `kept` that is not 0 modulo the prime."""
     _, columns = echelon(residues[kept], prime)
     inputs, outputs = (columns, kept) if block.transposed else (kept, columns)
     detail = {"prime": prime, "rows": block.rows[inputs].tolist(), "columns": block.columns[outputs].tolist()}
-    return Evidence("modular", len(kept), detail), None
+    return Evidence("modular", len(kept), detail)
 
 
 def cost(block: Block, known: Bracket) -> float:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from onnxnull.kernel.rank.extremes import smallest
-from onnxnull.kernel.rank.integers import IntegerMatrix, integers
+from onnxnull.kernel.rank.integers import IntegerMatrix, drawn_primes, integers
 from onnxnull.kernel.rank.rounding import Array, Gram, gram_from, mirror
 from onnxnull.kernel.rank.spectrum import Spectrum, spectrum
 from onnxnull.kernel.structure import distinct_columns, nonzero_columns, nonzero_rows, pieces
@@ -111,9 +111,13 @@ class Block:
         return spectrum(self)
 
     @functools.cached_property
-    def integers(self) -> IntegerMatrix | None:
-        """The entries as integers, rows and columns scaled by powers of two."""
+    def integers(self) -> IntegerMatrix:
+        """The reduced matrix, (m, n)."""
         return integers(self.native())
+
+    def drawn_primes(self, count: int) -> list[int]:
+        """Primes that follow from the block's entries; more of them begin with the same ones."""
+        return list(drawn_primes(count, self.source))
 
     @functools.cached_property
     def distinct(self) -> Indices:

@@ -24,12 +24,10 @@ _PRIMES = (1, 4)
 def kernel(block: Block, cutoff: Cutoff, known: Bracket) -> tuple[None, Evidence | None]:
     """Find one relation for every column that depends on earlier ones modulo a prime; verify them all."""
     matrix = block.integers
-    if matrix is None:
-        return None, None
     best: list[dict[int, int]] = []
     for count in _PRIMES:
         cutoff.tick()
-        best = max(best, _relations(matrix, count), key=len)
+        best = max(best, _relations(matrix, block.drawn_primes(count)), key=len)
         if block.n - len(best) == known.lower.count:
             break
     if block.n - len(best) >= known.upper.count:
@@ -50,9 +48,9 @@ def cost(block: Block, known: Bracket) -> float:
     return 5 * modular.cost(block, known)
 
 
-def _relations(matrix: IntegerMatrix, count: int) -> list[dict[int, int]]:
+def _relations(matrix: IntegerMatrix, moduli: list[int]) -> list[dict[int, int]]:
     """Verified relations Σ c_j·(scaled column j) = 0, each with a column that the others lack."""
-    forms = [(prime, *modular.echelon(matrix.modulo(prime), prime)) for prime in primes(count)]
+    forms = [(prime, *modular.echelon(matrix.modulo(prime), prime)) for prime in moduli]
     first = forms[0][2]
     if not all(np.array_equal(pivots, first) for _, _, pivots in forms):
         return []
