@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 
 from onnxnull.collision.patches import blocks_of, independent, separate, unfold
 from onnxnull.collision.region import behind, bounding_box, window
-from onnxnull.collision.spans import Complement, columns, spectral_norm
+from onnxnull.collision.spans import Complement, columns
 from onnxnull.frontier import Frontier
 from onnxnull.frontier.kernel import merge
 from onnxnull.frontier.projection import Project, projection
 from onnxnull.kernel.linear_map import Array, Composition, LinearMap, Shape, size
 from onnxnull.kernel.project import NotConvergedError
+from onnxnull.kernel.rank import Notion
 from onnxnull.kernel.selection import NOTHING, Selection, identity
 from onnxnull.operators.steps import UnknownShapeError
 
@@ -124,9 +125,7 @@ class PatchKernel:
                 found = mine
             elif not all(np.array_equal(a, b) for a, b in zip(found, mine, strict=True)):
                 return None
-            blocks = blocks_of(one)
-            norm = spectral_norm(blocks)
-            spans.append([columns(block, norm, len(blocks)) for block in blocks])
+            spans.append(columns(blocks_of(one)))
         if found is None:
             return None
         places, factors = found
@@ -195,7 +194,7 @@ class FrontierKernel:
 
     def __init__(self, frontier: Frontier, *, free: Mask | None = None) -> None:
         """Prepares nothing before the first projection. Raises UnknownShapeError, EvaluationError."""
-        self._maps = merge([layer.map() for layer in frontier.layers])
+        self._maps = merge([layer.map() for layer in frontier.layers], Notion.FLOAT64)
         self._shape = self._maps[0].input_shape if self._maps else _input_shape(frontier)
         self._frontier = frontier
         self._free = None if free is None else np.broadcast_to(free, self._shape)
@@ -315,8 +314,7 @@ def _grouped(patches: Array) -> Array:
 
 def _joined(parts: Sequence[Array]) -> Array:
     """Columns that span what the parts span together."""
-    whole = np.concatenate(parts, axis=1)
-    return columns(whole, spectral_norm(whole[None]), 1)
+    return columns(np.concatenate(parts, axis=1)[None])[0]
 
 
 def _input_shape(frontier: Frontier) -> Shape:

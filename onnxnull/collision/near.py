@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from onnxnull.collision.patches import blocks_of, independent, unfold
 from onnxnull.collision.sites import Site, carry_back
 from onnxnull.errors import Code, OnnxnullError
+from onnxnull.kernel.column_span import column_span
 from onnxnull.kernel.linear_map import Array, Shape
 from onnxnull.kernel.nullspace import null_space
 from onnxnull.kernel.rank import Notion
@@ -31,12 +32,10 @@ class NearKernel:
         self._patches, self._path, self._shape = patches, layer.path, site.shape
         blocks = blocks_of(own)
         self._wide, self._narrow = null_space(blocks, Notion.FLOAT32), null_space(blocks)
-        g, q, p = blocks.shape
         if self._wide.dimension == self._narrow.dimension:
             seen = f"no singular value of {layer.node!r} lies between the two cut-offs"
             raise OnnxnullError(Code.NOT_FOUND, seen, "there is no near-kernel")
-        sigma = np.linalg.svd(blocks, compute_uv=False)
-        self.sigma = float(sigma[sigma <= sigma.max() * g * max(q, p) * Notion.FLOAT32.eps].max())
+        self.sigma = column_span(blocks, Notion.FLOAT32).dropped
 
     @classmethod
     def of(cls, site: Site) -> NearKernel:

@@ -23,6 +23,7 @@ from onnxnull.graph.flow import Flow
 from onnxnull.graph.model import GraphInput, dtype_name
 from onnxnull.graph.view import NodeView
 from onnxnull.kernel.batched import Batched
+from onnxnull.kernel.column_span import column_span
 from onnxnull.kernel.convolution import Convolution, TransposedConvolution
 from onnxnull.kernel.im2col import ConvGeometry, Im2col
 from onnxnull.kernel.linear_map import Array, LinearMap, Shape
@@ -325,12 +326,9 @@ def _left(blocks: Array, scales: Array) -> tuple[Array, Array]:
     those singular values are known; all of it relative to the column's scale.
     """
     matrix = blocks / scales
-    g, q, p = matrix.shape
+    g, q, _ = matrix.shape
     top = spectral_norm(matrix)
-    small = 0.0
-    if rank(matrix, Notion.FLOAT64).lower < g * min(q, p):
-        sigma = np.linalg.svd(matrix, compute_uv=False)
-        small = float(sigma[sigma <= top * g * max(q, p) * Notion.FLOAT64.eps].max(initial=0.0))
+    small = column_span(matrix).dropped
     return (small + math.sqrt(g * q) * 2.0**-53 * top) * scales, 2.0**-53 * _CONDITION * top * scales
 
 

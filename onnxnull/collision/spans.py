@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from onnxnull.kernel.column_span import column_span
 from onnxnull.kernel.linear_map import Array
 from onnxnull.kernel.rank import Notion
-from onnxnull.kernel.rank_bounds import orthonormal_span
 
 _GOOD, _FAIR = 1e-6, 1e-9
 """λ_min/trace of a Gram matrix, above which columns are taken as they are, and above which a restriction is solved through
@@ -24,27 +24,35 @@ _PASSES = 3
 _INVERSES = 64_000_000
 
 
-def columns(block: Array, norm: float, groups: int) -> Array:
-    """Well-conditioned columns (q, r) that span what `block` (q, p) spans at the float64 cut-off.
+def columns(blocks: Array) -> list[Array]:
+    """Well-conditioned columns (q, r), one array per block, that span what `blocks` (g, q, p) span at the float64 cut-off.
 
-    `norm` is ‖W‖₂ of the whole weight, `groups` its number of blocks: the cut-off is the block-diagonal matrix's. Where the
-    block allows, these are its own columns scaled by powers of two, so that small columns are as accurate as large ones.
+    Where a block allows, these are its own columns scaled by powers of two, so that small columns are as accurate as large
+    ones; elsewhere as many orthonormal ones as the certificate of its rank counts.
     """
-    rows, outputs = block.shape
-    cutoff = norm * groups * max(rows, outputs) * Notion.FLOAT64.eps
+    groups, rows, outputs = blocks.shape
+    cutoff = spectral_norm(blocks) * groups * max(rows, outputs) * Notion.FLOAT64.eps
+    plain = [_plain(block, cutoff) for block in blocks]
+    if all(found is not None for found in plain):
+        return [found for found in plain if found is not None]
+    certified = column_span(blocks).bases
+    return [span if found is None else found for span, found in zip(certified, plain, strict=True)]
+
+
+def _plain(block: Array, cutoff: float) -> Array | None:
+    """The block's own columns, scaled, or the identity where they span everything; None unless either is clearly so."""
+    rows = block.shape[0]
     block = block[:, block.any(axis=0)]
     if block.shape[1] == 0:
         return np.zeros((rows, 0))
     if block.shape[1] >= rows:
-        if _factor(block @ block.T, _GOOD) is not None:
-            return np.eye(rows)
-        return orthonormal_span(block, cutoff)
+        return np.eye(rows) if _factor(block @ block.T, _GOOD) is not None else None
     length = np.linalg.norm(block, axis=0)
     scaled = np.ldexp(block, -np.frexp(length)[1])
     # σ_min(W) ≥ σ_min(scaled W)·(the smallest scale), and the test below makes σ_min(scaled W) > 1e-3/2
     if length.min() * 1e-3 / 4 > cutoff and _factor(scaled.T @ scaled, _GOOD) is not None:
         return np.asarray(scaled)
-    return orthonormal_span(block, cutoff)
+    return None
 
 
 def spectral_norm(blocks: Array) -> float:

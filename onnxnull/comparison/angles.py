@@ -16,9 +16,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from onnxnull.comparison.results import KernelAngle
+from onnxnull.kernel.column_span import column_span
 from onnxnull.kernel.linear_map import Array
-from onnxnull.kernel.rank import Notion
-from onnxnull.kernel.rank_bounds import orthonormal_span
 
 _WORK = 1e11
 """Multiply-adds that one weight may cost: about half a minute on one core."""
@@ -36,13 +35,11 @@ def kernel_angle(a: Array, b: Array) -> KernelAngle:
         return KernelAngle(None, reason="their inputs are different spaces")
     if 2.0 * g * q * min(q, max(p, b.shape[2])) ** 2 > _WORK:
         return KernelAngle(None, reason="the weight is too large for it")
-    spans = [_spans(a), _spans(b)]
-    dimensions = [sum(span.shape[1] for span in side) for side in spans]
-    if max(dimensions) == g * q:
-        none = "neither has a kernel" if min(dimensions) == g * q else "only one of them has a kernel"
+    smaller, larger = sorted([column_span(a), column_span(b)], key=lambda span: span.dimension)
+    if larger.dimension == g * q:
+        none = "neither has a kernel" if smaller.dimension == g * q else "only one of them has a kernel"
         return KernelAngle(None, reason=none)
-    smaller, larger = sorted(spans, key=lambda side: sum(span.shape[1] for span in side))
-    return KernelAngle(_degrees(max(map(_sine, smaller, larger), default=0.0)))
+    return KernelAngle(_degrees(max(map(_sine, smaller.bases, larger.bases), default=0.0)))
 
 
 def dense_angle(a: Array, b: Array) -> KernelAngle:
@@ -69,22 +66,6 @@ def operator_angle(a: Projection, b: Projection, shape: Sequence[int], *, a_is_s
             break
         x = onto(outside)
     return KernelAngle(_degrees(sine), at_least=True)
-
-
-def _spans(blocks: Array) -> list[Array]:
-    """Orthonormal bases of the column spaces, block by block, at the cut-off of the whole block-diagonal matrix."""
-    g, q, p = blocks.shape
-    if blocks.size == 0:
-        return [np.zeros((q, 0))] * g
-    top = math.sqrt(max(_largest_square(block) for block in blocks))
-    cutoff = top * float(g * max(q, p)) * Notion.FLOAT64.eps
-    return [orthonormal_span(block, cutoff) for block in blocks]
-
-
-def _largest_square(block: Array) -> float:
-    """σ_max² of a matrix."""
-    gram = block.T @ block if block.shape[0] >= block.shape[1] else block @ block.T
-    return float(np.linalg.eigvalsh(gram)[-1])
 
 
 def _sine(inner: Array, outer: Array) -> float:

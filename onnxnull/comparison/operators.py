@@ -56,8 +56,8 @@ def _angle(
         neither = first.upper == second.upper == 0
         return KernelAngle(None, reason="neither has a kernel" if neither else "only one of them has a kernel")
     try:
-        ours = merge([layer.map() for layer in a.layers])
-        theirs = merge([layer.map() for layer in carried(b, link.linear, link.a).layers])
+        ours = merge([layer.map() for layer in a.layers], Notion.FLOAT64)
+        theirs = merge([layer.map() for layer in carried(b, link.linear, link.a).layers], Notion.FLOAT64)
     except (UnknownShapeError, EvaluationError) as error:
         return KernelAngle(None, reason=str(error))
     if not ours or not theirs:

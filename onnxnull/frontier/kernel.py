@@ -9,11 +9,12 @@ import numpy as np
 
 from onnxnull.frontier.walk import Frontier
 from onnxnull.kernel.batched import Batched
+from onnxnull.kernel.column_span import column_span
 from onnxnull.kernel.convolution import Convolution, TransposedConvolution
 from onnxnull.kernel.image_nullity import DENSE_LIMIT, image_nullities
 from onnxnull.kernel.linear_map import Array, Composition, LinearMap, Stack, size
 from onnxnull.kernel.primitives import BlockMatrix, Matrix, rearranges, stripped
-from onnxnull.kernel.project import orthonormal_blocks, same_kernel
+from onnxnull.kernel.project import same_kernel
 from onnxnull.kernel.rank import ExactPolicy, Notion, rank
 from onnxnull.kernel.selection import NOTHING, Selection
 from onnxnull.operators.contraction import ContractionMap
@@ -43,7 +44,8 @@ def joint_nullity(frontier: Frontier, notion: Notion) -> Interval:
     """
     if notion is Notion.FLOAT32:
         raise ValueError("a joint kernel is bounded at the float64 cut-off or over the rationals")
-    maps = merge([layer.map() for layer in frontier.distinct])
+    layers = [layer.map() for layer in frontier.distinct]
+    maps = merge(layers, notion)
     if not maps:  # nothing reads the input: every change of it is in the kernel
         if frontier.entries is None:
             raise UnknownShapeError(f"the shape of input {frontier.input.name!r} is not known")
@@ -55,7 +57,8 @@ def joint_nullity(frontier: Frontier, notion: Notion) -> Interval:
     parts = [map_nullity(one, notion) for one in maps]
     # ranks add up at most: dim ∩ ker ≥ inputs − Σ rank; and an intersection is no larger than its smallest part
     lower = inputs - sum(inputs - part.lower for part in parts)
-    return Interval(max(0, lower), min(part.upper for part in parts), all(part.proved for part in parts))
+    proved = all(part.proved for part in parts) and (len(maps) == len(layers) or _spans_are_certified(layers, notion))
+    return Interval(max(0, lower), min(part.upper for part in parts), proved)
 
 
 def map_nullity(linear_map: LinearMap, notion: Notion) -> Interval:
@@ -84,8 +87,12 @@ def canonical(linear_map: LinearMap) -> tuple[LinearMap, Selection | None]:
     return core, selection
 
 
-def merge(maps: list[LinearMap]) -> list[LinearMap]:
-    """Convolutions of one geometry that read the same entries become one, with the filters of both at one scale."""
+def merge(maps: list[LinearMap], notion: Notion) -> list[LinearMap]:
+    """Convolutions of one geometry that read the same entries become one, with the filters of both.
+
+    At the float64 cut-off these are replaced by orthonormal bases of what each certificate counts: the cut-off of the joined
+    filters would drop what a layer of its own does not. Over ℚ they are brought to one scale.
+    """
     merged: list[LinearMap] = []
     convolutions: list[int] = []
     for one in maps:
@@ -93,7 +100,7 @@ def merge(maps: list[LinearMap]) -> list[LinearMap]:
             merged.append(one)
             continue
         for i in convolutions:
-            joined = _side_by_side(merged[i], one)
+            joined = _side_by_side(merged[i], one, notion)
             if joined is not None:
                 merged[i] = joined
                 break
@@ -149,7 +156,7 @@ def normalised(linear_map: LinearMap) -> LinearMap:
         case TransposedConvolution(geometry=geometry, blocks=blocks):
             return TransposedConvolution(geometry, _to_unit(blocks))
         case ContractionMap(blocks=blocks) if blocks.size:
-            span = orthonormal_blocks(blocks)
+            span = column_span(blocks).stacked()
             return replace(linear_map, blocks=np.pad(span, ((0, 0), (0, 0), (0, blocks.shape[2] - span.shape[2]))))
     return same_kernel(linear_map)
 
@@ -203,7 +210,13 @@ def _convolution_of(linear_map: LinearMap) -> Convolution | None:
     return None
 
 
-def _side_by_side(first: LinearMap, second: LinearMap) -> LinearMap | None:
+def _spans_are_certified(maps: list[LinearMap], notion: Notion) -> bool:
+    """Whether the ranks of all filters that `merge` may have joined are proved at the cut-off."""
+    convolutions = [found for found in map(_convolution_of, maps) if found is not None]
+    return notion is Notion.EXACT or all(column_span(one.blocks, notion).proved for one in convolutions)
+
+
+def _side_by_side(first: LinearMap, second: LinearMap, notion: Notion) -> LinearMap | None:
     """Two convolutions of one geometry on one path, ungrouped, as one; None where they are not that."""
     match first, second:
         case (
@@ -211,6 +224,8 @@ def _side_by_side(first: LinearMap, second: LinearMap) -> LinearMap | None:
             Composition(second=Batched(sample=Convolution() as b, count=n), first=Selection() as q),
         ) if m == n and a.geometry == b.geometry and a.geometry.groups == 1:
             if p.shape == q.shape and np.array_equal(p.indices, q.indices) and np.array_equal(p.factors, q.factors):
-                filters = np.concatenate([_to_unit(a.blocks), _to_unit(b.blocks)], axis=2)
-                return Composition(Batched(Convolution(a.geometry, filters), m), p)
+                both = (a.blocks, b.blocks)
+                exact = notion is Notion.EXACT
+                filters = [_to_unit(one) if exact else column_span(one, notion).stacked() for one in both]
+                return Composition(Batched(Convolution(a.geometry, np.concatenate(filters, axis=2)), m), p)
     return None

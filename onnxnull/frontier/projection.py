@@ -12,6 +12,7 @@ from onnxnull.frontier.kernel import canonical, is_small, joint_nullity, merge, 
 from onnxnull.frontier.walk import Frontier
 from onnxnull.kernel.batched import Batched
 from onnxnull.kernel.linear_map import Array, Composition, LinearMap, Stack
+from onnxnull.kernel.nullspace import null_space
 from onnxnull.kernel.project import NotConvergedError, Projection, Projector
 from onnxnull.kernel.rank import Notion
 from onnxnull.kernel.selection import Selection, identity
@@ -33,7 +34,7 @@ class KernelProjector:
     """
 
     def __init__(self, frontier: Frontier) -> None:
-        maps = merge([layer.map() for layer in frontier.distinct])
+        maps = merge([layer.map() for layer in frontier.distinct], Notion.FLOAT64)
         self._project: Project
         if maps and joint_nullity(frontier, Notion.FLOAT64).upper == 0:
             self._project = lambda wish, tol, polish: Projection(np.zeros_like(wish), 0.0, 0.0, 0, "injective")
@@ -125,18 +126,15 @@ def _through_samples(
 
 
 def _dense_projection(linear_map: LinearMap) -> Project:
-    """By the singular vectors of the matrix."""
-    vectors, sigma, _ = np.linalg.svd(linear_map.dense(), full_matrices=False)
-    cutoff = sigma.max(initial=0.0) * max(linear_map.inputs, linear_map.outputs) * Notion.FLOAT64.eps
-    span = vectors[:, sigma > cutoff]
+    """By the null space of the matrix, of as many dimensions as `joint_nullity` counts."""
+    matrix = linear_map.dense()
+    kernel = null_space(matrix)
+    bound = float(np.linalg.norm(matrix, 2)) * max(matrix.shape) * Notion.FLOAT64.eps if matrix.size else 0.0
 
     def run(wish: Array, tol: float, polish: bool) -> Projection:
-        flat = wish.ravel()
-        for _ in range(2):
-            flat = flat - span @ (span.T @ flat)
-        vector = flat.reshape(wish.shape)
+        vector = kernel.project(kernel.project(wish.ravel())).reshape(wish.shape)
         residual = float(np.linalg.norm(linear_map.apply(vector)))
-        return Projection(vector, residual, cutoff * float(np.linalg.norm(wish)), 0, "singular vectors")
+        return Projection(vector, residual, bound * float(np.linalg.norm(wish)), 0, "null space")
 
     return run
 

@@ -12,23 +12,23 @@ What the numbers mean, and what is proved:
   operator below a cut-off: modes that decay exponentially from a border are not in the kernel however small their gain.
   Small operators are the exception: they are done densely by singular values, which do count such modes.
 
-`proved` says which ends are theorems in that sense. At a cut-off it presumes that the filters' own rank is settled there:
-`image_nullities` checks that, and marks both ends as not proved where it is not.
+`proved` says which ends are theorems in that sense. At a cut-off the basis has as many columns as the certificate of the
+filters' rank counts; where there is no certificate neither end is proved.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
 
+from onnxnull.kernel.column_span import ColumnSpan, column_span
 from onnxnull.kernel.convolution import Convolution, TransposedConvolution
 from onnxnull.kernel.elimination import injective_channels
 from onnxnull.kernel.fields import residues
 from onnxnull.kernel.im2col import ConvGeometry, tap_slices
-from onnxnull.kernel.linear_map import Array
 from onnxnull.kernel.rank import Notion, RankProfile, rank, rank_profile
 from onnxnull.kernel.rank_bounds import NOTHING, RankBounds, exact_filters, group_bounds, numerical_filters
 
@@ -68,13 +68,15 @@ def image_nullity(
     operator: Convolution | TransposedConvolution,
     notion: Notion,
     *,
+    ranks: RankProfile | None = None,
     dense_limit: int = DENSE_LIMIT,
     work: float = WORK,
 ) -> Bounds:
     """Bounds on the dimension of {x : operator(x) = 0}, x of the operator's input shape.
 
-    `dense_limit`: operators with at most this many inputs are done by their dense matrix (0 turns that off). `work`: how many
-    multiply-adds the sweeps and frontiers may spend; the result depends on it, never on the clock.
+    `ranks`: of the operator's blocks, where they are known. `dense_limit`: operators with at most this many inputs are done by
+    their dense matrix (0 turns that off). `work`: how many multiply-adds the sweeps and frontiers may spend; the result depends
+    on it, never on the clock.
     """
     convolution = operator if isinstance(operator, Convolution) else operator.forward
     if not np.isfinite(convolution.blocks).all():
@@ -82,7 +84,9 @@ def image_nullity(
     transposed = isinstance(operator, TransposedConvolution)
     read_inputs, read_outputs = count_read(convolution)
     unread = operator.inputs - (read_outputs if transposed else read_inputs)
-    bounds = _rank_bounds(convolution, notion, work, dense=_is_small(operator, dense_limit))
+    span = None if notion is Notion.EXACT else column_span(convolution.blocks, notion, ranks=ranks)
+    certified = span is None or span.proved
+    bounds = _rank_bounds(convolution, span, work, dense=_is_small(operator, dense_limit))
     upper_rank, upper_method, upper_proved = bounds.upper, bounds.upper_method, bounds.upper_proved
     readable = min(read_inputs, read_outputs)
     if readable < upper_rank or (readable == upper_rank and not upper_proved):
@@ -92,8 +96,8 @@ def image_nullity(
         upper=operator.inputs - min(bounds.lower, upper_rank),
         lower_reason=_LOWER_REASONS.get(upper_method, upper_method),
         upper_reason=_UPPER_REASONS.get(bounds.lower_method, bounds.lower_method),
-        lower_proved=upper_proved,
-        upper_proved=bounds.lower_proved,
+        lower_proved=upper_proved and certified,
+        upper_proved=bounds.lower_proved and certified,
         unread=unread,
         inputs=operator.inputs,
     )
@@ -118,10 +122,7 @@ def image_nullities(
     )
     if one_kernel and (exact.tight or not _is_small(operator, DENSE_LIMIT)):
         return exact, exact
-    float64 = image_nullity(operator, Notion.FLOAT64, work=work)
-    if not found.float64.certainty.is_proved:  # then nor is how many filters there are
-        float64 = replace(float64, lower_proved=False, upper_proved=False)
-    return float64, exact
+    return image_nullity(operator, Notion.FLOAT64, ranks=found, work=work), exact
 
 
 _LOWER_REASONS = {
@@ -143,14 +144,17 @@ _UPPER_REASONS = {
 }
 
 
-def _rank_bounds(convolution: Convolution, notion: Notion, work: float, *, dense: bool) -> RankBounds:
-    """The dense matrix decides at a cut-off; over ℚ the structured bounds mean the same and are much faster."""
-    if dense and notion is not Notion.EXACT:
-        return _dense_bounds(convolution, notion)
-    structured = _structured_bounds(convolution, notion, work)
+def _rank_bounds(convolution: Convolution, span: ColumnSpan | None, work: float, *, dense: bool) -> RankBounds:
+    """The dense matrix decides at a cut-off; over ℚ the structured bounds mean the same and are much faster.
+
+    `span` of the filters at the cut-off; None over ℚ.
+    """
+    if dense and span is not None:
+        return _dense_bounds(convolution, span)
+    structured = _structured_bounds(convolution, span, work)
     if not dense or structured.lower == structured.upper:
         return structured
-    exact = _dense_bounds(convolution, notion)
+    exact = _dense_bounds(convolution, span)
     return exact if exact.lower_proved and exact.upper_proved else structured
 
 
@@ -159,40 +163,31 @@ def _is_small(operator: Convolution | TransposedConvolution, limit: int) -> bool
     return operator.inputs <= limit and operator.inputs * operator.outputs / groups <= _DENSE_ENTRIES
 
 
-def _cutoff(blocks: Array, notion: Notion) -> float:
-    """σ_max·max(Q, P)·eps of the block-diagonal matrix."""
-    groups, q, p = blocks.shape
-    if blocks.size == 0:
-        return 0.0
-    return float(np.linalg.norm(blocks, ord=2, axis=(1, 2)).max()) * float(groups * max(q, p)) * notion.eps
-
-
-def _structured_bounds(convolution: Convolution, notion: Notion, work: float) -> RankBounds:
+def _structured_bounds(convolution: Convolution, span: ColumnSpan | None, work: float) -> RankBounds:
     geometry, blocks = convolution.geometry, convolution.blocks
-    cutoff = 0.0 if notion is Notion.EXACT else _cutoff(blocks, notion)
     total = NOTHING
     injective = injective_channels(geometry, blocks, work=5 * work)
-    for block, is_injective in zip(blocks, injective, strict=True):
+    for group, (block, is_injective) in enumerate(zip(blocks, injective, strict=True)):
         # over ℚ the filter and its multiples have the same kernel, so this serves every notion in which it is not zero
-        if is_injective and np.linalg.norm(block) > 2 * cutoff:
+        if is_injective and (span is None or span.bases[group].shape[1]):
             inputs = math.prod(geometry.spatial)
             total = total + RankBounds(inputs, inputs, "elimination", "count", True, True)
             continue
-        if notion is Notion.EXACT and bool(((residues(block) == 0) & (block != 0)).any()):
+        if span is None and bool(((residues(block) == 0) & (block != 0)).any()):
             # where entries vanish modulo the prime, what they touch cannot be counted: all that is left is the size
             inputs, outputs = geometry.channels * math.prod(geometry.spatial), geometry.positions * block.shape[1]
             total = total + RankBounds(0, min(inputs // geometry.groups, outputs), "none", "count", True, True)
             continue
-        if notion is Notion.EXACT:
+        if span is None:
             filters = exact_filters(block, geometry.kernel)
         else:
-            filters = numerical_filters(block, geometry.kernel, cutoff)
+            filters = numerical_filters(span.bases[group], geometry.kernel)
         total = total + group_bounds(geometry, filters, work=work / len(blocks))
     return total
 
 
-def _dense_bounds(convolution: Convolution, notion: Notion) -> RankBounds:
-    """The rank of the operator's dense matrix, group by group."""
+def _dense_bounds(convolution: Convolution, span: ColumnSpan | None) -> RankBounds:
+    """The rank of the operator's dense matrix, group by group; of its filters' `span`, or over ℚ."""
     geometry = convolution.geometry
     alone = ConvGeometry(
         geometry.spatial,
@@ -204,16 +199,10 @@ def _dense_bounds(convolution: Convolution, notion: Notion) -> RankBounds:
         geometry.channels // geometry.groups,
         1,
     )
-    cutoff = 0.0 if notion is Notion.EXACT else _cutoff(convolution.blocks, notion)
     total = NOTHING
-    for block in convolution.blocks:
-        if notion is Notion.EXACT:
-            matrix = Convolution(alone, block[None]).dense()
-            found = rank(matrix, Notion.EXACT)
-        else:
-            basis = numerical_filters(block, (geometry.patch_size,), cutoff).weight
-            matrix = Convolution(alone, basis.reshape(1, block.shape[0], basis.shape[-1])).dense()
-            found = rank(matrix, Notion.FLOAT64)
+    for block in convolution.blocks if span is None else span.bases:
+        matrix = Convolution(alone, block[None]).dense()
+        found = rank(matrix, Notion.EXACT if span is None else Notion.FLOAT64)
         proved = found.certainty.is_proved
         total = total + RankBounds(found.lower, found.upper, "dense", "dense", proved, proved)
     return total

@@ -21,16 +21,17 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from onnxnull.kernel.column_span import WELL, images, is_conditioned
 from onnxnull.kernel.rank.decide import Decision
 from onnxnull.kernel.rank.extremes import largest
 from onnxnull.kernel.rank.problem import Block, Problem
 from onnxnull.kernel.rank.result import Notion
 from onnxnull.kernel.rank.rounding import Array, Gram, gram_of
-from onnxnull.kernel.rank.spectrum import Tall, apply, spectrum
+from onnxnull.kernel.rank.spectrum import Tall, spectrum
 
-_GOOD, _FAIR = 1e-6, 1e-10
-"""λ_min/tr of the Gram matrix above which Cholesky-QR is orthonormal to 1e-8 (two passes of projection make that 1e-16), and
-above which it is orthonormal to rounding when done twice."""
+_GOOD = 1e-6
+"""λ_min/tr of the Gram matrix above which Cholesky-QR is orthonormal to 1e-8 (two passes of projection make that 1e-16); above
+`WELL` it is orthonormal to rounding when done twice."""
 _PASSES = 2
 
 
@@ -204,10 +205,10 @@ def _local(block: Block, inputs: npt.NDArray[np.intp], rank: int, notion: Notion
     if rank == block.n:
         if block.transposed:
             return _Local(inputs, np.zeros((len(inputs), 0)), spans_kernel=True)
-        if _is_conditioned(block.gram, _GOOD):
+        if is_conditioned(block.gram, _GOOD):
             factor = np.asarray(np.linalg.cholesky(block.gram.matrix), np.float64)
             return _Local(inputs, block.dense(), spans_kernel=False, factor=factor)
-        if _is_conditioned(block.gram, _FAIR):
+        if is_conditioned(block.gram, WELL):
             factor = np.asarray(np.linalg.cholesky(block.gram.matrix), np.float64)
             return _Local(inputs, _orthonormal(_divided(block.dense(), factor)), spans_kernel=False)
     tall: Tall = _equilibrated(block) if notion is Notion.EXACT else block
@@ -216,23 +217,12 @@ def _local(block: Block, inputs: npt.NDArray[np.intp], rank: int, notion: Notion
         smaller_kernel = block.n - rank <= rank
         chosen = found.vectors[:, rank:] if smaller_kernel else found.vectors[:, :rank]
         return _Local(inputs, np.linalg.qr(chosen)[0], smaller_kernel)
-    image, _ = apply(tall, found.vectors[:, :rank] / found.sigma[:rank])
-    return _Local(inputs, np.linalg.qr(image)[0], spans_kernel=False)
+    return _Local(inputs, images(tall, found.vectors[:, :rank] / found.sigma[:rank]), spans_kernel=False)
 
 
 def _orthonormal(basis: Array) -> Array:
     """The same span, orthonormal to rounding, for nearly orthonormal columns: one more Cholesky-QR."""
     return _divided(basis, np.asarray(np.linalg.cholesky(gram_of(basis).matrix), np.float64))
-
-
-def _is_conditioned(gram: Gram, ratio: float) -> bool:
-    """Whether λ_min is above this share of the trace."""
-    shift = ratio * gram.trace
-    try:
-        np.linalg.cholesky(gram.matrix - shift * np.eye(gram.n))
-    except np.linalg.LinAlgError:
-        return False
-    return True
 
 
 def _divided(columns: Array, factor: Array) -> Array:

@@ -21,14 +21,14 @@ from functools import partial
 
 import numpy as np
 
+from onnxnull.kernel.column_span import column_span
 from onnxnull.kernel.convolution import Convolution
 from onnxnull.kernel.im2col import ConvGeometry
 from onnxnull.kernel.linear_map import Array, Composition, LinearMap, Ranges, Stack
 from onnxnull.kernel.masked import factorised_behind
+from onnxnull.kernel.nullspace import null_space
 from onnxnull.kernel.preconditioner import Solve, circulant, factorised
 from onnxnull.kernel.primitives import BlockMatrix, Matrix
-from onnxnull.kernel.rank import Notion
-from onnxnull.kernel.rank_bounds import orthonormal_span
 from onnxnull.kernel.selection import Selection
 
 # Preconditioned iterations are given up when this many of them have not gained this factor.
@@ -166,53 +166,31 @@ def _overlaps(geometry: ConvGeometry) -> bool:
     return any(extent > stride for extent, stride in zip(geometry.extent, geometry.strides, strict=True))
 
 
-def local_kernel_vectors(linear_map: LinearMap, ranges: Ranges, *, cutoff: float = 1.0) -> Array:
+def local_kernel_vectors(linear_map: LinearMap, ranges: Ranges) -> Array:
     """Kernel vectors supported in a box of the input; `ranges` holds (start, stop) per input axis.
 
-    Returns (count, *box), orthonormal: the dense left null space of the windowed map, all outputs that it reaches kept,
-    at `cutoff` times SciPy's σ_max·max(q, p)·ε in float64. Padded by zeros they are kernel vectors of the map.
+    Returns (count, *box), orthonormal: the dense null space of the windowed map at the float64 cut-off, all outputs that it
+    reaches kept. Padded by zeros they are kernel vectors of the map.
     """
     window = same_kernel(linear_map).window(ranges)
-    matrix = window.dense()
-    if 0 in matrix.shape or not matrix.any():
-        basis: Array = np.eye(matrix.shape[0])
-    else:
-        left, sigma, _ = np.linalg.svd(matrix, full_matrices=True)
-        threshold = cutoff * sigma[0] * max(matrix.shape) * Notion.FLOAT64.eps
-        basis = left[:, int(np.count_nonzero(sigma > threshold)) :].T
-    return np.ascontiguousarray(basis).reshape((len(basis), *window.input_shape))
+    basis = null_space(window.dense()).basis()
+    return basis.reshape((len(basis), *window.input_shape))
 
 
 def same_kernel(linear_map: LinearMap) -> LinearMap:
     """A map of the same kernel at the float64 cut-off whose last weight has orthonormal columns."""
     match linear_map:
         case Convolution(geometry=geometry, blocks=blocks):
-            return Convolution(geometry, orthonormal_blocks(blocks))
+            return Convolution(geometry, column_span(blocks).stacked())
         case Matrix(weight=weight):
-            return replace(linear_map, weight=orthonormal_blocks(weight[None])[0])
+            return replace(linear_map, weight=column_span(weight[None]).stacked()[0])
         case BlockMatrix(blocks=blocks):
-            return replace(linear_map, blocks=orthonormal_blocks(blocks))
+            return replace(linear_map, blocks=column_span(blocks).stacked())
         case Composition(second=second, first=first):
             return Composition(same_kernel(second), first)
         case Stack(parts=parts):
             return Stack(tuple(same_kernel(part) for part in parts))
     return linear_map
-
-
-def orthonormal_blocks(blocks: Array) -> Array:
-    """Blocks (g, q, p) replaced by orthonormal bases of their spans, (g, q, r): the cut-off is the block-diagonal matrix's.
-
-    r is the largest rank of a block; the others are filled up with zero columns.
-    """
-    groups, q, p = blocks.shape
-    if blocks.size == 0 or not blocks.any():
-        return np.zeros((groups, q, 1))
-    top = float(np.linalg.norm(blocks, ord=2, axis=(1, 2)).max())
-    bases = [orthonormal_span(block, top * groups * max(q, p) * Notion.FLOAT64.eps) for block in blocks]
-    result = np.zeros((groups, q, max(1, *(basis.shape[1] for basis in bases))))
-    for block, basis in zip(result, bases, strict=True):
-        block[:, : basis.shape[1]] = basis
-    return result
 
 
 def norm_estimate(linear_map: LinearMap, steps: int = 12) -> float:

@@ -14,7 +14,8 @@ A proof bounds the rank of every block of a weight from below and from above. Fo
 A is the block scaled by 2^−exponent, τ = σ_max·max(inputs, outputs)·eps and 0 over ℚ; upper bounds by the last three hold
 in every notion. R is the reduced matrix of the block, of the same rank over ℚ: its zero rows and columns left out; transposed
 if more columns are left than rows; then every column, and after that every row, multiplied by the positive rational number
-that makes its entries integers whose greatest common divisor is 1. (`rows` and `columns` are the block's own.) Rounding: u = 2⁻⁵³, γ_k = ku/(1 − ku); sums of k products err by γ_k times the sum of absolute values.
+that makes its entries integers whose greatest common divisor is 1. (`rows` and `columns` are numbers in the block.)
+Rounding: u = 2⁻⁵³, γ_k = ku/(1 − ku); sums of k products err by γ_k times the sum of absolute values.
 Needs numpy and scipy only. It is written to be read, not to be fast.
 """
 

@@ -66,14 +66,12 @@ class Filters:
 
     weight: FieldArray
     rank: int
-    rank_proved: bool
     field: Field
 
 
-def numerical_filters(block: Array, kernel: tuple[int, ...], cutoff: float) -> Filters:
-    """`block` (q, p) replaced by an orthonormal basis of its span at an absolute cut-off."""
-    basis = orthonormal_span(block, cutoff)
-    return Filters(_tensor(basis, kernel), basis.shape[1], True, Float64())
+def numerical_filters(basis: Array, kernel: tuple[int, ...]) -> Filters:
+    """The filters of a group by an orthonormal basis (q, rank) of their span, as `column_span` makes it."""
+    return Filters(_tensor(basis, kernel), basis.shape[1], Float64())
 
 
 def exact_filters(block: Array, kernel: tuple[int, ...]) -> Filters:
@@ -83,35 +81,10 @@ def exact_filters(block: Array, kernel: tuple[int, ...]) -> Filters:
     modular = field.rank(reduced)
     nonzero = min(int(reduced.any(axis=1).sum()), int(reduced.any(axis=0).sum()))
     if modular == nonzero:
-        return Filters(_tensor(reduced, kernel), modular, True, field)
+        return Filters(_tensor(reduced, kernel), modular, field)
     found = rank(block, Notion.EXACT)
     proved = found.certainty.is_proved
-    return Filters(_tensor(reduced, kernel), found.upper if proved else nonzero, True, field)
-
-
-def orthonormal_span(block: Array, cutoff: float) -> Array:
-    """Orthonormal columns (q, r) spanning the left singular vectors of `block` (q, p) with σ > cutoff."""
-    if 0 in block.shape or not block.any():
-        return np.zeros((block.shape[0], 0))
-    used = block.any(axis=1)
-    if not used.all():
-        # unread inputs stay exactly unread
-        inner = orthonormal_span(block[used], cutoff)
-        spread = np.zeros((block.shape[0], inner.shape[1]))
-        spread[used] = inner
-        return spread
-    exponent = int(np.frexp(np.abs(block).max())[1])
-    if abs(exponent) > 200:  # squares would overflow or vanish
-        block, cutoff = np.ldexp(block, -exponent), math.ldexp(cutoff, -exponent)
-    q, p = block.shape
-    if q >= p:
-        values, vectors = np.linalg.eigh(block.T @ block)
-        # the Gram matrix squares the condition; where it is harmless this is many times faster than an SVD
-        if values[0] > 1e-8 * values[-1] and np.sqrt(values[0]) > 2 * cutoff:
-            basis: Array = np.linalg.qr(block @ (vectors / np.sqrt(values)))[0]
-            return basis
-    left, sigma, _ = np.linalg.svd(block, full_matrices=False)
-    return np.ascontiguousarray(left[:, : int(np.count_nonzero(sigma > cutoff))])
+    return Filters(_tensor(reduced, kernel), found.upper if proved else nonzero, field)
 
 
 def _tensor(matrix: FieldArray, kernel: tuple[int, ...]) -> FieldArray:

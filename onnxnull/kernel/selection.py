@@ -69,14 +69,14 @@ class Selection(LinearMap):
         return int(np.count_nonzero(self.read))
 
     def after(self, first: Selection) -> Selection:
-        """The selection `self @ first`."""
+        """The selection `self @ first`. Raises FloatingPointError where a factor is too small or too large for a double."""
         inner = np.append(first.indices.ravel(), NOTHING)  # index NOTHING = -1 finds the last entry
         indices = inner[self.indices]
         del inner  # paths may be large
         if first.factors.size == 1:
-            return Selection(first.shape, indices, self.factors * first.factors.reshape(()))
+            return Selection(first.shape, indices, _product(self.factors, first.factors.reshape(())))
         factors = np.append(np.broadcast_to(first.factors, first.indices.shape).ravel(), 0.0)
-        return Selection(first.shape, indices, self.factors * factors[self.indices])
+        return Selection(first.shape, indices, _product(self.factors, factors[self.indices]))
 
     def plus(self, other: Selection) -> Selection | None:
         """The sum, where no output entry reads two input entries; else None."""
@@ -102,6 +102,15 @@ class Selection(LinearMap):
         padded = np.pad(np.arange(size(self.shape)).reshape(self.shape), pads, constant_values=NOTHING)
         scaled = np.broadcast_to(self.factors, self.indices.shape)[self.indices != NOTHING]
         return pads if np.array_equal(padded, self.indices) and bool(np.all(scaled != 0)) else None
+
+
+def _product(first: Array, second: Array) -> Array:
+    """The product; one that underflows to 0 would say that an entry is not read."""
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        result = np.asarray(first * second)
+    if not np.all(np.isfinite(result)) or np.any((result == 0) & (first != 0) & (second != 0)):
+        raise FloatingPointError("the factors of a selection leave the range of doubles")
+    return result
 
 
 def identity(shape: Shape) -> Selection:

@@ -7,6 +7,7 @@ import pytest
 
 from onnxnull.frontier.kernel import _to_unit
 from onnxnull.kernel.budget import Budget, OutOfBudget
+from onnxnull.kernel.column_span import column_span
 from onnxnull.kernel.convolution import Convolution, TransposedConvolution
 from onnxnull.kernel.cover import rank_at_most
 from onnxnull.kernel.fields import PRIME, Float64, Prime, residues
@@ -15,7 +16,6 @@ from onnxnull.kernel.im2col import ConvGeometry
 from onnxnull.kernel.image_nullity import Bounds, count_read, image_nullities, image_nullity
 from onnxnull.kernel.linear_map import Array
 from onnxnull.kernel.parts import Axis, Part, flip, parts, swap, unroll
-from onnxnull.kernel.project import orthonormal_blocks
 from onnxnull.kernel.rank import Notion
 from onnxnull.kernel.sweep import Strategy, Sweep, views
 
@@ -54,7 +54,7 @@ def test_300_random_geometries_against_the_dense_operator() -> None:
         convolution, _ = random_operator(seed)
         seen = {
             Notion.EXACT: convolution,
-            Notion.FLOAT64: Convolution(convolution.geometry, orthonormal_blocks(convolution.blocks)),
+            Notion.FLOAT64: Convolution(convolution.geometry, column_span(convolution.blocks).stacked()),
         }
         for notion, operator in seen.items():
             truth = convolution.inputs - modular_rank(operator.dense())

@@ -35,7 +35,7 @@ def factors(rng: np.random.Generator, count: int, kind: str) -> list[int]:
     return [pool[int(i)] for i in rng.integers(0, len(pool), count)]
 
 
-def fuzzed(seed: int) -> Matrix:
+def fuzzed(seed: int) -> npt.NDArray[Any]:
     """A small matrix of planted rank whose rows, columns and entries have common factors and far-apart exponents."""
     rng = np.random.default_rng(seed)
     q, p = (int(n) for n in rng.integers(1, 7, 2))
@@ -47,10 +47,10 @@ def fuzzed(seed: int) -> Matrix:
             2**58 if seed % 2 else PRIMES[0]
         )
     if kind == "int64":
-        return base * PRIMES[int(rng.integers(3))] * int(rng.choice([1, 2, 2**20]))
+        return np.asarray(base * PRIMES[int(rng.integers(3))] * int(rng.choice([1, 2, 2**20])))
     if kind == "quantized":
         scales = rng.uniform(1e-3, 1, p if seed % 2 else 1).astype(np.float32).astype(np.float64)
-        return base * scales
+        return np.asarray(base * scales)
     if kind == "float32":
         return np.ldexp(base * rng.choice([1, 3, 5, 7], (q, 1)), rng.integers(-120, 100, (1, p))).astype(np.float32)
     rows, columns = factors(rng, q, "mixed"), factors(rng, p, "small")
@@ -91,7 +91,7 @@ def mutations(data: dict[str, Any], matrix: Matrix, rng: np.random.Generator) ->
         ):
             other = json.loads(json.dumps(data))
             other["lower"][place][key] = value
-            prime = key == "prime" and flint.fmpz(value).is_prime()
+            prime = key == "prime" and flint.fmpz(int(value)).is_prime()
             if not prime and value != one[key]:
                 made.append(other)
     return made
