@@ -102,7 +102,7 @@ def test_everything_counts_alike(notion: Notion, shape: tuple[int, int]) -> None
 def found_cutoff(blocks: Array, notion: Notion) -> float:
     """σ_max is 1."""
     groups, q, p = blocks.shape
-    return groups * max(q, p) * notion.eps
+    return float(groups * max(q, p) * notion.eps)
 
 
 def test_a_full_rank_that_is_known_is_not_proved_again(monkeypatch: pytest.MonkeyPatch) -> None:
