@@ -27,7 +27,7 @@ from onnxnull.kernel.linear_map import Composition, LinearMap, Stack, Sum
 from onnxnull.kernel.selection import add, compose, identity
 from onnxnull.operators import LinearUse, Refusal, linear_uses
 from onnxnull.operators.contraction import ContractionMap
-from onnxnull.operators.steps import LARGEST, UnknownShapeError, fixed_shape, step_of
+from onnxnull.operators.steps import FLOATS, LARGEST, UnknownShapeError, fixed_shape, holds, step_of
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -42,7 +42,7 @@ _MOST_TERMS = 100
 _LOOP = 64
 """How many entries that are moved at once take the time of one that is moved alone."""
 _PRINTED = {"FLOAT", "FLOATS", "INT", "INTS", "STRING", "STRINGS"}
-_FLOATS = {"float16", "bfloat16", "float32", "float64"}
+_ONNX_NAMES = {"float16": "FLOAT16", "bfloat16": "BFLOAT16", "float32": "FLOAT", "float64": "DOUBLE"}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -158,7 +158,7 @@ def _follow(whole: _Whole, described: GraphInput, start: ir.Value) -> Frontier:
     known = None
     if shape is not None and entries is not None and entries <= LARGEST:
         known = identity(tuple(d for d in shape if d is not None))
-    if described.dtype not in _FLOATS:
+    if described.dtype not in _ONNX_NAMES:
         why = f"input {described.name!r} is {described.dtype}: it has no continuous kernel"
         return Frontier(described, (), why, entries)
     # each value that is a linear image of the input → the map to it, None where a shape is unknown
@@ -194,7 +194,7 @@ def _follow(whole: _Whole, described: GraphInput, start: ir.Value) -> Frontier:
             if not through:
                 stepped.append(index)
         if stepped:
-            images, wrong = _passed(node, stepped, uses, paths, grid, min(budget, _MOST_AT_A_TIME - live))
+            images, wrong = _passed(node, stepped, uses, paths, grid, min(budget, _MOST_AT_A_TIME - live), described.dtype)
             if wrong is not None:
                 return ends(_first(node, wrong))
             for position in set().union(*(whole.readers(value) for value in images)) - seen:
@@ -230,8 +230,12 @@ def _passed(
     paths: Mapping[ir.Value, LinearMap | None],
     grid: OnGrid,
     budget: int,
+    dtype: str,
 ) -> tuple[dict[ir.Value, LinearMap | None], str | None]:
-    """The outputs of a node that is no layer as images of the input, and why it is no linear step; None where it is one."""
+    """The outputs of a node that is no layer as images of the input, and why it is no linear step; None where it is one.
+
+    `dtype` is the input's.
+    """
     refusals = [use.reason for use in uses if isinstance(use, Refusal)]
     if refusals:
         return {}, refusals[0]
@@ -245,6 +249,8 @@ def _passed(
         images: dict[ir.Value, LinearMap | None] | None = {output.value: paths[_value(node, 0)]}
     else:
         images = _images(node, stepped, paths, budget) if len(coded) == 1 else None
+    if images is not None and (narrow := _narrower(node, dtype, images)) is not None:
+        return {}, f"it rounds to {narrow}"
     if images is None:
         return {}, "which is not a linear step"
     if grid.wraps(node, read):
@@ -280,6 +286,18 @@ def _images(
         except (UnknownShapeError, ValueError, LookupError, ArithmeticError):  # the last three: shapes that do not fit
             images[output.value] = None
     return images
+
+
+def _narrower(node: NodeView, dtype: str, images: Mapping[ir.Value, LinearMap | None]) -> str | None:
+    """The float type of an image that does not hold every number of the input's type; None where all of them do.
+
+    To a type that does, casting rounds no more than any other op of the network.
+    """
+    for output in node.outputs:
+        found = output.dtype if output is not None and output.value in images else None
+        if found is not None and found.name in FLOATS and not holds(found.name, _ONNX_NAMES[dtype]):
+            return found.name.lower()
+    return None
 
 
 def _terms(linear_map: LinearMap) -> int:

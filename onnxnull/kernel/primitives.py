@@ -211,6 +211,14 @@ class Embed(LinearMap):
         return y[self._slices]
 
 
+def along_axis(shape: Shape, axis: int, matrix: Array) -> LinearMap:
+    """A matrix (inputs, outputs) applied along one axis of a tensor."""
+    last = (*(i for i in range(len(shape)) if i != axis), axis)
+    moved = tuple(shape[i] for i in last)
+    product = Matrix(matrix, moved[:-1])
+    return Permute(product.output_shape, tuple(int(i) for i in np.argsort(last))) @ product @ Permute(shape, last)
+
+
 def stripped(linear_map: LinearMap) -> tuple[LinearMap, LinearMap | None]:
     """(core, entering): the map without the reshapes and transpositions around it, and those that come before it.
 

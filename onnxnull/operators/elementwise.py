@@ -1,4 +1,4 @@
-"""Shifts and scalings by constants (all opsets) as linear steps: Add, Sub, Sum, Mul, Div, Neg, Cast, Dropout.
+"""Shifts and scalings by constants (all opsets) as linear steps: Add, Sub, Sum, Mean, Mul, Div, Neg, Cast, Clip, Dropout.
 
 Broadcasting is numpy's since opset 7; before that, the `axis` and `broadcast` attributes said how the second operand was
 aligned, and such nodes are no steps here.
@@ -14,6 +14,7 @@ from onnxnull.graph.view import NodeView
 from onnxnull.kernel.linear_map import Array, LinearMap, size
 from onnxnull.kernel.selection import Selection
 from onnxnull.operators.steps import (
+    FLOATS,
     LARGEST,
     MakeMap,
     UnknownShapeError,
@@ -24,8 +25,12 @@ from onnxnull.operators.steps import (
     output_shape,
 )
 
-_FLOATS = {"FLOAT16": 11, "BFLOAT16": 8, "FLOAT": 24, "DOUBLE": 53}
-"""Bits of the significand."""
+_LARGEST_NUMBER = {
+    "FLOAT16": 65504.0,
+    "BFLOAT16": (2 - 2.0**-7) * 2.0**127,
+    "FLOAT": (2 - 2.0**-23) * 2.0**127,
+    "DOUBLE": (2 - 2.0**-52) * 2.0**1023,
+}
 
 
 @linear_step("Add", "Sum", "Sub")
@@ -57,15 +62,45 @@ def negated(node: NodeView, index: int) -> MakeMap | None:
     return _scaled(node, index, lambda: np.array(-1.0))
 
 
+@linear_step("Mean")
+def averaged(node: NodeView, index: int) -> MakeMap | None:
+    """The mean of operands, each a constant or another path of the same input."""
+    return _scaled(node, index, lambda: np.array(1.0 / len(node.inputs)))
+
+
 @linear_step("Cast", "CastLike")
 def cast(node: NodeView, index: int) -> MakeMap | None:
-    """From a float type to one that holds all its numbers (to less precision, a cast rounds)."""
+    """From one float type to another. Whether the result still holds the network's input is the walk's to say."""
     operand, result = node.input(0), node.outputs[0]
     if index != 0 or operand is None or result is None or operand.dtype is None or result.dtype is None:
         return None
-    before, after = _FLOATS.get(operand.dtype.name), _FLOATS.get(result.dtype.name)
-    if before is None or after is None or after < before or (operand.dtype.name, result.dtype.name) == ("BFLOAT16", "FLOAT16"):
+    if operand.dtype.name not in FLOATS or result.dtype.name not in FLOATS:
         return None
+    return _scaled(node, index, lambda: np.array(1.0))
+
+
+@linear_step("Clip")
+def unclipped(node: NodeView, index: int) -> MakeMap | None:
+    """The identity, where no finite number of the type lies beyond a bound.
+
+    Bounds are attributes before opset 11, by default those of float32, and operands since, by default those of the type.
+    """
+    operand = node.input(0)
+    if index != 0 or operand is None or operand.dtype is None or operand.dtype.name not in FLOATS:
+        return None
+    largest = _LARGEST_NUMBER[operand.dtype.name]
+    for number, (name, sign) in enumerate((("min", -1.0), ("max", 1.0)), start=1):
+        if node.version < 11:
+            bound = float(node.attribute(name, sign * _LARGEST_NUMBER["FLOAT"]))
+        elif node.input(number) is None:
+            continue
+        else:
+            constant = constant_value(node, number)
+            if constant is None or constant.size != 1:
+                return None
+            bound = float(constant.astype(np.float64).ravel()[0])
+        if not sign * bound >= largest:
+            return None
     return _scaled(node, index, lambda: np.array(1.0))
 
 
@@ -121,4 +156,4 @@ def _scaled(node: NodeView, index: int, factors: Callable[[], Array]) -> MakeMap
 
 def output_of_same_shape(node: NodeView) -> bool:
     """Whether the op has one operand of activations, whose shape its output has."""
-    return node.op_type in ("Neg", "Cast", "CastLike", "Dropout", "BatchNormalization")
+    return node.op_type in ("Neg", "Cast", "CastLike", "Clip", "Dropout", "BatchNormalization")

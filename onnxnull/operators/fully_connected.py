@@ -6,6 +6,7 @@ Gemm: Y = alpha·A'·B' + beta·C with A' = Aᵀ where transA is set, B' likewis
 MatMul: numpy.matmul: the last two axes are multiplied, the others broadcast; a vector counts as a row on the left and as a
 column on the right.
 Einsum: the equation in numpy's notation, `...` and an implicit output included; upper-case and lower-case labels differ.
+An Einsum that multiplies by no matrix is a linear step.
 """
 
 from __future__ import annotations
@@ -20,9 +21,20 @@ from onnxnull.errors import Code
 from onnxnull.graph.constants import Constant
 from onnxnull.graph.model import Shape
 from onnxnull.graph.view import NodeView
-from onnxnull.kernel.linear_map import LinearMap
-from onnxnull.operators.contraction import Contraction, ContractionMap, Labels, contraction_blocks
+from onnxnull.kernel.linear_map import LinearMap, size
+from onnxnull.kernel.selection import Selection, compose
+from onnxnull.operators.contraction import Contraction, ContractionMap, Labels, contraction_blocks, rearranged
+from onnxnull.operators.pooling import AxesSum
 from onnxnull.operators.registry import LinearUse, Refusal, batches, constant_at, holds_weights, is_constant, shape_at
+from onnxnull.operators.steps import (
+    LARGEST,
+    MakeMap,
+    UnknownShapeError,
+    constant_value,
+    fixed_shape,
+    linear_step,
+    output_shape,
+)
 
 _ROW, _COLUMN, _INNER = 0, 1, 2
 """Labels of Gemm and MatMul: rows of the product, its columns, and what is contracted. Broadcast axes follow from 3 on."""
@@ -150,14 +162,14 @@ def matmul_contraction(weight: tuple[int, ...], activation: Shape | None, *, con
     labels = tuple(range(3, 3 + depth))
     private = iter(range(3 + depth, 3 + 3 * depth))
     own_batch, broadcast = [], list(labels[depth - len(other_batch) :])
-    for position, size in enumerate(batch, start=depth - len(batch)):
+    for position, length in enumerate(batch, start=depth - len(batch)):
         slot = position - (depth - len(other_batch))
         theirs = other_batch[slot] if slot >= 0 else 1
-        if size == 1 and slot >= 0:
+        if length == 1 and slot >= 0:
             own_batch.append(next(private))  # the constant is broadcast: its axis of one is summed away
         elif theirs == 1 or slot < 0:
             own_batch.append(labels[position])
-            if slot >= 0 and size != 1:
+            if slot >= 0 and length != 1:
                 broadcast[slot] = next(private)  # the activation is broadcast: every block sees the same input
         elif theirs is None:
             raise Refusal(Code.SHAPE, f"a constant of shape {weight} times an activation of shape {activation}")
@@ -167,6 +179,40 @@ def matmul_contraction(weight: tuple[int, ...], activation: Shape | None, *, con
     columns = (_COLUMN,) if _COLUMN in (*own_core, *other_core) else ()
     ones = tuple(1 for label in broadcast if label >= 3 + depth)
     return Contraction((*own_batch, *own_core), (*broadcast, *other_core), (*labels, *rows, *columns), ones)
+
+
+@linear_step("Einsum")
+def einsum_step(node: NodeView, index: int) -> MakeMap | None:
+    """An equation of one operand: axes in another order, diagonals, sums. With a constant besides, entries times factors."""
+    others = [constant_value(node, i) for i in range(len(node.inputs)) if i != index]
+    if len(others) > 1 or any(other is None or other.dtype.kind not in "fV" for other in others):
+        return None
+    equation = str(node.attribute("equation", ""))
+    try:
+        terms, output = parse_equation(equation, [shape_at(node, i) for i in range(len(node.inputs))])
+    except Refusal:
+        return None
+    own = terms[index]
+    summed = tuple(label for label in dict.fromkeys(own) if label not in output)
+    if others and (summed or any(label not in output for label in terms[1 - index])):
+        return None
+
+    def make(number: int) -> LinearMap:
+        shape, target = fixed_shape(node, index), output_shape(node)
+        if max(size(shape), size(target)) > LARGEST:
+            raise UnknownShapeError(f"{node.name!r} makes {size(target)} entries of {size(shape)}")
+        entries = np.arange(size(shape)).reshape(shape)
+        for other in others:
+            assert other is not None
+            factors = other.astype(np.float64)
+            given = (entries, np.ones(factors.shape, dtype=np.int64)), (np.ones(shape), factors)
+            indices, products = (np.einsum(equation, *(pair if index == 0 else pair[::-1])) for pair in given)
+            return Selection(shape, np.asarray(indices), np.asarray(products))
+        moved = Selection(shape, rearranged(entries, own, (*output, *summed)), np.ones(()))
+        axes = tuple(range(len(output), len(output) + len(summed)))
+        return compose(AxesSum(moved.output_shape, axes, 1.0, target), moved) if summed else moved
+
+    return make
 
 
 def parse_equation(equation: str, shapes: Sequence[Shape | None]) -> tuple[list[Labels], Labels]:

@@ -1,4 +1,4 @@
-"""Averages as linear steps: AveragePool (opset 1 to 22), GlobalAveragePool, ReduceMean and ReduceSum.
+"""Averages and sums as linear steps: AveragePool (opset 1 to 22), GlobalAveragePool, ReduceMean, ReduceSum and CumSum.
 
 AveragePool: the mean over each window; padding counts in the divisor where count_include_pad is set (opset 7), else only what
 lies inside the image does. ceil_mode and dilations (opset 10, 19) are modelled where they change nothing.
@@ -15,10 +15,11 @@ from onnxnull.kernel.batched import Batched
 from onnxnull.kernel.convolution import Convolution
 from onnxnull.kernel.linear_map import Array, LinearMap, Shape
 from onnxnull.kernel.magnitude import magnitude, roundings
-from onnxnull.kernel.primitives import Scale
+from onnxnull.kernel.primitives import Scale, along_axis
 from onnxnull.operators.convolution import convolution_on, padded_image, windows
 from onnxnull.operators.lowering import Emitter, Site, lowers
 from onnxnull.operators.steps import (
+    LARGEST,
     MakeMap,
     UnknownShapeError,
     constant_value,
@@ -117,6 +118,25 @@ def reduced(node: NodeView, index: int) -> MakeMap | None:
             axes = tuple(range(len(shape)))
         count = np.prod([shape[axis] for axis in axes], dtype=float)
         return AxesSum(shape, axes, 1.0 / count if node.op_type == "ReduceMean" else 1.0, output_shape(node))
+
+    return make
+
+
+@linear_step("CumSum")
+def cumulated(node: NodeView, index: int) -> MakeMap | None:
+    """Sums of what comes before along one axis (opset 11): `exclusive` of the entry itself, or in `reverse`."""
+    axis = constant_value(node, 1)
+    if index != 0 or axis is None or axis.size != 1:
+        return None
+
+    def make(output: int) -> LinearMap:
+        shape = fixed_shape(node, 0)
+        along = int(axis.ravel()[0]) % max(1, len(shape))
+        count = shape[along]
+        if count**2 > LARGEST:
+            raise UnknownShapeError(f"CumSum {node.name!r} adds up {count} entries")
+        terms = np.triu(np.ones((count, count)), int(bool(node.attribute("exclusive", 0))))  # (inputs, outputs)
+        return along_axis(shape, along, terms.T if node.attribute("reverse", 0) else terms)
 
     return make
 

@@ -11,14 +11,13 @@ no whole numbers (onnxruntime truncates there).
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import reduce
 from typing import Any
 
 import numpy as np
 
 from onnxnull.graph.view import NodeView
 from onnxnull.kernel.linear_map import Array, LinearMap
-from onnxnull.kernel.primitives import Identity, Matrix, Permute
+from onnxnull.kernel.primitives import Identity, along_axis
 from onnxnull.kernel.selection import Selection
 from onnxnull.operators.resize import TIE, copies, scaled_length
 from onnxnull.operators.steps import (
@@ -154,14 +153,8 @@ def _selection(shape: tuple[int, ...], target: tuple[int, ...], matrices: dict[i
 
 def _along_axes(shape: tuple[int, ...], matrices: dict[int, Array]) -> LinearMap:
     """The product of the axes' matrices."""
-    steps: list[LinearMap] = []
-    for axis, matrix in matrices.items():
-        last = (*(i for i in range(len(shape)) if i != axis), axis)
-        moved = tuple(shape[i] for i in last)
-        back = tuple(int(i) for i in np.argsort(last))
-        result = (*moved[:-1], matrix.shape[1])
-        steps.append(Permute(result, back) @ Matrix(matrix, moved[:-1]) @ Permute(shape, last))
-        shape = tuple(result[i] for i in back)
-    if not steps:
-        return Identity(shape)
-    return reduce(lambda first, second: second @ first, steps)
+    result: LinearMap = Identity(shape)
+    for number, (axis, matrix) in enumerate(matrices.items()):
+        step = along_axis(result.output_shape, axis, matrix)
+        result = step @ result if number else step
+    return result

@@ -25,6 +25,9 @@ Step = Callable[[NodeView, int], MakeMap | None]
 LARGEST = 1 << 24
 """Most entries of a tensor that a path is followed through: a selection holds sixteen bytes for each."""
 
+FLOATS = {"FLOAT16": 11, "BFLOAT16": 8, "FLOAT": 24, "DOUBLE": 53}
+"""Bits of the significand of the types whose entries a step may change."""
+
 _LARGEST_LOOP = 1 << 20
 """The same for ops that the evaluator works off entry by entry."""
 
@@ -50,6 +53,13 @@ def step_of(node: NodeView, index: int) -> MakeMap | None:
     """The step from operand `index` of `node` to its outputs; None where there is none that we know to be linear."""
     function = _STEPS.get(("" if node.domain == "ai.onnx" else node.domain, node.op_type))
     return None if function is None else function(node, index)
+
+
+def holds(wide: str, narrow: str) -> bool:
+    """Whether a float type (names of ONNX: FLOAT, FLOAT16, ...) has all numbers of another; False where one is none."""
+    if wide not in FLOATS or narrow not in FLOATS or (narrow, wide) == ("BFLOAT16", "FLOAT16"):
+        return False
+    return FLOATS[wide] >= FLOATS[narrow]
 
 
 def fixed_shape(node: NodeView, index: int) -> tuple[int, ...]:
@@ -91,8 +101,8 @@ def selection_of(
 ) -> Selection:
     """What an op that only moves entries does, learnt from what it does to the entries' own numbers.
 
-    Operand `index` is fed 0, 1, 2, ..., the operands in `fed` what is given there, other constants their values: what comes
-    out are the indices of a selection. `attributes` replace the node's own.
+    Operand `index` is fed 1, 2, 3, ..., the operands in `fed` what is given there, other constants their values: what comes
+    out are the indices of a selection, one too large, and 0 where no entry is read. `attributes` replace the node's own.
 
     Raises:
         UnknownShapeError: a shape is not known or above `LARGEST`, or the evaluator cannot say what the node does.
@@ -111,15 +121,18 @@ def selection_of(
             arrays[i] = constant_value(node, i)
             if arrays[i] is None:
                 raise UnknownShapeError(f"operand {operand.name!r} of {node.name!r} was not evaluated")
-    arrays[index] = np.arange(size(shape), dtype=np.int64).reshape(shape)
+    arrays[index] = np.arange(1, size(shape) + 1, dtype=np.int64).reshape(shape)
     proto = ir.serde.serialize_node(node.node)
     for name, number in attributes.items():
         kept = [a for a in proto.attribute if a.name != name]
         del proto.attribute[:]
         proto.attribute.extend([*kept, helper.make_attribute(name, number)])
+    version = node.version
+    if node.op_type == "Scatter":  # its name before opset 11, unknown to the evaluator
+        proto.op_type, version = "ScatterElements", 11
     inputs = [arrays.get(i) for i in range(max(arrays) + 1)]
     try:
-        indices = np.asarray(apply(proto, {node.domain: node.version}, inputs, output), dtype=np.int64)
+        indices = np.asarray(apply(proto, {node.domain: version}, inputs, output), dtype=np.int64) - 1
     except Exception as error:  # noqa: BLE001 - the evaluator raises what it likes on a node that breaks the rules
         raise UnknownShapeError(f"{node.name!r} ({node.op_type}) was not evaluated: {one_line(error)}") from None
     if indices.shape != target:
