@@ -11,10 +11,11 @@ from onnxnull.frontier.walk import Frontier
 from onnxnull.kernel.batched import Batched
 from onnxnull.kernel.column_span import column_span
 from onnxnull.kernel.convolution import Convolution, TransposedConvolution
+from onnxnull.kernel.fields import PRIME, FieldArray, Prime, residues
 from onnxnull.kernel.image_nullity import DENSE_LIMIT, image_nullities
-from onnxnull.kernel.linear_map import Array, Composition, LinearMap, Stack, size
-from onnxnull.kernel.primitives import BlockMatrix, Matrix, rearranges, stripped
-from onnxnull.kernel.project import same_kernel
+from onnxnull.kernel.linear_map import Array, Composition, LinearMap, Stack, Sum, size
+from onnxnull.kernel.primitives import BlockMatrix, Matrix, Scale, rearranges, stripped
+from onnxnull.kernel.project import norm_estimate, same_kernel
 from onnxnull.kernel.rank import ExactPolicy, Notion, rank
 from onnxnull.kernel.selection import NOTHING, Selection
 from onnxnull.operators.contraction import ContractionMap
@@ -143,10 +144,13 @@ def _independent(blocks: Array, patches: int, notion: Notion) -> Interval:
 
 
 def normalised(linear_map: LinearMap) -> LinearMap:
-    """A map of the same kernel at the float64 cut-off of each weight, whose weights have orthonormal columns."""
+    """A map of the same kernel at the float64 cut-off of each weight, whose weights have orthonormal columns.
+
+    Layers that are stacked are brought to one size, each as a whole.
+    """
     match linear_map:
         case Stack(parts=parts):
-            return Stack(tuple(normalised(part) for part in parts))
+            return Stack(tuple(_to_unit_norm(normalised(part)) for part in parts))
         case Composition(second=second, first=first) if rearranges(second):
             return Composition(second, normalised(first))
         case Composition(second=second, first=first):
@@ -159,6 +163,14 @@ def normalised(linear_map: LinearMap) -> LinearMap:
             span = column_span(blocks).stacked()
             return replace(linear_map, blocks=np.pad(span, ((0, 0), (0, 0), (0, blocks.shape[2] - span.shape[2]))))
     return same_kernel(linear_map)
+
+
+def _to_unit_norm(linear_map: LinearMap) -> LinearMap:
+    """Times the power of two that brings the norm to about 1: what a path scales down counts in full beside others."""
+    exponent = int(np.frexp(norm_estimate(linear_map))[1])
+    if exponent == 0:
+        return linear_map
+    return Composition(Scale(linear_map.output_shape, np.array(np.ldexp(1.0, -exponent))), linear_map)
 
 
 def _to_unit(blocks: Array) -> Array:
@@ -174,10 +186,40 @@ def is_small(linear_map: LinearMap) -> bool:
 
 
 def _dense(linear_map: LinearMap, notion: Notion) -> Interval:
-    """The rank of the matrix. Its entries are rounded where a path scales them, so over ℚ it is a bound of no proof."""
-    matrix = (linear_map if notion is Notion.EXACT else normalised(linear_map)).dense()
-    found = rank(matrix, notion, exact=ExactPolicy.CHEAP)
+    """By the dense matrix, without proof: a path that scales or mixes rounds its entries.
+
+    Over ℚ rounded entries would be independent where the true ones are not, so the product is formed modulo a prime.
+    """
+    if notion is Notion.EXACT:
+        if not _can_be_written_down(linear_map):
+            return Interval(max(0, linear_map.inputs - linear_map.outputs), linear_map.inputs, True)
+        field = Prime()
+        nullity = linear_map.inputs - field.rank(_residues(linear_map, field))
+        return Interval(nullity, nullity, False)
+    found = rank(normalised(linear_map).dense(), notion)
     return Interval(linear_map.inputs - found.upper, linear_map.inputs - found.lower, False)
+
+
+def _can_be_written_down(linear_map: LinearMap) -> bool:
+    """Whether the matrices of all parts of a map are small."""
+    match linear_map:
+        case Composition(second=second, first=first):
+            return _can_be_written_down(first) and _can_be_written_down(second)
+        case Stack(parts=parts) | Sum(terms=parts):
+            return all(map(_can_be_written_down, parts))
+    return linear_map.inputs * linear_map.outputs <= _DENSE_ENTRIES
+
+
+def _residues(linear_map: LinearMap, field: Prime) -> FieldArray:
+    """The matrix (inputs, outputs) of a map modulo the prime, of its parts as they are stored."""
+    match linear_map:
+        case Composition(second=second, first=first):
+            return field.multiply(_residues(first, field), _residues(second, field))
+        case Stack(parts=parts):
+            return np.hstack([_residues(part, field) for part in parts])
+        case Sum(terms=terms):
+            return np.asarray(sum(_residues(term, field) for term in terms) % PRIME)
+    return residues(linear_map.dense())
 
 
 def _fold_padding(core: Batched, convolution: Convolution, selection: Selection) -> tuple[LinearMap, Selection | None] | None:

@@ -18,7 +18,7 @@ import numpy as np
 from onnxnull.graph.view import NodeView
 from onnxnull.kernel.linear_map import Array, LinearMap
 from onnxnull.kernel.primitives import Identity, along_axis
-from onnxnull.kernel.selection import Selection
+from onnxnull.kernel.selection import Selection, identity
 from onnxnull.operators.resize import TIE, copies, scaled_length
 from onnxnull.operators.steps import (
     LARGEST,
@@ -76,7 +76,7 @@ def resized(node: NodeView, index: int) -> MakeMap | None:
         if tuple(made) != tuple(target):
             raise UnknownShapeError(f"onnxruntime makes {made} of Resize {node.name!r}, and the model says {list(target)}")
         if copies(shape, target):
-            return Identity(shape)
+            return identity(shape)
         matrices = {}
         for axis, (n, m) in enumerate(zip(shape, target, strict=True)):
             scale = float(factors.get(axis, m / n))

@@ -151,9 +151,9 @@ NOT_GUARANTEED: dict[str, tuple[onnx.ValueInfoProto, list[onnx.NodeProto]]] = {
             node("Gather", ["bias", "c"], ["y"]),
         ],
     ),
-    "Scatter into the input": (
+    "Scatter into the input, times it": (
         ROWS,
-        [node("ScatterND", ["x", "place", "rowof6"], ["a"]), node("MatMul", ["a", "wide"], ["y"])],
+        [node("ScatterND", ["x", "place", "rowof6"], ["a"], reduction="mul"), node("MatMul", ["a", "wide"], ["y"])],
     ),
     "Slice up to an end from the input": (
         ROWS,

@@ -51,12 +51,13 @@ def fuzzed(seed: int) -> npt.NDArray[Any]:
         scales = rng.uniform(1e-3, 1, p if seed % 2 else 1).astype(np.float32).astype(np.float64)
         return np.asarray(base * scales)
     if kind == "float32":
-        return np.ldexp(base * rng.choice([1, 3, 5, 7], (q, 1)), rng.integers(-120, 100, (1, p))).astype(np.float32)
+        spread = np.ldexp(base * rng.choice([1, 3, 5, 7], (q, 1)), rng.integers(-120, 100, (1, p)))
+        return np.asarray(spread, np.float32)
     rows, columns = factors(rng, q, "mixed"), factors(rng, p, "small")
     exact = [[int(x) * rows[i] * columns[j] for j, x in enumerate(line)] for i, line in enumerate(base)]
     floats = np.array([[float(x) for x in line] for line in exact]).reshape(q, p)
     assert floats.tolist() == exact
-    return np.ldexp(floats, rng.integers(-900, 850, (q, 1)) if seed % 3 else rng.integers(-900, 850, (1, p)))
+    return np.asarray(np.ldexp(floats, rng.integers(-900, 850, (q, 1) if seed % 3 else (1, p))))
 
 
 @pytest.mark.parametrize("start", range(0, 300, 100))
