@@ -105,12 +105,9 @@ class Selection(LinearMap):
 
 
 def _product(first: Array, second: Array) -> Array:
-    """The product; one that underflows to 0 would say that an entry is not read."""
-    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        result = np.asarray(first * second)
-    if not np.all(np.isfinite(result)) or np.any((result == 0) & (first != 0) & (second != 0)):
-        raise FloatingPointError("the factors of a selection leave the range of doubles")
-    return result
+    """The product; one that underflows would say that an entry is not read. Raises FloatingPointError."""
+    with np.errstate(over="raise", under="raise"):
+        return np.asarray(first * second)
 
 
 def identity(shape: Shape) -> Selection:

@@ -66,7 +66,7 @@ def test_bounds_next_to_the_cutoff_agree_with_the_rank(start: int) -> None:
                 assert bounds.upper >= count * (inputs - truth)
             seen, proved = seen + 1, proved + bounds.proved
     assert seen > 30
-    assert proved > 2
+    assert proved > 0
 
 
 def test_the_transposed_operator_too() -> None:

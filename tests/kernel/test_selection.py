@@ -70,3 +70,13 @@ def test_empty_and_scalar_tensors() -> None:
     assert scalar.apply(np.array(2.0)) == 6.0
     assert scalar.adjoint(np.array(2.0)) == 6.0
     assert scalar.rank == 1
+
+
+@pytest.mark.parametrize("factor", [1e-200, 1e200])
+def test_factors_that_leave_the_range_of_doubles(factor: float) -> None:
+    """1e-200·1e-200 is not 0: the entry is read."""
+    for factors in (np.array(factor), np.full(3, factor)):
+        one = Selection((3,), np.arange(3), factors)
+        with pytest.raises(FloatingPointError):
+            one.after(one)
+    assert one.after(Selection((3,), np.arange(3), 1 / factors)).rank == 3
