@@ -19,7 +19,7 @@ from onnxnull.kernel.rank.decide import Decision
 from onnxnull.kernel.rank.problem import Block, prepare
 from onnxnull.kernel.rank.result import Notion, RankProfile
 from onnxnull.kernel.rank.rounding import Array, Gram
-from onnxnull.kernel.rank.spectrum import Tall, apply
+from onnxnull.kernel.rank.spectrum import Spectrum, Tall, apply
 
 WELL = 1e-10
 """λ_min/tr of a Gram matrix above which a QR decomposition of the columns is as good as accurate products."""
@@ -91,8 +91,21 @@ def span_of(block: Block, rank: int) -> Array:
         return np.asarray(np.linalg.qr(block.dense())[0])
     found = block.spectrum
     if block.transposed:
-        return np.asarray(np.linalg.qr(found.vectors[:, :rank])[0])
+        return separated(found, rank)
     return images(block, found.vectors[:, :rank] / found.sigma[:rank])
+
+
+def separated(found: Spectrum, rank: int) -> Array:
+    """Orthonormal columns that span the first right singular vectors (n, rank).
+
+    Those are eigenvectors of the Gram matrix, whose rounding mixes into them what belongs to small σ; the vectors of small σ
+    are accurate, and are taken out.
+    """
+    span, rest = found.vectors[:, :rank], found.vectors[:, rank:]
+    rest = np.linalg.qr(rest)[0]
+    for _ in range(2):
+        span = span - rest @ (rest.T @ span)
+    return np.asarray(np.linalg.qr(span)[0])
 
 
 def images(tall: Tall, vectors: Array) -> Array:

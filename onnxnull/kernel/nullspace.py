@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from onnxnull.kernel.column_span import WELL, images, is_conditioned
+from onnxnull.kernel.column_span import WELL, images, is_conditioned, separated
 from onnxnull.kernel.rank.decide import Decision
 from onnxnull.kernel.rank.extremes import largest
 from onnxnull.kernel.rank.problem import Block, Problem
@@ -214,9 +214,9 @@ def _local(block: Block, inputs: npt.NDArray[np.intp], rank: int, notion: Notion
     tall: Tall = _equilibrated(block) if notion is Notion.EXACT else block
     found = block.spectrum if tall is block else spectrum(tall)
     if block.transposed:
-        smaller_kernel = block.n - rank <= rank
-        chosen = found.vectors[:, rank:] if smaller_kernel else found.vectors[:, :rank]
-        return _Local(inputs, np.linalg.qr(chosen)[0], smaller_kernel)
+        if block.n - rank <= rank:
+            return _Local(inputs, np.linalg.qr(found.vectors[:, rank:])[0], spans_kernel=True)
+        return _Local(inputs, separated(found, rank), spans_kernel=False)
     return _Local(inputs, images(tall, found.vectors[:, :rank] / found.sigma[:rank]), spans_kernel=False)
 
 

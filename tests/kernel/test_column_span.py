@@ -153,3 +153,23 @@ def test_filters_are_replaced_by_what_the_certificate_counts() -> None:
         replaced = same_kernel(operator)
         assert isinstance(replaced, Convolution)
         assert np.count_nonzero(replaced.blocks.any(axis=1)) == rank(blocks, Notion.FLOAT64).value
+
+
+@pytest.mark.parametrize("shape", [(24, 60), (60, 24), (30, 30)])
+@pytest.mark.parametrize("rank_", [3, 12, 20])
+@pytest.mark.parametrize("smallest", [1.0, 1e-3, 1e-6])
+def test_what_is_orthogonal_to_the_span_is_not_seen(shape: tuple[int, int], rank_: int, smallest: float) -> None:
+    """To rounding, whichever side is longer and however the singular values are spread: eigenvectors alone are not enough."""
+    rng = np.random.default_rng(rank_)
+    q = shape[0]
+    sigma = np.geomspace(1.0, smallest, rank_)
+    left, right = (np.linalg.qr(rng.standard_normal((n, rank_)))[0] for n in shape)
+    blocks = ((left * sigma) @ right.T)[None]
+    span = column_span(blocks)
+    assert span.dimension == rank_
+    x = rng.standard_normal(q)
+    for _ in range(2):
+        x = x - span.bases[0] @ (span.bases[0].T @ x)
+    assert np.linalg.norm(x @ blocks[0]) <= 2e-15 * np.linalg.norm(x)
+    kernel = null_space(blocks)
+    assert np.linalg.norm(kernel.project(rng.standard_normal(q)) @ blocks[0]) <= 1e-14
