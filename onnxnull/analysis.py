@@ -76,7 +76,7 @@ def analyze(
     from onnxnull import frontier as frontiers
     from onnxnull.graph.flow import Flow
     from onnxnull.inputs import load_folder
-    from onnxnull.nonfinite import bad_constants
+    from onnxnull.nonfinite import constant_findings
     from onnxnull.tables import report_tables
     from onnxnull.weights import find_weights
 
@@ -108,6 +108,7 @@ def analyze(
             analysed.update((node.name, use.signature) for node, use in weight.uses)
     banks = {use.constant.root for weight in found for _, use in weight.uses if use.index and use.constant.root}
     names = {(node.name, use.signature): weight.name for weight in found for node, use in weight.uses}
+    constants = constant_findings(flow)
     reports = tuple(_frontier_report(front, analysed, names, samples, deadline) for front in fronts)
     return ModelReport(
         model=ModelInfo(model.file, model.sha256, model.producer, model.ir_version, model.opsets, model.inputs),
@@ -122,7 +123,10 @@ def analyze(
         frontier=reports,
         unsupported=tuple(unsupported),
         tables=report_tables(flow, deadline, banks),
-        nonfinite=bad_constants(flow),
+        nonfinite=constants.nonfinite,
+        unusual=constants.unusual,
+        claims=constants.claims,
+        outputs=constants.outputs,
     )
 
 

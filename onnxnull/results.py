@@ -260,12 +260,12 @@ class PaperSummary:
 
 
 @dataclass(frozen=True, slots=True)
-class BadConstant:
-    """A constant beside the weights that holds what none may hold there.
+class OddConstant:
+    """What a node reads beside its weights, and what it holds or does that healthy networks do not, or seldom.
 
     Attributes:
-        name: of the operand. node, op: which read it.
-        what: "NaN or Inf", "NaN" or "no positive scale".
+        name: of the operand or the attribute. node, op: which read it.
+        what: "NaN", "Inf", "negative", "no positive scale", or what its entries make of those of the node.
         count: entries that are so, of `entries`.
     """
 
@@ -275,6 +275,41 @@ class BadConstant:
     what: str
     count: int
     entries: int
+
+
+class Effect(enum.Enum):
+    """What is proved of an output for every input, the worst first."""
+
+    NAN = "nan"
+    NOT_FINITE = "not-finite"
+    CONSTANT = "constant"
+
+    @property
+    def words(self) -> str:
+        """The output is ..."""
+        return {
+            Effect.NAN: "NaN for every input, in one entry at least",
+            Effect.NOT_FINITE: "NaN or Inf for every input, in every entry",
+            Effect.CONSTANT: "the same for every input",
+        }[self]
+
+
+@dataclass(frozen=True, slots=True)
+class OutputClaim:
+    """What is proved of an output.
+
+    Attributes:
+        node, op: where it begins; empty where no node makes it.
+        constants: what that node reads that does not depend on the input.
+        stored: whether the output is a constant of the file, or made of such alone.
+    """
+
+    output: str
+    effect: Effect
+    node: str
+    op: str
+    constants: tuple[str, ...]
+    stored: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,7 +330,12 @@ class FullSummary:
 
 @dataclass(frozen=True, slots=True)
 class ModelReport:
-    """What `analyze` found in one model."""
+    """What `analyze` found in one model.
+
+    Attributes:
+        nonfinite: constants that hold what none may hold; `unusual`: of which nothing follows.
+        claims: what is proved of outputs, of `outputs` that were looked at: those of floats, or all where there are none.
+    """
 
     model: ModelInfo
     paper: PaperSummary
@@ -304,7 +344,10 @@ class ModelReport:
     frontier: tuple[FrontierReport, ...]
     unsupported: tuple[Unsupported, ...]
     tables: tuple[LookupTable, ...] = ()
-    nonfinite: tuple[BadConstant, ...] = ()
+    nonfinite: tuple[OddConstant, ...] = ()
+    unusual: tuple[OddConstant, ...] = ()
+    claims: tuple[OutputClaim, ...] = ()
+    outputs: int = 0
 
     @property
     def complete(self) -> bool:

@@ -188,10 +188,10 @@ def evaluate(constant: Constant) -> np.ndarray:
     """The values of `constant`: its steps in order, each intermediate dropped once nothing needs it any more."""
     results: dict[bytes, np.ndarray] = {}
     pending = steps_in_order(constant)
-    last_use = {c.signature: i for i, step in enumerate(pending) for c in _operands(step)}
+    last_use = {c.signature: i for i, step in enumerate(pending) for c in operands_of(step)}
     for i, item in enumerate(pending):
         results[item.signature] = _value(item, results)
-        for operand in _operands(item):
+        for operand in operands_of(item):
             if last_use[operand.signature] == i:
                 results.pop(operand.signature, None)
     return results[constant.signature]
@@ -220,7 +220,8 @@ def _misfit(tensor: ir.TensorProtocol) -> str | None:
     return None
 
 
-def _operands(constant: Constant) -> list[Constant]:
+def operands_of(constant: Constant) -> list[Constant]:
+    """The constants that a constant is made of directly."""
     source = constant.source
     return [c for c in source.inputs if c is not None] if isinstance(source, Step | Derived) else []
 
@@ -237,7 +238,7 @@ def steps_in_order(constant: Constant) -> list[Constant]:
         elif item.signature not in seen:
             seen.add(item.signature)
             stack.append((item, True))
-            stack.extend((operand, False) for operand in _operands(item))
+            stack.extend((operand, False) for operand in operands_of(item))
     return order
 
 

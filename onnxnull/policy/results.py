@@ -32,7 +32,7 @@ class Subject:
     """What a finding is about.
 
     Attributes:
-        kind: "weight", "node", "input", "model" or "exception" (an entry of the policy).
+        kind: "weight", "node", "input", "output", "model" or "exception" (an entry of the policy).
         name: in the model; of a model its file, of an exception its rule.
         nodes: the nodes that use the weight or read the input.
     """

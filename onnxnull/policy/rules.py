@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from onnxnull.policy import network, regression, weights
+from onnxnull.policy import constants, network, regression, weights
 from onnxnull.policy.evidence import Evidence
 from onnxnull.policy.results import Found, Severity
 
@@ -51,7 +51,7 @@ def _of_the_policy(_: Evidence) -> Iterator[Found]:
     return iter(())
 
 
-_INPUT, _MODEL, _INFINITY = ("input",), ("model",), float("inf")
+_INPUT, _OUTPUT, _MODEL, _INFINITY = ("input",), ("output",), ("model",), float("inf")
 
 _TABLE = (
     Rule(
@@ -75,10 +75,19 @@ _TABLE = (
     Rule(
         "nonfinite-constant",
         ERROR,
-        "a bias, a normalization, a table or a scale holds what none may hold",
+        "a constant beside the weights holds what none may hold",
         "repair the training, the export or the calibration of this constant",
-        weights.nonfinite_constants,
+        constants.nonfinite,
         ("node",),
+        firm=True,
+    ),
+    Rule(
+        "broken-output",
+        ERROR,
+        "an output is proved to be NaN or Inf for every input, or all outputs to be constant",
+        "repair the constant that it begins with",
+        constants.broken,
+        _OUTPUT,
         firm=True,
     ),
     Rule(
@@ -212,6 +221,22 @@ _TABLE = (
         _MODEL,
         needs="limit",
         largest=_INFINITY,
+    ),
+    Rule(
+        "constant-output",
+        WARNING,
+        "an output is the same for every input, others are not",
+        "repair what it begins with, or remove the output",
+        constants.constant,
+        _OUTPUT,
+    ),
+    Rule(
+        "unusual-constant",
+        NOTE,
+        "a constant holds NaN or Inf where few networks do, and nothing follows for the outputs",
+        "look whether it is meant",
+        constants.unusual,
+        ("node",),
     ),
     Rule(
         "rank-depends-on-cutoff",

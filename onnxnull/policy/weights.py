@@ -37,14 +37,6 @@ def nonfinite(evidence: Evidence) -> Iterator[Found]:
             yield Found(Subject("node", what.node, (what.node,)), f"{what.op}: {what.reason}", {})
 
 
-def nonfinite_constants(evidence: Evidence) -> Iterator[Found]:
-    """Constants beside the weights that hold what none may hold there."""
-    for bad in evidence.report.nonfinite:
-        message = f"{bad.op}: {bad.what} in {bad.count:,} of {bad.entries:,} entries of {bad.name!r}"
-        facts: dict[str, Number] = {"count": bad.count, "entries": bad.entries}
-        yield Found(Subject("node", bad.node, (bad.node,)), message, facts)
-
-
 def zero(evidence: Evidence) -> Iterator[Found]:
     """Weights of zeros."""
     for weight in evidence.report.weights:

@@ -18,7 +18,9 @@ from onnxnull.results import (
     LookupTable,
     ModelInfo,
     ModelReport,
+    OddConstant,
     OperatorReport,
+    OutputClaim,
     Quantization,
     QuantizerReport,
     Unsupported,
@@ -69,12 +71,26 @@ def model(report: ModelReport) -> dict[str, Any]:
         },
         "weights": [weight_document(weight) for weight in report.weights],
         "tables": [_table(table) for table in report.tables],
-        "nonfinite": [
-            {"name": bad.name, "node": bad.node, "op": bad.op, "what": bad.what, "count": bad.count, "entries": bad.entries}
-            for bad in report.nonfinite
-        ],
+        "nonfinite": [_odd(odd) for odd in report.nonfinite],
+        "unusual": [_odd(odd) for odd in report.unusual],
+        "claims": [_claim(claim) for claim in report.claims],
         "frontier": [_frontier(frontier) for frontier in report.frontier],
         "unsupported": [unsupported(what) for what in report.unsupported],
+    }
+
+
+def _odd(odd: OddConstant) -> dict[str, Any]:
+    return {"name": odd.name, "node": odd.node, "op": odd.op, "what": odd.what, "count": odd.count, "entries": odd.entries}
+
+
+def _claim(claim: OutputClaim) -> dict[str, Any]:
+    return {
+        "output": claim.output,
+        "effect": claim.effect.value,
+        "node": claim.node or None,
+        "op": claim.op or None,
+        "constants": list(claim.constants),
+        "stored": claim.stored,
     }
 
 

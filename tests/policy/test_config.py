@@ -179,6 +179,7 @@ def test_defaults_block_only_what_no_healthy_network_shows() -> None:
         "not-analysed",
         "nonfinite-weight",
         "nonfinite-constant",
+        "broken-output",
         "zero-weight",
         "unread-network-input",
         "expired-exception",

@@ -21,11 +21,13 @@ from onnxnull.policy.rules import RULES
 from onnxnull.report.json import dump
 from onnxnull.report.json import model as model_json
 from onnxnull.results import (
-    BadConstant,
     Bounds,
+    Effect,
     KernelShare,
     ModelReport,
+    OddConstant,
     OperatorReport,
+    OutputClaim,
     Unsupported,
     WeightNode,
     WeightReport,
@@ -74,6 +76,10 @@ def unsupported(code: Code) -> ModelReport:
     return model(unsupported=(Unsupported("mm", "MatMul", code, "a reason"),))
 
 
+def claimed(effect: Effect, *, outputs: int, stored: bool = False) -> ModelReport:
+    return model(claims=(OutputClaim("y", effect, "mul", "Mul", ("c",), stored),), outputs=outputs)
+
+
 def operator(lower: int, upper: int) -> tuple[WeightNode, ...]:
     found = OperatorReport((3, 8, 8), 0, Bounds(lower, upper, proved=True), None)
     return (WeightNode("/w/Conv", "Conv", 1, found),)
@@ -107,7 +113,7 @@ ZERO = clean(ranks=batches.profile(27, 8, 0, 0, 0), dead_outputs=8, unread_input
 DEPTHWISE = clean(ranks=batches.profile(27, 8, 7, 7, 7), dead_outputs=1)
 OPEN = Rank(8, Certainty.AMBIGUOUS, 7, 8)
 INCOMPLETE = {"not-analysed", "nonfinite-weight"}
-FIRM = {*INCOMPLETE, "nonfinite-constant"}
+FIRM = {*INCOMPLETE, "nonfinite-constant", "broken-output"}
 OF_THE_POLICY = {"expired-exception", "unused-exception"}
 
 CASES: dict[str, list[Case]] = {
@@ -115,9 +121,36 @@ CASES: dict[str, list[Case]] = {
     "nonfinite-weight": [Case(*on(unsupported(Code.NONFINITE), unsupported(Code.TIME)), ("node", "mm"), says="a reason")],
     "nonfinite-constant": [
         Case(
-            *on(model(nonfinite=(BadConstant("b", "mm", "Gemm", "NaN or Inf", 2, 8),)), model()),
+            *on(model(nonfinite=(OddConstant("b", "mm", "Gemm", "NaN", 2, 8),)), model()),
             ("node", "mm"),
-            says="Gemm: NaN or Inf in 2 of 8 entries of 'b'",
+            says="Gemm: NaN in 2 of 8 entries of 'b'",
+        )
+    ],
+    "broken-output": [
+        Case(
+            *on(claimed(Effect.NAN, outputs=2), model()),
+            ("output", "y"),
+            says="it is NaN for every input, in one entry at least",
+        ),
+        Case(
+            *on(claimed(Effect.NOT_FINITE, outputs=2), claimed(Effect.CONSTANT, outputs=2)),
+            ("output", "y"),
+            says="it is NaN or Inf for every input, in every entry: that begins at node 'mul' (Mul), which reads c",
+        ),
+        Case(*on(claimed(Effect.CONSTANT, outputs=1), model()), ("output", "y"), says="it is the same for every input"),
+    ],
+    "constant-output": [
+        Case(
+            *on(claimed(Effect.CONSTANT, outputs=2), claimed(Effect.CONSTANT, outputs=2, stored=True)),
+            ("output", "y"),
+            says="it is the same for every input",
+        ),
+    ],
+    "unusual-constant": [
+        Case(
+            *on(model(unusual=(OddConstant("b", "mm", "Gemm", "Inf", 2, 8),)), model()),
+            ("node", "mm"),
+            says="Gemm: Inf in 2 of 8 entries of 'b'",
         )
     ],
     "zero-weight": [weights(ZERO, DEPTHWISE, says="all of its 27×8 entries are 0")],

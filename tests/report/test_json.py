@@ -28,7 +28,7 @@ def test_keys() -> None:
     assert list(found) == ["schema", "models", "errors"]
     assert found["schema"] == "onnxnull.analysis/1"
     (model,) = found["models"]
-    assert list(model) == ["model", "summary", "weights", "tables", "nonfinite", "frontier", "unsupported"]
+    assert list(model) == ["model", "summary", "weights", "tables", "nonfinite", "unusual", "claims", "frontier", "unsupported"]
     assert list(model["model"]) == ["file", "sha256", "producer", "ir_version", "opset", "inputs"]
     assert list(model["model"]["inputs"][0]) == ["name", "dtype", "shape"]
     assert list(model["summary"]) == ["paper", "full"]

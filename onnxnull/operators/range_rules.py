@@ -1,0 +1,209 @@
+"""What an operator makes of the sets of its operands' entries, behind one registry; the families register in `ranges_*.py`.
+
+A rule takes a node and its operands' ranges, and gives those of its outputs: larger sets are always sound, smaller ones never.
+An operator without a rule may give anything. What holds for all: a deterministic operator gives the same for the same operands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from onnxnull.graph.constants import Constant
+from onnxnull.graph.evaluable import RANDOM
+from onnxnull.graph.view import NodeView, Operand
+from onnxnull.kernel.budget import Budget, OutOfBudget
+from onnxnull.ranges.domain import Range, anything, collapsed, reshaped, rounded, simplified
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+
+@dataclass(frozen=True, slots=True)
+class Operands:
+    """What a rule knows of a node's operands, and what it may spend.
+
+    Attributes:
+        find: index → range; None where the operand is left out.
+        cost: constant → entries that are looked at to evaluate it.
+        budget: of entries that all rules together may look at one by one.
+    """
+
+    find: Callable[[int], Range | None]
+    cost: Callable[[Constant], float]
+    budget: Budget
+
+    def __call__(self, index: int) -> Range | None:
+        """The range of an operand."""
+        return self.find(index)
+
+    def affords(self, entries: float) -> bool:
+        """Take that many entries from the budget; False, and nothing taken, where they are not left."""
+        try:
+            self.budget.spend(entries)
+        except OutOfBudget:
+            return False
+        return True
+
+
+Rule = Callable[[NodeView, Operands], Range | Sequence[Range]]
+
+_RULES: dict[tuple[str, str], Rule] = {}
+_FINITE: set[tuple[str, str]] = set()
+_SIGN_OF_ZERO = frozenset({"BatchNormalization", "BitCast", "Div", "Mod", "Pow", "Reciprocal"})
+"""What tells −0 from 0, so that operands that are equal need not give equal results."""
+_SHAPED_BY_VALUES = {
+    "CenterCropPad": (1,),
+    "Compress": (0, 1),
+    "ConstantOfShape": (0,),
+    "Expand": (1,),
+    "Loop": (0, 1),
+    "MelWeightMatrix": (0, 1, 2),
+    "NonMaxSuppression": (0, 1, 2, 3, 4),
+    "NonZero": (0,),
+    "OneHot": (1,),
+    "Pad": (1, 3),
+    "Range": (0, 1, 2),
+    "Resize": (1, 2, 3),
+    "Reshape": (1,),
+    "Slice": (1, 2, 3, 4),
+    "Split": (1,),
+    "Squeeze": (1,),
+    "STFT": (1, 3),
+    "DFT": (1, 2),
+    "Tile": (1,),
+    "TopK": (1,),
+    "Unique": (0,),
+    "Unsqueeze": (1,),
+    "Upsample": (1,),
+    "ReduceSum": (1,),
+}
+"""Operands whose values decide shapes (of the other reductions since opset 18, too: operand 1)."""
+
+
+def gives(*op_types: str, domain: str = "") -> Callable[[Rule], Rule]:
+    """Register the rule of these operators. A second one raises."""
+
+    def register(function: Rule) -> Rule:
+        for op_type in op_types:
+            if (domain, op_type) in _RULES:
+                raise ValueError(f"two range rules for {domain}.{op_type}")
+            _RULES[domain, op_type] = function
+        return function
+
+    return register
+
+
+def finite_of_finite(*op_types: str, domain: str = "") -> None:
+    """Say of these operators that they make finite numbers of finite ones, and nothing else."""
+    _FINITE.update((domain, op_type) for op_type in op_types)
+
+
+def ranges(node: NodeView, of: Operands) -> list[Range]:
+    """The ranges of a node's outputs, rounded to their types."""
+    with np.errstate(all="ignore"):  # bounds overflow, and unbounded ones are multiplied by 0
+        return _ranges(node, of)
+
+
+def _ranges(node: NodeView, of: Operands) -> list[Range]:
+    domain = "" if node.domain == "ai.onnx" else node.domain
+    rule = _RULES.get((domain, node.op_type))
+    free = [
+        index for index, operand in enumerate(node.inputs) if operand is not None and not isinstance(operand.constant, Constant)
+    ]
+    fixed = _deterministic(node, domain, of, free)
+    sized = _sized(node, domain, of, free)
+    if rule is not None:
+        found = rule(node, of)
+        results = [found] if isinstance(found, Range) else list(found)
+    elif (domain, node.op_type) in _FINITE:
+        tame = all((each := of(index)) is None or each.tame for index in range(len(node.inputs)))
+        results = [anything(output_type(node, index), finite=tame) for index in range(len(node.outputs))]
+    else:
+        results = []
+    for index in range(len(results), len(node.outputs)):
+        results.append(anything(output_type(node, index)))
+    return [
+        _finished(result, node.outputs[index], fixed=fixed, sized=sized)
+        for index, result in enumerate(results[: len(node.outputs)])
+    ]
+
+
+def _finished(found: Range, output: Operand | None, *, fixed: bool, sized: bool) -> Range:
+    """Rounded, as few sets as tell the entries apart, the shape settled where it is known."""
+    dtype, shape = (None, None) if output is None else (output.dtype, output.shape)
+    result = simplified(rounded(found, dtype))
+    if shape is None or not _fits(result.shape, shape):
+        result = collapsed(result)
+    known = shape is not None and None not in shape
+    return replace(result, fixed=result.fixed | fixed, sized=known or fixed or sized)
+
+
+def _fits(mine: tuple[int, ...], shape: Sequence[int | None]) -> bool:
+    """Whether NumPy broadcasts arrays of shape `mine` to a tensor of this shape, as far as that is known."""
+    own = shape[len(shape) - len(mine) :]
+    return len(mine) <= len(shape) and all(a == 1 or b is None or a == b for a, b in zip(mine, own, strict=True))
+
+
+def _deterministic(node: NodeView, domain: str, of: Operands, free: Sequence[int]) -> bool:
+    """Whether every operand, and so every output, is the same for all inputs; `free` are the operands that are no constants."""
+    known = domain in ("", "com.microsoft") and node.op_type not in RANDOM and not node.attribute("training_mode", 0)
+    if not known or node.op_type in ("Dropout", *_SIGN_OF_ZERO):
+        return False
+    found = [given(of, index) for index in free]
+    return bool(node.inputs) and all(each.sized and bool(each.fixed.all()) for each in found)
+
+
+def _sized(node: NodeView, domain: str, of: Operands, free: Sequence[int]) -> bool:
+    """Whether the outputs' shapes follow from shapes alone."""
+    if domain != "" or any(word in node.op_type for word in ("Sequence", "Optional", "String")):
+        return False
+    deciding: Sequence[int] = _SHAPED_BY_VALUES.get(node.op_type, (1,) if node.op_type.startswith("Reduce") else ())
+    found = {index: given(of, index) for index in free}
+    return all(each.sized and (index not in deciding or bool(each.fixed.all())) for index, each in found.items())
+
+
+def output_type(node: NodeView, index: int = 0) -> ir.DataType | None:
+    """The type of an output as onnx-ir knows it; None where it is not known."""
+    output = node.outputs[index] if index < len(node.outputs) else None
+    return None if output is None else output.dtype
+
+
+def given(of: Operands, index: int) -> Range:
+    """The range of an operand that cannot be left out; anything where it is."""
+    found = of(index)
+    return anything(None) if found is None else found
+
+
+def rank_of(node: NodeView, index: int = 0) -> int | None:
+    """How many axes an operand has."""
+    operand = node.input(index)
+    return None if operand is None or operand.shape is None else len(operand.shape)
+
+
+def along_channels(found: Range, rank: int | None) -> Range:
+    """A range (C,) laid along axis 1 of a tensor of that rank; one set where the rank is not known."""
+    if found.lo.size == 1:
+        return found
+    if rank is None or rank < 2:
+        return collapsed(found) if rank != 1 else found
+    return reshaped(found, (found.lo.size, *(1,) * (rank - 2)))
+
+
+def axis_length(node: NodeView, axis: int, index: int = 0) -> int | None:
+    """How long an axis of an operand is; None where that is not known."""
+    operand = node.input(index)
+    if operand is None or operand.shape is None or not -len(operand.shape) <= axis < len(operand.shape):
+        return None
+    return operand.shape[axis]
+
+
+def part_along(found: Range, axis: int, rank: int | None) -> int | None:
+    """The axis of a range's arrays along axis `axis` of a tensor of that rank; None where one set holds for all of it."""
+    if rank is None:
+        return None
+    own = (axis % rank) - rank + len(found.shape)
+    return own if own >= 0 and found.shape[own] > 1 else None

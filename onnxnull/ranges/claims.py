@@ -1,0 +1,138 @@
+"""What follows for the outputs of a network, and which constant it follows from.
+
+An output *is NaN* where one of its entries must be NaN for every input, *not finite* where all of its entries must be NaN or
+infinite, *constant* where each is one number, or NaN, for all inputs of the same shapes. Where that begins is looked for
+from the output back: the first node on the way whose operands, but for constants, are not so yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from onnxnull.graph.bodies import subgraphs
+from onnxnull.graph.constants import Constant
+from onnxnull.graph.flow import Flow
+from onnxnull.graph.view import NodeView
+from onnxnull.ranges.domain import Range
+from onnxnull.ranges.propagation import Propagation
+from onnxnull.results import Effect, OutputClaim
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+
+_AS_BAD = {effect: list(Effect)[: index + 1] for index, effect in enumerate(Effect)}
+"""Effect → those that are at least as bad."""
+
+
+def holds(effect: Effect, found: Range) -> bool:
+    """Whether it follows from the range of a tensor."""
+    match effect:
+        case Effect.NAN:
+            return bool(found.only_nan.any())
+        case Effect.NOT_FINITE:
+            return bool(found.empty.all())
+        case Effect.CONSTANT:
+            one_number = (found.lo == found.hi) & ~found.infinite
+            return found.sized and bool((found.fixed | one_number).all())
+
+
+def observed_outputs(flow: Flow) -> list[ir.Value]:
+    """The outputs that claims are about: those of floats, all where there are none; none of a model without inputs."""
+    outputs = [value for value in flow.model.graph.outputs if 0 not in (flow.operand(value).shape or ())]
+    floats = [value for value in outputs if (dtype := flow.operand(value).dtype) is not None and dtype.is_floating_point()]
+    return (floats or outputs) if flow.model.inputs else []
+
+
+def output_claims(propagation: Propagation) -> tuple[OutputClaim, ...]:
+    """The worst that follows of each observed output of which anything does."""
+    claims = []
+    for value in observed_outputs(propagation.flow):
+        operand, found = propagation.flow.operand(value), propagation.of(value)
+        effect = next((each for each in Effect if holds(each, found)), None)
+        if effect is not None:
+            node, constants = _origin(propagation, value, effect)
+            claims.append(OutputClaim(operand.name, effect, *node, constants, isinstance(operand.constant, Constant)))
+    return tuple(claims)
+
+
+def _origin(propagation: Propagation, value: ir.Value, effect: Effect) -> tuple[tuple[str, str], tuple[str, ...]]:
+    """((node, operator), constants that it reads) at which the effect begins; empty strings where there is no node."""
+    views = {view.node: view for view in propagation.flow.nodes}
+    seen: set[ir.Value] = set()
+    while True:
+        seen.add(value)
+        producer = value.producer()
+        if producer is None or producer not in views:
+            return ("", ""), ()
+        view = views[producer]
+        for body in (body for _, body in subgraphs(producer)):
+            inner = [each for each in body.outputs if each not in seen and _shows(propagation, each, effect)]
+            if inner:
+                value = inner[0]
+                break
+        else:
+            earlier = [
+                each for each in producer.inputs if each is not None and each not in seen and _shows(propagation, each, effect)
+            ]
+            if not earlier:
+                return (view.name, view.op_type), constants_of(view)
+            value = earlier[0]
+
+
+def _shows(propagation: Propagation, value: ir.Value, effect: Effect) -> bool:
+    """Whether a value that is no stored constant has the effect already, in some entries at least, or a worse one."""
+    if isinstance(propagation.flow.operand(value).constant, Constant) or value.producer() is None:
+        return False
+    found = propagation.of(value)
+    some = effect is not Effect.CONSTANT and bool((found.only_nan if effect is Effect.NAN else found.empty).any())
+    return some or any(holds(each, found) for each in _AS_BAD[effect])
+
+
+def constants_of(view: NodeView) -> tuple[str, ...]:
+    """What a node reads that does not depend on the input: operands by name, numbers among its attributes as name=value."""
+    operands = [each.name for each in view.inputs if each is not None and isinstance(each.constant, Constant)]
+    numbers = [
+        f"{name}={attribute.value:g}" for name, attribute in view.node.attributes.items() if attribute.type.name == "FLOAT"
+    ]
+    return (*operands, *numbers)
+
+
+def live_nodes(flow: Flow) -> set[ir.Node]:
+    """The nodes on the way from an input to an output, those in bodies included."""
+    read: list[ir.Value] = list(flow.model.graph.outputs)
+    seen: set[ir.Value] = set()
+    live: set[ir.Node] = set()
+    while read:
+        value = read.pop()
+        producer = None if value in seen else value.producer()
+        seen.add(value)
+        if producer is None or producer in live:
+            continue
+        live.add(producer)
+        read.extend(each for each in producer.inputs if each is not None)
+        read.extend(each for _, body in subgraphs(producer) for each in body.outputs)
+    return live
+
+
+def odd_nodes(propagation: Propagation, live: set[ir.Node]) -> Iterator[tuple[NodeView, int, int]]:
+    """(node, entries, of how many): where entries become NaN, or ±Inf of a sign that is not known, for every input.
+
+    A mask makes −Inf of what it is added to, and a bound Inf: those are of one sign, and no news.
+    """
+    for view in propagation.reached:
+        if view.node not in live or any(
+            each is not None and bool(propagation.of(each).empty.any())
+            for each in view.node.inputs
+            if each is not None and not isinstance(propagation.flow.operand(each).constant, Constant)
+        ):
+            continue
+        for value in view.node.outputs:
+            found = propagation.of(value)
+            lost = found.empty & (found.nan | (found.pinf & found.ninf))
+            if lost.any():
+                yield view, int(np.count_nonzero(lost)), lost.size
+                break

@@ -1,0 +1,156 @@
+"""The walk: what every tensor of a model may hold, node by node, in the bodies of If, Loop and Scan too.
+
+- If: what both branches may give; the branch that a condition surely takes where it is known.
+- Loop and Scan: the body is walked once with states that may be anything, so what it gives holds in every round. A state is
+  what it was at first or what the body gives; what a Scan collects is what the body gives.
+- Inputs are any finite number of their type, initializers what the file holds, also where a caller may replace them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from onnxnull.graph.bodies import subgraphs
+from onnxnull.graph.constants import Constant, EvaluationError, operands_of
+from onnxnull.graph.flow import Flow
+from onnxnull.graph.view import NodeView
+from onnxnull.kernel.budget import Budget
+from onnxnull.operators.range_rules import Operands, ranges
+from onnxnull.ranges.domain import LARGEST, Range, anything, collapsed, constant, summary, union
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+_FREE, _TIMES = 1 << 25, 16
+"""Entries that are looked at one by one: so many, and this many times the bytes of the model."""
+
+
+class Propagation:
+    """The ranges of all values of a model.
+
+    Attributes:
+        reached: nodes in the order in which they were computed, those in bodies before the node that runs them.
+    """
+
+    def __init__(self, flow: Flow) -> None:
+        self.flow = flow
+        self.reached: list[NodeView] = []
+        self._views = {view.node: view for view in flow.nodes}
+        self._found: dict[ir.Value, Range] = {}
+        self._constants: dict[bytes, Range] = {}
+        self._costs: dict[bytes, float] = {}
+        self._budget = Budget(_FREE + _TIMES * flow.model.stored_bytes)
+        for value in flow.model.graph.inputs:
+            operand = flow.operand(value)
+            self._found[value] = anything(operand.dtype, finite=operand.dtype is not None)
+        self._walk(flow.model.graph)
+
+    def of(self, value: ir.Value) -> Range:
+        """What a value may be."""
+        operand = self.flow.operand(value)
+        if isinstance(operand.constant, Constant):
+            return self._constant(operand.constant)
+        found = self._found.get(value)
+        return anything(operand.dtype, sized=False) if found is None else found
+
+    def _constant(self, given: Constant) -> Range:
+        found = self._constants.get(given.signature)
+        if found is None:
+            found = self._constants[given.signature] = self._evaluated(given)
+        return found
+
+    def _cost(self, given: Constant) -> float:
+        """Entries of a constant and of all that it is made of: it is evaluated from what is stored."""
+        pending = [given]
+        while pending:
+            last = pending[-1]
+            missing = [each for each in operands_of(last) if each.signature not in self._costs]
+            if missing and last.signature not in self._costs:
+                pending.extend(missing)
+                continue
+            pending.pop()
+            self._costs[last.signature] = last.size + sum(self._costs[each.signature] for each in operands_of(last))
+        return self._costs[given.signature]
+
+    def _evaluated(self, given: Constant) -> Range:
+        """The sets of a constant; that of all entries together where there are many; anything, but fixed, if not evaluated."""
+        unknown = replace(anything(given.dtype), fixed=np.asarray(True))
+        try:
+            if not given.size or given.dtype.is_string():
+                return unknown
+            self._budget.spend(self._cost(given))
+            array = given.array()
+        except (EvaluationError, ArithmeticError):
+            return unknown
+        if array.dtype.kind not in "biufV":
+            return unknown
+        return constant(array) if array.size <= LARGEST else summary(array)
+
+    def _walk(self, graph: ir.Graph) -> None:
+        for node in graph:
+            view = self._views[node]
+            bodies = [body for _, body in subgraphs(node)]
+            if all(output is None or isinstance(output.constant, Constant) for output in view.outputs):
+                continue
+            if not bodies:
+                results = ranges(view, Operands(partial(self._operand, node), self._cost, self._budget))
+            elif view.domain in ("", "ai.onnx") and view.op_type == "If" and len(bodies) == 2:
+                results = self._branches(view, node)
+            elif view.domain in ("", "ai.onnx") and view.op_type in ("Loop", "Scan") and view.version >= 9:
+                results = self._rounds(view, bodies[0])
+            else:
+                results = []
+                for body in bodies:
+                    self._enter(body, {})
+            for value, found in zip(node.outputs, results, strict=False):
+                self._found[value] = found
+            self.reached.append(view)
+
+    def _operand(self, node: ir.Node, index: int) -> Range | None:
+        value = node.inputs[index] if index < len(node.inputs) else None
+        return None if value is None else self.of(value)
+
+    def _enter(self, body: ir.Graph, known: dict[int, Range]) -> list[Range]:
+        """Walk a body whose inputs have these ranges, or any; the ranges of its outputs."""
+        for index, value in enumerate(body.inputs):
+            self._found[value] = known.get(index, anything(self.flow.operand(value).dtype, sized=False))
+        self._walk(body)
+        return [self.of(value) for value in body.outputs]
+
+    def _branches(self, view: NodeView, node: ir.Node) -> list[Range]:
+        condition = collapsed(self._operand(node, 0) or anything(None))
+        bodies = dict(subgraphs(node))
+        then, other = (self._enter(bodies[name], {}) for name in ("then_branch", "else_branch"))
+        if condition.lo.min() >= 1:
+            return then
+        if condition.hi.max() <= 0:
+            return other
+        settled = bool(condition.fixed.all())
+        results = []
+        for a, b, output in zip(then, other, view.outputs, strict=False):
+            joined = union(a, b)
+            fixed = joined.fixed | (settled & bool(a.fixed.all()) & bool(b.fixed.all()))
+            known = output is not None and output.shape is not None and None not in output.shape
+            results.append(collapsed(replace(joined, fixed=fixed, sized=joined.sized and (settled or known))))
+        return results
+
+    def _rounds(self, view: NodeView, body: ir.Graph) -> list[Range]:
+        given = self._enter(body, {})
+        scans = view.op_type == "Scan"
+        first = 0 if scans else 2
+        states = (len(view.inputs) - int(view.attribute("num_scan_inputs", 0))) if scans else len(view.inputs) - 2
+        made = given if scans else given[1:]
+        results = []
+        for index, after in enumerate(made):
+            if index < states:
+                before = self._operand(view.node, first + index) or anything(None)
+                results.append(collapsed(replace(union(before, after), sized=False)))
+            elif scans:
+                results.append(replace(collapsed(after), sized=False))
+            else:
+                results.append(anything(None, sized=False))
+        return results
