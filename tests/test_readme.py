@@ -99,7 +99,7 @@ def check(example: Example) -> None:
         return  # a model that is not part of this repository
     command = [sys.executable, "-m", "onnxnull", *example.arguments]
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    run = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, encoding="utf-8", timeout=300, check=False)
+    run = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, encoding="utf-8", timeout=900, check=False)
     if not example.output:
         assert run.returncode == 0, f"$ {example.command}\n{run.stderr}"
     if matches(example.output, _without_blank_end(run.stdout.splitlines())):

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 Blocks = npt.NDArray[np.generic]
 
+_FEW_ROWS = 8
 _SAMPLED_ROWS = 64
 _PIECE = 1 << 22
 
@@ -67,6 +68,8 @@ def distinct_columns(matrix: npt.NDArray[np.generic]) -> npt.NDArray[np.intp]:
     rows, columns = matrix.shape
     if rows == 0 or columns == 0:
         return np.zeros(0, dtype=np.intp)
+    if rows <= _FEW_ROWS:
+        return _distinct_short_columns(matrix)
     # Columns that differ in a few sampled rows are different; only the others are read whole.
     sample = matrix[np.linspace(0, rows - 1, min(rows, _SAMPLED_ROWS)).astype(np.intp)]
     alike: dict[bytes, list[int]] = defaultdict(list)
@@ -86,6 +89,15 @@ def distinct_columns(matrix: npt.NDArray[np.generic]) -> npt.NDArray[np.intp]:
                     seen.add(whole)
                     first.append(j)
     return np.array(sorted(first), dtype=np.intp)
+
+
+def _distinct_short_columns(matrix: npt.NDArray[np.generic]) -> npt.NDArray[np.intp]:
+    """The same by sorting, without an object for each of what may be millions of columns."""
+    order = np.lexsort(matrix)  # stable: the first of equal columns comes first
+    ordered = matrix[:, order]
+    fresh = np.concatenate([[True], np.any(ordered[:, 1:] != ordered[:, :-1], axis=0)])
+    first: npt.NDArray[np.intp] = np.sort(order[fresh & np.any(ordered != 0, axis=0)])
+    return first
 
 
 def pieces(blocks: Blocks) -> Iterator[tuple[slice, Blocks]]:

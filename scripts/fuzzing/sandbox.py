@@ -42,6 +42,7 @@ class Outcome:
         alarms: processes, sockets and libraries that it opened.
         modules: which of the modules that were asked about it had imported in the end.
         sessions: how many sessions of onnxruntime it made, where that was asked.
+        limit: processor time that it might use.
     """
 
     code: int
@@ -52,11 +53,12 @@ class Outcome:
     alarms: tuple[str, ...] = ()
     modules: tuple[str, ...] = ()
     sessions: int = 0
+    limit: float = SECONDS
 
     @property
     def crashed(self) -> str | None:
         """Why this is no end that a user may meet; None where the command ended with a report or an error."""
-        if self.code in (-signal.SIGXCPU, -signal.SIGPROF) or self.seconds > SECONDS:
+        if self.code in (-signal.SIGXCPU, -signal.SIGPROF) or self.seconds > self.limit:
             return f"it ran for {self.seconds:.1f} s of processor time"
         if self.code == -signal.SIGKILL:
             return "it did not end"
@@ -121,7 +123,7 @@ def run(
         out, err = ((place / each).read_text(errors="replace") if (place / each).exists() else "" for each in ("out", "err"))
     code = os.waitstatus_to_exitcode(status)
     touched, alarms, loaded = (tuple(found.get(key, ())) for key in ("touched", "alarms", "modules"))
-    return Outcome(code, used, out, err, touched, alarms, loaded, found.get("sessions", 0))
+    return Outcome(code, used, out, err, touched, alarms, loaded, found.get("sessions", 0), seconds)
 
 
 _ROOT = Path(__file__).resolve().parents[2]

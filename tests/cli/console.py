@@ -17,7 +17,7 @@ def onnxnull(*arguments: str | Path, cwd: Path | None = None, umask: int = -1) -
     """Run `python -m onnxnull ARGUMENTS`; stdout and stderr as text."""
     command = [sys.executable, "-m", "onnxnull", *map(str, arguments)]
     done = subprocess.run(
-        command, cwd=cwd, env=ENVIRONMENT, capture_output=True, encoding="utf-8", umask=umask, timeout=120, check=False
+        command, cwd=cwd, env=ENVIRONMENT, capture_output=True, encoding="utf-8", umask=umask, timeout=600, check=False
     )
     check_output(done.stdout)
     return done

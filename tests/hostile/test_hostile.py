@@ -1,4 +1,4 @@
-"""Hostile files: each ends with its code, in five seconds, within a gigabyte, and without touching what lies beside them."""
+"""Hostile files: each ends with its code, soon, within a gigabyte, and without touching what lies beside them."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from scripts.fuzzing.server import Server
 from tests.hostile.catalogue import CASES, Case
 
 ROOT = Path(__file__).resolve().parents[2]
+NET = 40.0
+"""Seconds of processor time: what costs more than it may costs hours, and a busy machine takes several times as long."""
 FATAL = [case for case in CASES.values() if case.fatal]
 
 
@@ -44,7 +46,7 @@ def check(outcome: Outcome, home: Path) -> None:
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_analysis(case: Case, server: Server, tmp_path: Path) -> None:
     home = case.write(tmp_path / "case")
-    outcome = server.run(["analyze", case.typed, "--format", "json"], home, modules=["onnxruntime"])
+    outcome = server.run(["analyze", case.typed, "--format", "json"], home, seconds=NET, modules=["onnxruntime"])
     check(outcome, home)
     assert not outcome.modules
     report = json.loads(outcome.out)
@@ -60,7 +62,7 @@ def test_analysis(case: Case, server: Server, tmp_path: Path) -> None:
 def test_what_runs_a_model_refuses_the_same_files_before_a_session(case: Case, runtime_server: Server, tmp_path: Path) -> None:
     home = case.write(tmp_path / "case")
     arguments = ["collide", case.typed, "--random", "0", "--provider", "cpu"]
-    outcome = runtime_server.run(arguments, home, sessions=True)
+    outcome = runtime_server.run(arguments, home, seconds=NET, sessions=True)
     assert outcome.sessions == 0
     check(outcome, home)
     (code,) = case.codes

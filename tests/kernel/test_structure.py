@@ -64,3 +64,16 @@ def test_nearly_dead_outputs_of_many_blocks() -> None:
     stack[1, :, 8] = 0
     assert nearly_dead_outputs(stack, 1.0) == 1
     assert nearly_dead_outputs(np.zeros((0, 3, 3)), 1.0) == 0
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int8, np.int64])
+@pytest.mark.parametrize("rows", [1, 2, 8, 9, 70])
+def test_the_first_of_equal_columns(rows: int, dtype: type) -> None:
+    """However few or many rows there are: short columns are sorted, long ones are sampled."""
+    rng = np.random.default_rng(rows)
+    few = rng.integers(-1, 2, (rows, 6)).astype(dtype)
+    few[:, 0] = 0
+    matrix = few[:, rng.integers(0, 6, 40)]
+    columns = [tuple(column) for column in matrix.T.tolist()]
+    wanted = [j for j, column in enumerate(columns) if any(column) and column not in columns[:j]]
+    assert distinct_columns(matrix).tolist() == wanted
