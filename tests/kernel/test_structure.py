@@ -71,7 +71,7 @@ def test_nearly_dead_outputs_of_many_blocks() -> None:
 def test_the_first_of_equal_columns(rows: int, dtype: type) -> None:
     """However few or many rows there are: short columns are sorted, long ones are sampled."""
     rng = np.random.default_rng(rows)
-    few = rng.integers(-1, 2, (rows, 6)).astype(dtype)
+    few: np.ndarray = rng.integers(-1, 2, (rows, 6)).astype(dtype)
     few[:, 0] = 0
     matrix = few[:, rng.integers(0, 6, 40)]
     columns = [tuple(column) for column in matrix.T.tolist()]
