@@ -42,7 +42,7 @@ class Policy:
         severities: rule → severity, where it is not the rule's own; None for off.
         limits: rule → limit.
         baseline: file of the baseline.
-        run: how models run for `verified-collision`; None where they do not.
+        run: how models run for `verified-collision` and `broken-run`; None where they do not.
         told: what was seen when the policy was looked for.
     """
 
@@ -164,7 +164,7 @@ def _policy(table: Any, say: _Say, folder: Path, source: str) -> Policy:
         if "max" in setting:
             limits[name] = say.limit(rule, setting["max"])
         if rule.needs == "run":
-            run = say.run(setting)
+            run = run or say.run(setting)
     fail_on = say.choice(table.get("fail-on", "error"), [s.value for s in Severity], "fail-on")
     baseline = say.typed(table, "baseline", str, None)
     exceptions = say.typed(table, "exceptions", list, [])

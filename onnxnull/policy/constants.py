@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from onnxnull.policy.evidence import Evidence
+from onnxnull.policy.outputs import OutputRuns
 from onnxnull.policy.results import Found, Number, Subject
 from onnxnull.results import Effect, ModelReport, OddConstant, OutputClaim
 
@@ -40,6 +41,28 @@ def constant(evidence: Evidence) -> Iterator[Found]:
     for claim in report.claims:
         if claim.effect is Effect.CONSTANT and not claim.stored and not _all_constant(report):
             yield _found(claim)
+    runs = evidence.runs
+    if runs is not None and len(runs.constant) < runs.outputs:
+        proved = {claim.output for claim in report.claims}
+        yield from _same(runs, [name for name in runs.constant if name not in proved | runs.stored])
+
+
+def broken_runs(evidence: Evidence) -> Iterator[Found]:
+    """Outputs of runs that held NaN or no finite number, and constant ones where all were."""
+    runs = evidence.runs
+    if runs is None:
+        return
+    for counts, what in ((runs.nan, "NaN in an entry at least"), (runs.infinite, "no finite number in any entry")):
+        for name, count in (counts or {}).items():
+            facts: dict[str, Number] = {"count": count, "runs": runs.runs}
+            yield Found(Subject("output", name), f"{what} in {count:,} of {runs.runs:,} runs", facts)
+    if len(runs.constant) == runs.outputs:
+        yield from _same(runs, [name for name in runs.constant if name not in {**(runs.nan or {}), **(runs.infinite or {})}])
+
+
+def _same(runs: OutputRuns, names: Sequence[str]) -> Iterator[Found]:
+    for name in names:
+        yield Found(Subject("output", name), f"it was the same in {runs.runs:,} runs on different inputs", {"runs": runs.runs})
 
 
 def _all_constant(report: ModelReport) -> bool:

@@ -11,6 +11,7 @@ from onnxnull.results import ModelReport
 if TYPE_CHECKING:
     from onnxnull.collision.results import Collision
     from onnxnull.policy.baseline import BaselineModel
+    from onnxnull.policy.outputs import OutputRuns
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -21,9 +22,11 @@ class Evidence:
         limits: rule → the largest number that it allows.
         baseline: the model as it was; None where the baseline does not know it, or there is none.
         collision: two inputs that were built and run; None where none was asked for or found.
+        runs: what the outputs were in runs of the model as it is; None where none were asked for.
     """
 
     report: ModelReport
     limits: Mapping[str, float] = field(default_factory=dict)
     baseline: BaselineModel | None = None
     collision: Collision | None = None
+    runs: OutputRuns | None = None

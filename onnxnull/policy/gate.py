@@ -19,6 +19,7 @@ from onnxnull.policy.baseline import Baseline, BaselineModel, weights_by_key
 from onnxnull.policy.config import Policy
 from onnxnull.policy.evidence import Evidence
 from onnxnull.policy.exceptions import Accepted
+from onnxnull.policy.outputs import OutputRuns, run_outputs
 from onnxnull.policy.results import CheckReport, Finding, ModelVerdict, PolicyUse, Severity
 from onnxnull.policy.rules import RULES
 from onnxnull.policy.targets import Target
@@ -124,16 +125,21 @@ def _one(task: _Task, progress: Callable[[str], None] = lambda _: None) -> Model
     """One model before the gate; the error where it cannot be opened, or where onnxnull itself fails on it."""
     target = task.target
     try:
-        report, tried = _look(target, task.policy, task.analysis, lambda step: progress(f"{task.label}: {step}"))
-        evidence = Evidence(report, task.policy.limits, task.was, tried.collision)
+        report, tried, runs = _look(task, lambda step: progress(f"{task.label}: {step}"))
+        evidence = Evidence(report, task.policy.limits, task.was, tried.collision, runs)
         findings = judge(evidence, task.active, task.accepted, target.path)
     except OnnxnullError as error:
         error.file = target.file
         return error
     except Exception as error:  # noqa: BLE001 (a bug: other models and every report are still owed; this one is incomplete)
         return _bug(error, target.file)
-    problems = () if tried.problem is None else (tried.problem,)
+    problems = _problems(tried.problem, None if runs is None else runs.problem)
     return ModelVerdict(report, findings, problems, (tried.told,) if tried.told else ())
+
+
+def _problems(*found: OnnxnullError | None) -> tuple[OnnxnullError, ...]:
+    """What kept checks from being made; one reason once."""
+    return tuple({str(error): error for error in found if error is not None}.values())
 
 
 def _bug(error: Exception, file: str) -> OnnxnullError:
@@ -167,8 +173,9 @@ def _outcome(future: Future[ModelVerdict | OnnxnullError], file: str) -> ModelVe
         return error
 
 
-def _look(target: Target, policy: Policy, settings: Analysis, show: Callable[[str], None]) -> tuple[ModelReport, Attempt]:
-    """The analysis of a model, under the name that reports give it, and the collision where one is asked for."""
+def _look(task: _Task, show: Callable[[str], None]) -> tuple[ModelReport, Attempt, OutputRuns | None]:
+    """The analysis of a model, under the name that reports give it, and what was run where that is asked for."""
+    target, settings, run = task.target, task.analysis, task.policy.run
     show("opening the model")
     report = analyze(
         target.path,
@@ -180,19 +187,29 @@ def _look(target: Target, policy: Policy, settings: Analysis, show: Callable[[st
         progress=lambda done, total, name: show(f"weight {done} of {total}, {name}"),
     )
     report = replace(report, model=replace(report.model, file=target.file))
-    if policy.run is None:
-        return report, Attempt()
-    tried = attempt(
-        target.path,
-        policy.run,
-        data=settings.data,
-        input_shapes=settings.input_shapes,
-        limits=settings.limits,
-        progress=show,
-    )
-    if tried.problem is not None:
-        tried.problem.file = target.file
-    return report, tried
+    tried, runs = Attempt(), None
+    if run is not None and "verified-collision" in task.active:
+        tried = attempt(
+            target.path,
+            run,
+            data=settings.data,
+            input_shapes=settings.input_shapes,
+            limits=settings.limits,
+            progress=show,
+        )
+    if run is not None and "broken-run" in task.active:
+        runs = run_outputs(
+            target.path,
+            run,
+            data=settings.data,
+            input_shapes=settings.input_shapes,
+            limits=settings.limits,
+            progress=show,
+        )
+    for problem in (tried.problem, None if runs is None else runs.problem):
+        if problem is not None:
+            problem.file = target.file
+    return report, tried, runs
 
 
 def _not_compared(baseline: Baseline | None, verdicts: Sequence[ModelVerdict], alone: bool) -> list[str]:

@@ -133,6 +133,15 @@ _TABLE = (
         needs="run",
     ),
     Rule(
+        "broken-run",
+        ERROR,
+        "the model was run, and an output held NaN or no finite number, or all outputs stayed the same",
+        "run it on inputs of its own (--data), then look for the first tensor that is so",
+        constants.broken_runs,
+        _OUTPUT,
+        needs="run",
+    ),
+    Rule(
         "dead-outputs",
         WARNING,
         "outputs of a weight are 0 for every input",

@@ -16,6 +16,7 @@ from onnxnull.errors import Code, ExitCode, OnnxnullError
 from onnxnull.kernel.rank import Certainty, Rank
 from onnxnull.policy.baseline import SCHEMA, BaselineModel, parse
 from onnxnull.policy.evidence import Evidence
+from onnxnull.policy.outputs import OutputRuns
 from onnxnull.policy.results import Finding, Severity
 from onnxnull.policy.rules import RULES
 from onnxnull.report.json import dump
@@ -139,7 +140,36 @@ CASES: dict[str, list[Case]] = {
         ),
         Case(*on(claimed(Effect.CONSTANT, outputs=1), model()), ("output", "y"), says="it is the same for every input"),
     ],
+    "broken-run": [
+        Case(
+            Evidence(model(), runs=OutputRuns(8, 2, {"y": 3})),
+            Evidence(model(), runs=OutputRuns(8, 2)),
+            ("output", "y"),
+            {"provider": "cpu"},
+            "NaN in an entry at least in 3 of 8 runs",
+        ),
+        Case(
+            Evidence(model(), runs=OutputRuns(8, 2, {}, {"y": 8})),
+            Evidence(model(), runs=OutputRuns(8, 2, constant=("y",))),
+            ("output", "y"),
+            {"provider": "cpu"},
+            "no finite number in any entry in 8 of 8 runs",
+        ),
+        Case(
+            Evidence(model(), runs=OutputRuns(8, 1, constant=("y",))),
+            Evidence(model()),
+            ("output", "y"),
+            {"provider": "cpu"},
+            "the same in 8 runs",
+        ),
+    ],
     "constant-output": [
+        Case(
+            Evidence(model(), runs=OutputRuns(8, 2, constant=("y",))),
+            Evidence(model(), runs=OutputRuns(8, 2, constant=("y",), stored=frozenset({"y"}))),
+            ("output", "y"),
+            says="the same in 8 runs",
+        ),
         Case(
             *on(claimed(Effect.CONSTANT, outputs=2), claimed(Effect.CONSTANT, outputs=2, stored=True)),
             ("output", "y"),
