@@ -432,7 +432,3 @@ HEALTHY = [
     Network("random-mask", then(n("Greater", "x z", "g"), n("Cast", "g", "f", to=FLOAT), n("Mul", "x f")), {"w": W, "z": 0.0}),
     Network("constant-condition", then(n("Where", "c x v")), {"w": W, "c": np.array([1, 0, 1, 1], np.bool_), "v": 0.0}),
 ]
-
-NOTED = [
-    one("div-one-by-zero-guarded", "Div", "x v", v=1.0),
-]
