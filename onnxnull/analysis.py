@@ -29,6 +29,7 @@ from onnxnull.weight_analysis import analyze_weight
 
 if TYPE_CHECKING:
     from onnxnull.frontier import Frontier, KernelProjector
+    from onnxnull.graph.model import Model
     from onnxnull.inputs import Preprocessing, Sample
     from onnxnull.weights import Weight
 
@@ -73,6 +74,26 @@ def analyze(
     Raises:
         OnnxnullError: the file cannot be opened or breaks the rules of ONNX, or a sample does not fit an input.
     """
+    deadline = None if time_limit is None else time.monotonic() + time_limit
+    model = open_model(path, input_shapes=input_shapes, limits=limits)
+    try:
+        return analyze_model(model, exact=exact, data=data, spectra=spectra, jobs=jobs, deadline=deadline, progress=progress)
+    except OnnxnullError as error:
+        error.file = os.fspath(path)
+        raise
+
+
+def analyze_model(
+    model: Model,
+    *,
+    exact: ExactPolicy = ExactPolicy.CHEAP,
+    data: tuple[Path, Preprocessing] | None = None,
+    spectra: bool = False,
+    jobs: int = 1,
+    deadline: float | None = None,
+    progress: Progress | None = None,
+) -> ModelReport:
+    """As `analyze`, of a model that is open, until `deadline`, a time of `time.monotonic`. Its errors name no file."""
     from onnxnull import frontier as frontiers
     from onnxnull.graph.flow import Flow
     from onnxnull.inputs import load_folder
@@ -80,16 +101,10 @@ def analyze(
     from onnxnull.tables import report_tables
     from onnxnull.weights import find_weights
 
-    deadline = None if time_limit is None else time.monotonic() + time_limit
-    model = open_model(path, input_shapes=input_shapes, limits=limits)
-    try:
-        samples = [] if data is None else load_folder(data[0], model.inputs, data[1])
-        flow = Flow(model)
-        found, unsupported = find_weights(flow)
-        fronts = frontiers.find(flow)
-    except OnnxnullError as error:
-        error.file = os.fspath(path)
-        raise
+    samples = [] if data is None else load_folder(data[0], model.inputs, data[1])
+    flow = Flow(model)
+    found, unsupported = find_weights(flow)
+    fronts = frontiers.find(flow)
     work = {layer.node: _FRONT_WORK for front in fronts for layer in front.layers}
 
     def one(weight: Weight) -> WeightReport | Unsupported:
@@ -111,7 +126,9 @@ def analyze(
     constants = constant_findings(flow)
     reports = tuple(_frontier_report(front, analysed, names, samples, deadline) for front in fronts)
     return ModelReport(
-        model=ModelInfo(model.file, model.sha256, model.producer, model.ir_version, model.opsets, model.inputs),
+        model=ModelInfo(
+            model.file, model.sha256, model.producer, model.ir_version, model.opsets, model.inputs, model.overridable
+        ),
         paper=_paper_summary(weights),
         full=FullSummary(
             weights=len(weights),
@@ -167,6 +184,7 @@ def _frontier_report(
         quantizer=None
         if rounds is None
         else QuantizerReport(rounds.node, rounds.scale, rounds.zero_point, rounds.low, rounds.high),
+        sized=front.sized,
     )
 
 

@@ -38,7 +38,7 @@ class Finding:
 
 def examine() -> tuple[Finding, ...]:
     """Every finding, in the order in which they matter. Runs models of one node; nothing is changed."""
-    return (*_installed(), *_providers())
+    return (*_installed(), *_providers(), _loading())
 
 
 def _installed() -> list[Finding]:
@@ -68,6 +68,22 @@ def _providers() -> list[Finding]:
     if problem is not None:
         return [*findings, Finding(Provider.CUDA.value, "missing", problem, _CUDA)]
     return [*findings, *_precisions(Provider.CUDA)]
+
+
+def _loading() -> Finding:
+    """Whether a session can be created in a child process, as `check` does it, and what limits it there."""
+    from onnxnull.runtime.loading import Loader
+
+    subject = "sessions in a child process"
+    with Loader() as loader:
+        problem = loader.problem()
+        if problem is not None:
+            return Finding(
+                subject, "broken", problem, "`onnxnull check` needs it: install onnxnull and onnxruntime in this Python"
+            )
+        kept, watched = loader.limits, loader.watched
+    seen = f"work; the system limits {', '.join(kept) or 'nothing'}; we watch {' and '.join(watched)}"
+    return Finding(subject, "ok", seen if "memory" in (*kept, *watched) else f"{seen}; nobody limits memory")
 
 
 def _precisions(provider: Provider) -> list[Finding]:

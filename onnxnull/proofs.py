@@ -87,7 +87,7 @@ def collect(
         entries.append({"name": weight.name, "nodes": [node.name for node, _ in weight.uses], "ranks": ranks})
     return {
         "schema": SCHEMA,
-        "model": {"file": model.file, "sha256": model.sha256},
+        "model": {"file": model.file, "sha256": model.sha256, "overridable": list(model.overridable)},
         "weights": entries,
         "unsupported": gaps,
     }

@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import enum
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from onnxnull.errors import Code
+from onnxnull.errors import Code, one_line
 from onnxnull.graph.model import GraphInput
 from onnxnull.kernel.rank import RankProfile
 
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """What the file says of itself. `file` is the path as typed, only its last part where that was absolute."""
+    """What the file says of itself. `file` is the path as typed, only its last part where that was absolute.
+
+    `overridable` names the stored constants that a caller may replace, being inputs as well (IR 4 and later).
+    """
 
     file: str
     sha256: str
@@ -27,6 +30,22 @@ class ModelInfo:
     ir_version: int
     opset: Mapping[str, int]
     inputs: tuple[GraphInput, ...]
+    overridable: tuple[str, ...] = ()
+
+    @property
+    def caveat(self) -> str | None:
+        """What all that is said of stored constants depends on; None where on nothing."""
+        return caveat(self.overridable)
+
+
+def caveat(overridable: Sequence[str]) -> str | None:
+    """A sentence, without its full stop, about constants that a caller may replace; None where there are none."""
+    if not overridable:
+        return None
+    names = ", ".join(repr(one_line(name, 60)) for name in overridable[:3])
+    more = f" and {len(overridable) - 3:,} more" if len(overridable) > 3 else ""
+    what = "a stored constant that is an input as well" if len(overridable) == 1 else "stored constants that are inputs as well"
+    return f"a caller may replace {what} ({names}{more}): ranks, kernels and proofs are those of the stored numbers"
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +243,7 @@ class FrontierReport:
         input_nullity: bounds on the dimension of the joint kernel at the float64 cut-off; None where it is not guaranteed to
             matter, or a shape is not known (then `reason` says so).
         shares: of the inputs given as data; empty behind a quantizer, where a kernel has no share of an input's energy.
+        sized: whether a node reads its shape (Shape, Size).
         quantizer: what rounds the input first. Then `guaranteed` is said of changes in whole steps of it that do not
             saturate, and `input_nullity` is the dimension of the kernel lattice, over the rationals.
     """
@@ -237,6 +257,7 @@ class FrontierReport:
     input_nullity: Bounds | None
     shares: tuple[KernelShare, ...]
     quantizer: QuantizerReport | None = None
+    sized: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,7 @@ def command(ctx: click.Context, /, model: str, output: Path | None, check: Path 
 def _prove(model: str, output: Path | None, exact: bool, shapes: Any, limits: Any) -> int:
     from onnxnull import proofs
     from onnxnull.kernel.rank import ExactPolicy
+    from onnxnull.results import caveat
 
     with options.progress_bar() as show:
         document = proofs.collect(
@@ -46,6 +47,8 @@ def _prove(model: str, output: Path | None, exact: bool, shapes: Any, limits: An
     claims = [claim for weight in document["weights"] for claim in weight["ranks"].values()]
     proved = sum(claim["proof"] is not None for claim in claims)
     click.echo(f"{proved:,} of {len(claims):,} ranks of {len(document['weights']):,} weights proved", err=True)
+    if (told := caveat(document["model"]["overridable"])) is not None:
+        click.echo(told, err=True)
     for gap in document["unsupported"]:
         click.echo(f"not analysed: {one_line(gap)}", err=True)
     return int(ExitCode.PASS if proved == len(claims) and not document["unsupported"] else ExitCode.INCOMPLETE)

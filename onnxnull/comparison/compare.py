@@ -278,4 +278,4 @@ def _needed(pairs: Sequence[Pair], *, complete: bool) -> float | None:
 
 
 def _info(model: Model) -> ModelInfo:
-    return ModelInfo(model.file, model.sha256, model.producer, model.ir_version, model.opsets, model.inputs)
+    return ModelInfo(model.file, model.sha256, model.producer, model.ir_version, model.opsets, model.inputs, model.overridable)

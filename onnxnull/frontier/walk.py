@@ -103,6 +103,7 @@ class Frontier:
         layers: the linear layers that read it, in graph order.
         entries: number of entries of the input; None where its shape is not known.
         obstacle: why a collision of these layers is not guaranteed to leave every output as it is; None if it is.
+        sized: whether its shape is read, by a Shape or a Size that something uses.
         quantizer: what rounds the input first; then all that is said is of changes in its whole steps that do not saturate.
     """
 
@@ -111,6 +112,7 @@ class Frontier:
     obstacle: str | None
     entries: int | None
     quantizer: Quantizer | None = None
+    sized: bool = False
 
     @property
     def guaranteed(self) -> bool:
@@ -167,9 +169,10 @@ def _follow(whole: _Whole, described: GraphInput, start: ir.Value) -> Frontier:
     budget = _MOST_ENTRIES
     layers: list[Layer] = []
     grid = OnGrid()
+    sized = False
 
     def ends(why: str | None) -> Frontier:
-        return Frontier(described, tuple(layers), why, entries, grid.quantizer)
+        return Frontier(described, tuple(layers), why, entries, grid.quantizer, sized)
 
     live = 0 if known is None else known.outputs
     pending = sorted(whole.readers(start))
@@ -178,6 +181,7 @@ def _follow(whole: _Whole, described: GraphInput, start: ir.Value) -> Frontier:
         node = flow.nodes[heapq.heappop(pending)]
         reads = [i for i, operand in enumerate(node.inputs) if operand is not None and operand.value in paths]
         if node.op_type in _READ_NO_VALUES and node.domain == "":
+            sized = sized or any(value.uses() or value.is_graph_output() for value in node.node.outputs)
             continue
         uses = list(linear_uses(node))
         stepped: list[int] = []

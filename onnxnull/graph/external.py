@@ -21,11 +21,14 @@ from onnxnull.graph import functions, validity
 from onnxnull.graph.limits import Limits
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import numpy as np
     import onnx
     import onnx_ir as ir
 
 
+_PIECE = 16 << 20
 _KEYS = ("location", "offset", "length")
 """All that we read of external data; onnx warns of keys that it does not know."""
 
@@ -106,6 +109,25 @@ def read(tensor: ir.ExternalTensor) -> np.ndarray:
     return ir.ExternalTensor(  # no base_dir: `check` has applied the rules, and knows the option that lifts one of them
         path, tensor.offset, tensor.length, tensor.dtype, shape=tensor.shape, name=tensor.name or ""
     ).numpy()
+
+
+def chunks(tensor: ir.ExternalTensor) -> Iterator[bytes]:
+    """The bytes of a checked external tensor as they lie in its file, piece by piece.
+
+    Raises:
+        OnnxnullError: the file is no longer what it was when it was checked.
+    """
+    left = tensor.nbytes
+    try:
+        with Path(tensor.base_dir, tensor.location).resolve().open("rb") as file:
+            file.seek(tensor.offset or 0)
+            while left and (piece := file.read(min(left, _PIECE))):
+                left -= len(piece)
+                yield piece
+    except OSError as error:
+        raise OnnxnullError(Code.EXTERNAL_MISSING, f"tensor {tensor.name!r}: its data has gone: {error.strerror}") from None
+    if left:
+        raise OnnxnullError(Code.EXTERNAL_SHORT, f"tensor {tensor.name!r}: {left} bytes of its data have gone")
 
 
 def _inside(path: Path, folder: Path) -> bool:

@@ -27,10 +27,11 @@ Identifier = tuple[str, str, str]
 """Domain, name and overload of a local function."""
 
 
-def check_calls(proto: onnx.ModelProto, limits: Limits) -> None:
+def check_calls(proto: onnx.ModelProto, limits: Limits) -> tuple[onnx.FunctionProto, ...]:
     """Count the nodes after inlining on the call graph: a chain of doubling functions must not be expanded.
 
-    Functions that nothing calls are dropped from `proto`: the inliner would expand them as well.
+    Returns:
+        Functions that nothing calls, which are taken out of `proto`: the inliner would expand them as well.
 
     Raises:
         OnnxnullError: a function is defined twice, or calls itself; there are too many nodes, or calls inside each other.
@@ -49,6 +50,11 @@ def check_calls(proto: onnx.ModelProto, limits: Limits) -> None:
     called = set(in_graph)
     for identifier in reversed(order):
         called.update(calls[identifier] if identifier in called else ())
+    uncalled = [
+        type(function).FromString(function.SerializeToString())
+        for function in proto.functions
+        if _identifier(function) not in called
+    ]
     for index in reversed(range(len(proto.functions))):
         if _identifier(proto.functions[index]) not in called:
             del proto.functions[index]
@@ -59,6 +65,7 @@ def check_calls(proto: onnx.ModelProto, limits: Limits) -> None:
     if nodes > limits.nodes:
         seen = f"{nodes} nodes once functions are inlined; the limit is {limits.nodes}"
         raise OnnxnullError(Code.TOO_LARGE, seen, "raise --max-nodes if you trust the file")
+    return tuple(uncalled)
 
 
 def _identifier(function: onnx.FunctionProto) -> Identifier:

@@ -40,6 +40,21 @@ class GraphInput:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Parsed:
+    """A file as a protobuf, checked.
+
+    Attributes:
+        proto: the model, local functions as calls, external data as references.
+        sha256: hex digest of the file.
+        uncalled: functions that nothing calls, taken out of `proto`; their external data is not checked.
+    """
+
+    proto: onnx.ModelProto
+    sha256: str
+    uncalled: tuple[onnx.FunctionProto, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Model:
     """An ONNX model, opened and checked, its local functions inlined; nothing of it was executed.
 
@@ -49,9 +64,12 @@ class Model:
         producer: name and version of what wrote the file, as it says.
         opsets: domain → version; the default domain is "".
         inputs: what a caller gives, with the shapes that `input_shapes` fixed.
+        overridable: stored constants that are listed as inputs, too: since IR 4 a caller may give others in their place
+            (before, onnxruntime refuses that).
         graph: the main graph (onnx-ir), in topological order.
         stored_bytes: of the file and its external files.
         one_sample: whether the batch size of an input is open, and the graph's shapes are those of a batch of one.
+        parsed: the file as it is, for whoever hands it on. folder: of its external data, absolute.
     """
 
     file: str
@@ -60,10 +78,13 @@ class Model:
     ir_version: int
     opsets: Mapping[str, int]
     inputs: tuple[GraphInput, ...]
+    overridable: tuple[str, ...]
     graph: ir.Graph
     limits: Limits
     stored_bytes: int
     one_sample: bool
+    parsed: Parsed
+    folder: Path
 
 
 def open_model(
@@ -90,7 +111,8 @@ def open_model(
 
 
 def _open(path: Path, input_shapes: Mapping[str, Sequence[int]], limits: Limits) -> Model:
-    proto, digest = parse(path, limits)
+    parsed = parse(path, limits)
+    proto = parsed.proto
     folder = Path(os.path.abspath(path)).parent
     stored = proto.ByteSize() + external.check_all(proto, folder, limits)
     import onnx_ir as ir
@@ -112,15 +134,18 @@ def _open(path: Path, input_shapes: Mapping[str, Sequence[int]], limits: Limits)
     one_sample = _take_one_sample(inputs)
     return Model(
         file=path.name if path.is_absolute() else str(path),
-        sha256=digest,
+        sha256=parsed.sha256,
         producer=" ".join(filter(None, (loaded.producer_name, loaded.producer_version))),
         ir_version=int(loaded.ir_version),
         opsets={"" if domain == "ai.onnx" else domain: version for domain, version in loaded.opset_imports.items()},
         inputs=described,
+        overridable=tuple(v.name or "" for v in loaded.graph.inputs if v.is_initializer() and loaded.ir_version >= 4),
         graph=loaded.graph,
         limits=limits,
         stored_bytes=stored,
         one_sample=one_sample,
+        parsed=parsed,
+        folder=folder,
     )
 
 
@@ -138,8 +163,8 @@ def shape_of(value: ir.Value) -> Shape | None:
     return tuple(dim if isinstance(dim, int) and dim >= 0 else None for dim in value.shape)
 
 
-def parse(path: Path, limits: Limits) -> tuple[onnx.ModelProto, str]:
-    """The protobuf of the file, checked, external data neither checked nor loaded; and the file's SHA-256."""
+def parse(path: Path, limits: Limits) -> Parsed:
+    """The protobuf of the file, checked, external data neither checked nor loaded."""
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
@@ -149,14 +174,15 @@ def parse(path: Path, limits: Limits) -> tuple[onnx.ModelProto, str]:
         if status.st_size >= 1 << 31:  # protobuf messages end at 2 GiB; larger models keep their weights outside
             raise OnnxnullError(Code.TOO_LARGE, f"{status.st_size} bytes, and a protobuf has less than 2 GiB")
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            return _decode(data, limits), hashlib.sha256(data).hexdigest()
+            proto, uncalled = _decode(data, limits)
+            return Parsed(proto, hashlib.sha256(data).hexdigest(), uncalled)
     except FileNotFoundError:
         raise OnnxnullError(Code.FILE_NOT_FOUND, "no such file") from None
     except OSError as error:
         raise OnnxnullError(Code.UNREADABLE, str(error.strerror)) from None
 
 
-def _decode(data: mmap.mmap, limits: Limits) -> onnx.ModelProto:
+def _decode(data: mmap.mmap, limits: Limits) -> tuple[onnx.ModelProto, tuple[onnx.FunctionProto, ...]]:
     import onnx
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
@@ -174,8 +200,7 @@ def _decode(data: mmap.mmap, limits: Limits) -> onnx.ModelProto:
     validity.check_model(proto)
     for value in validity.declared_values(proto):
         open_negative(value.type)  # exporters write -1 for what is open
-    functions.check_calls(proto, limits)
-    return proto
+    return proto, functions.check_calls(proto, limits)
 
 
 def tensors_of(graph: ir.Graph) -> Iterator[ir.TensorProtocol]:

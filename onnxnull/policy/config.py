@@ -246,7 +246,7 @@ class _Say:
             raise self.error(f"{place} names no rule", f"one of {', '.join(RULES)}")
         rule = self.rule(entry["rule"])
         place = f"{place} ({rule.id})"
-        if rule.firm or "exception" in rule.subjects:
+        if (rule.firm and not rule.dated) or "exception" in rule.subjects:
             raise self.error(f"{place}: this rule cannot be silenced", rule.remedy)
         for key in ("model", "weight", "input", "reason"):
             if key in entry and (not isinstance(entry[key], str) or not entry[key].strip()):
@@ -258,6 +258,8 @@ class _Say:
             raise self.error(f"{place}: model is {entry['model']!r}", "name a file, or a pattern for files")
         if "reason" not in entry:
             raise self.error(f"{place} has no reason", 'say why this is accepted: reason = "..."')
+        if rule.dated and "expires" not in entry:
+            raise self.error(f"{place} has no last day, and this rule needs one", "write a day: expires = 2027-01-31")
         return Waiver(
             rule.id, entry["reason"], entry.get("model"), entry.get("weight"), entry.get("input"), self.day(entry, place)
         )

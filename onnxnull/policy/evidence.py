@@ -1,4 +1,4 @@
-"""What the rules look at: a model's report, the limit of the rule, the baseline and, where asked for, a collision."""
+"""What the rules look at: a model's report, whether it loads, the rule's limit, the baseline and, if wanted, a collision."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from onnxnull.collision.results import Collision
     from onnxnull.policy.baseline import BaselineModel
     from onnxnull.policy.outputs import OutputRuns
+    from onnxnull.runtime.loading import Loading
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -23,6 +24,7 @@ class Evidence:
         baseline: the model as it was; None where the baseline does not know it, or there is none.
         collision: two inputs that were built and run; None where none was asked for or found.
         runs: what the outputs were in runs of the model as it is; None where none were asked for.
+        loading: whether onnxruntime loads it; None where nobody tried, which is no pass.
     """
 
     report: ModelReport
@@ -30,3 +32,4 @@ class Evidence:
     baseline: BaselineModel | None = None
     collision: Collision | None = None
     runs: OutputRuns | None = None
+    loading: Loading | None = None

@@ -20,7 +20,9 @@ class Accepted:
     waivers: Sequence[Waiver]
     today: date
 
-    def findings(self, rule: str, severity: Severity, path: str, file: str, found: Iterable[Found]) -> list[Finding]:
+    def findings(
+        self, rule: str, severity: Severity, path: str, file: str, found: Iterable[Found], *, incomplete: bool = False
+    ) -> list[Finding]:
         """What a rule found in the model at `path`, shown as `file`, each with the exception that accepts it."""
         findings, seen = [], Counter[Subject]()
         for each in found:
@@ -29,9 +31,7 @@ class Accepted:
             expired = next(iter(fitting), None) if waiver is None else None
             mark = fingerprint(rule, file, each.subject, seen[each.subject])
             seen[each.subject] += 1
-            findings.append(
-                Finding(rule, severity, each.subject, each.message, each.facts, mark, waiver=waiver, expired=expired)
-            )
+            findings.append(Finding(rule, severity, each.subject, each.message, each.facts, mark, waiver, expired, incomplete))
         return findings
 
     def of_the_policy(

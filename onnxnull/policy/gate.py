@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
@@ -12,19 +13,20 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from onnxnull.analysis import analyze
+from onnxnull.analysis import analyze_model
 from onnxnull.errors import Code, OnnxnullError
+from onnxnull.graph.model import open_model
 from onnxnull.kernel.rank import ExactPolicy, Notion
 from onnxnull.policy.baseline import Baseline, BaselineModel, weights_by_key
 from onnxnull.policy.config import Policy
 from onnxnull.policy.evidence import Evidence
 from onnxnull.policy.exceptions import Accepted
-from onnxnull.policy.outputs import OutputRuns, run_outputs
+from onnxnull.policy.outputs import run_outputs
 from onnxnull.policy.results import CheckReport, Finding, ModelVerdict, PolicyUse, Severity
 from onnxnull.policy.rules import RULES
 from onnxnull.policy.targets import Target
 from onnxnull.policy.verified import Attempt, attempt
-from onnxnull.results import ModelReport
+from onnxnull.runtime.loading import Loader
 
 if TYPE_CHECKING:
     from onnxnull.graph.limits import Limits
@@ -80,7 +82,11 @@ def check(
         )
         for number, target in enumerate(targets, start=1)
     ]
-    outcomes = _in_processes(tasks, jobs, progress) if min(jobs, len(tasks)) > 1 else [_one(task, progress) for task in tasks]
+    if min(jobs, len(tasks)) > 1:
+        outcomes = _in_processes(tasks, jobs, progress)
+    else:
+        with Loader() as loader:
+            outcomes = [_one(task, loader, progress) for task in tasks]
     verdicts = tuple(outcome for outcome in outcomes if isinstance(outcome, ModelVerdict))
     checked = [
         (target.path, outcome.findings)
@@ -103,7 +109,9 @@ def judge(evidence: Evidence, active: Active, accepted: Accepted, path: str) -> 
     findings = [
         finding
         for rule, (severity, _) in active.items()
-        for finding in accepted.findings(rule, severity, path, file, RULES[rule].check(evidence))
+        for finding in accepted.findings(
+            rule, severity, path, file, RULES[rule].check(evidence), incomplete=RULES[rule].incomplete
+        )
     ]
     return tuple(sorted(findings, key=lambda finding: -finding.severity.rank))
 
@@ -121,20 +129,18 @@ class _Task:
     analysis: Analysis
 
 
-def _one(task: _Task, progress: Callable[[str], None] = lambda _: None) -> ModelVerdict | OnnxnullError:
+def _one(task: _Task, loader: Loader, progress: Callable[[str], None] = lambda _: None) -> ModelVerdict | OnnxnullError:
     """One model before the gate; the error where it cannot be opened, or where onnxnull itself fails on it."""
     target = task.target
     try:
-        report, tried, runs = _look(task, lambda step: progress(f"{task.label}: {step}"))
-        evidence = Evidence(report, task.policy.limits, task.was, tried.collision, runs)
+        evidence, problems, told = _look(task, loader, lambda step: progress(f"{task.label}: {step}"))
         findings = judge(evidence, task.active, task.accepted, target.path)
     except OnnxnullError as error:
         error.file = target.file
         return error
     except Exception as error:  # noqa: BLE001 (a bug: other models and every report are still owed; this one is incomplete)
         return _bug(error, target.file)
-    problems = _problems(tried.problem, None if runs is None else runs.problem)
-    return ModelVerdict(report, findings, problems, (tried.told,) if tried.told else ())
+    return ModelVerdict(evidence.report, findings, problems, told)
 
 
 def _problems(*found: OnnxnullError | None) -> tuple[OnnxnullError, ...]:
@@ -155,11 +161,25 @@ def _in_processes(tasks: Sequence[_Task], jobs: int, progress: Callable[[str], N
 
     The processes are spawned, since a fork of one that has loaded onnxruntime or BLAS may hang.
     """
-    with ProcessPoolExecutor(min(jobs, len(tasks)), mp_context=get_context("spawn")) as pool:
-        futures = {pool.submit(_one, task): task for task in tasks}
+    with ProcessPoolExecutor(min(jobs, len(tasks)), mp_context=get_context("spawn"), initializer=_start_loader) as pool:
+        futures = {pool.submit(_one_of_several, task): task for task in tasks}
         for done, future in enumerate(as_completed(futures), start=1):
             progress(f"{done} of {len(tasks)} models checked, last {futures[future].target.file}")
         return [_outcome(future, task.target.file) for future, task in futures.items()]
+
+
+_loader: Loader | None = None
+"""Of a process that checks models one after the other: it ends with that process, whose pipes it reads."""
+
+
+def _start_loader() -> None:
+    global _loader  # what an initializer of a pool makes has no other place
+    _loader = Loader().__enter__()
+
+
+def _one_of_several(task: _Task) -> ModelVerdict | OnnxnullError:
+    assert _loader is not None
+    return _one(task, _loader)
 
 
 def _outcome(future: Future[ModelVerdict | OnnxnullError], file: str) -> ModelVerdict | OnnxnullError:
@@ -173,17 +193,21 @@ def _outcome(future: Future[ModelVerdict | OnnxnullError], file: str) -> ModelVe
         return error
 
 
-def _look(task: _Task, show: Callable[[str], None]) -> tuple[ModelReport, Attempt, OutputRuns | None]:
-    """The analysis of a model, under the name that reports give it, and what was run where that is asked for."""
+def _look(
+    task: _Task, loader: Loader, show: Callable[[str], None]
+) -> tuple[Evidence, tuple[OnnxnullError, ...], tuple[str, ...]]:
+    """What there is to know of a model, under the name that reports give it; what could not be run, and what came up."""
     target, settings, run = task.target, task.analysis, task.policy.run
     show("opening the model")
-    report = analyze(
-        target.path,
-        input_shapes=settings.input_shapes,
+    deadline = None if settings.time_limit is None else time.monotonic() + settings.time_limit
+    model = open_model(target.path, input_shapes=settings.input_shapes, limits=settings.limits)
+    show("loading the model")
+    loading = loader.load(model)
+    report = analyze_model(
+        model,
         exact=ExactPolicy.ALWAYS if settings.exact else ExactPolicy.CHEAP,
         data=settings.data,
-        time_limit=settings.time_limit,
-        limits=settings.limits,
+        deadline=deadline,
         progress=lambda done, total, name: show(f"weight {done} of {total}, {name}"),
     )
     report = replace(report, model=replace(report.model, file=target.file))
@@ -206,10 +230,11 @@ def _look(task: _Task, show: Callable[[str], None]) -> tuple[ModelReport, Attemp
             limits=settings.limits,
             progress=show,
         )
-    for problem in (tried.problem, None if runs is None else runs.problem):
-        if problem is not None:
-            problem.file = target.file
-    return report, tried, runs
+    problems = _problems(tried.problem, None if runs is None else runs.problem)
+    for problem in problems:
+        problem.file = target.file
+    evidence = Evidence(report, task.policy.limits, task.was, tried.collision, runs, loading)
+    return evidence, problems, (tried.told,) if tried.told else ()
 
 
 def _not_compared(baseline: Baseline | None, verdicts: Sequence[ModelVerdict], alone: bool) -> list[str]:

@@ -17,9 +17,9 @@ def subject(found: FrontierReport) -> Subject:
 
 
 def unread(evidence: Evidence) -> Iterator[Found]:
-    """Inputs whose values nothing reads."""
+    """Inputs of which nothing reads the values or the shape."""
     for found in evidence.report.frontier:
-        if found.guaranteed and not found.nodes:
+        if found.guaranteed and not found.nodes and not found.sized:
             yield Found(subject(found), "nothing reads its values: no output depends on it", {})
 
 
@@ -52,6 +52,13 @@ def undecided(evidence: Evidence) -> Iterator[Found]:
             if not bounds.upper:
                 message = "collisions are excluded numerically, which is no proof"
             yield Found(subject(found), message, {"lower": 0, "upper": bounds.upper, "inputs": found.inputs})
+
+
+def overridable(evidence: Evidence) -> Iterator[Found]:
+    """Constants that a caller may replace."""
+    info = evidence.report.model
+    if info.caveat is not None:
+        yield Found(Subject("model", info.file), info.caveat, {"constants": len(info.overridable)})
 
 
 def energy(evidence: Evidence) -> Iterator[Found]:

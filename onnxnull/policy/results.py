@@ -81,6 +81,7 @@ class Finding:
         fingerprint: the same for the same rule and subject of a model, whatever its numbers are; hexadecimal.
         waiver: the exception that accepts it; None where nothing does.
         expired: the exception that would have accepted it, had it not expired.
+        incomplete: whether something was not found out, so that the model is incomplete unless an exception accepts it.
     """
 
     rule: str
@@ -91,6 +92,7 @@ class Finding:
     fingerprint: str
     waiver: Waiver | None = None
     expired: Waiver | None = None
+    incomplete: bool = False
 
 
 def fingerprint(rule: str, file: str, subject: Subject, number: int = 0) -> str:
@@ -117,7 +119,8 @@ class ModelVerdict:
     @property
     def complete(self) -> bool:
         """Whether everything was analysed and every check made."""
-        return self.report.complete and not self.problems
+        open_ = any(finding.incomplete and finding.waiver is None for finding in self.findings)
+        return self.report.complete and not self.problems and not open_
 
     def exit_code(self, fail_on: Severity) -> ExitCode:
         """What this model alone comes to."""

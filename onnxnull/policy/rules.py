@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from onnxnull.policy import constants, network, regression, weights
+from onnxnull.policy import constants, loading, network, regression, weights
 from onnxnull.policy.evidence import Evidence
 from onnxnull.policy.results import Found, Severity
 
@@ -33,6 +33,8 @@ class Rule:
         needs: what makes it active: "" nothing, "limit", "baseline" or "run".
         largest: the largest sensible limit; None without a limit.
         firm: whether it can be neither softened nor silenced: nobody measured what an exception would accept.
+        dated: whether an exception may silence it all the same, one that names its last day.
+        incomplete: whether what it finds was not found out, so that the model is incomplete.
     """
 
     id: str
@@ -44,6 +46,8 @@ class Rule:
     needs: str = ""
     largest: float | None = None
     firm: bool = False
+    dated: bool = False
+    incomplete: bool = False
 
 
 def _of_the_policy(_: Evidence) -> Iterator[Found]:
@@ -62,6 +66,7 @@ _TABLE = (
         weights.not_analysed,
         ("node",),
         firm=True,
+        incomplete=True,
     ),
     Rule(
         "nonfinite-weight",
@@ -71,6 +76,7 @@ _TABLE = (
         weights.nonfinite,
         ("node",),
         firm=True,
+        incomplete=True,
     ),
     Rule(
         "nonfinite-constant",
@@ -89,6 +95,36 @@ _TABLE = (
         constants.broken,
         _OUTPUT,
         firm=True,
+    ),
+    Rule(
+        "load-refused",
+        ERROR,
+        "onnxruntime refuses the graph: names, types, shapes or attributes do not fit",
+        "export it again, and create a session of what comes out before it is released",
+        loading.refused,
+        _MODEL,
+        firm=True,
+    ),
+    Rule(
+        "load-unknown",
+        ERROR,
+        "this onnxruntime has no such operator, operator set or kernel, so that nobody saw the model load",
+        "check it with the onnxruntime that will run it, or accept it with a reason and a last day",
+        loading.unknown,
+        _MODEL,
+        firm=True,
+        dated=True,
+        incomplete=True,
+    ),
+    Rule(
+        "load-failed",
+        ERROR,
+        "no session could be created: a crash, a limit, no onnxruntime, or an error that is none of the graph's",
+        "create a session of it with onnxruntime alone; `onnxnull doctor` says whether onnxruntime works here",
+        loading.failed,
+        _MODEL,
+        firm=True,
+        incomplete=True,
     ),
     Rule(
         "zero-weight",
@@ -261,6 +297,14 @@ _TABLE = (
         "give open shapes with --input-shape; the finding says what else is in the way",
         network.undecided,
         _INPUT,
+    ),
+    Rule(
+        "overridable-constants",
+        NOTE,
+        "stored constants are inputs as well, and a caller may replace them",
+        "export with keep_initializers_as_inputs=False, or take them out of the graph's inputs",
+        network.overridable,
+        _MODEL,
     ),
     Rule(
         "expired-exception",

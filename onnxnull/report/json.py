@@ -105,6 +105,7 @@ def described(info: ModelInfo) -> dict[str, Any]:
         "inputs": [
             {"name": i.name, "dtype": i.dtype, "shape": None if i.shape is None else list(i.shape)} for i in info.inputs
         ],
+        "overridable": list(info.overridable),
     }
 
 

@@ -102,7 +102,9 @@ def _table(table: LookupTable) -> str:
 
 def frontier(report: ModelReport) -> list[str]:
     """How the network reads its inputs, and what it cannot see of them: a sentence or two for each."""
-    return [line for found in report.frontier for line in frontier_of(found, report)]
+    lines = [line for found in report.frontier for line in frontier_of(found, report)]
+    caveat = report.model.caveat
+    return lines if caveat is None else [*lines, f"{caveat[0].upper()}{shown(caveat[1:], 400)}."]
 
 
 def frontier_of(found: FrontierReport, report: ModelReport) -> list[str]:
@@ -111,7 +113,7 @@ def frontier_of(found: FrontierReport, report: ModelReport) -> list[str]:
     if not found.guaranteed:
         return [f"{name}: no collision is guaranteed, since {shown(found.reason or '', 300)}."]
     if not found.nodes:
-        return [f"{name}: nothing reads its values."]
+        return [f"{name}: nothing reads its values{', only its shape' if found.sized else ''}."]
     through = f"{name} is read through {some([shown(node) for node in found.nodes])}"
     if found.quantizer is not None:
         through = f"{through}, behind its quantizer {shown(found.quantizer.node)}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,10 +33,10 @@ def load(source: str | os.PathLike[str] | onnx.ModelProto, limits: Limits | None
         proto.CopyFrom(source)
     else:
         path, limits = Path(source), limits or Limits()
-        proto, _ = parse(path, limits)
+        proto = parse(path, limits).proto
         folder = Path(os.path.abspath(path)).parent
         external.check_all(proto, folder, limits)
-        _bring_in(proto, folder)
+        bring_in(validity.stored_tensors(proto), folder)
     if proto.functions:
         proto = _inlined(proto)
     _sort(proto.graph, set())
@@ -96,19 +96,33 @@ def reads(node: onnx.NodeProto) -> set[str]:
     return names
 
 
-def _bring_in(proto: onnx.ModelProto, folder: Path) -> None:
-    """Replace references to external data, which were checked, by the data."""
+def bring_in(stored: Iterable[onnx.TensorProto], folder: Path) -> None:
+    """Replace references to external data, which were checked, by the data, in place."""
     import onnx
-    import onnx_ir as ir
 
-    for tensor in validity.stored_tensors(proto):
-        if tensor.data_location != onnx.TensorProto.EXTERNAL:
+    for tensor in stored:
+        if not is_external(tensor):
             continue
-        reference = ir.serde.deserialize_tensor(tensor, base_path=str(folder))
-        assert isinstance(reference, ir.ExternalTensor)
+        data = b"".join(external_chunks(tensor, folder))
         del tensor.external_data[:]
         tensor.data_location = onnx.TensorProto.DEFAULT
-        tensor.raw_data = ir.Tensor(external.read(reference), dtype=reference.dtype).tobytes()
+        tensor.raw_data = data
+
+
+def is_external(tensor: onnx.TensorProto) -> bool:
+    """Whether the data of a tensor lies beside the model."""
+    import onnx
+
+    return tensor.data_location == onnx.TensorProto.EXTERNAL
+
+
+def external_chunks(tensor: onnx.TensorProto, folder: Path) -> Iterator[bytes]:
+    """The external data of a checked tensor, piece by piece. Raises as `external.chunks`."""
+    import onnx_ir as ir
+
+    reference = ir.serde.deserialize_tensor(tensor, base_path=str(folder))
+    assert isinstance(reference, ir.ExternalTensor)
+    return external.chunks(reference)
 
 
 def _inlined(proto: onnx.ModelProto) -> onnx.ModelProto:

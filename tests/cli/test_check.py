@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 from onnx import helper
 
-from onnxnull.analysis import analyze
+from onnxnull.analysis import analyze_model
 from onnxnull.cli.main import main
 from onnxnull.errors import Code
+from onnxnull.graph.model import Model
 from onnxnull.policy import gate
 from onnxnull.policy.config import Policy
 from onnxnull.policy.targets import Target
@@ -101,7 +102,7 @@ def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("empty.onnx zero.onnx", 1, "FAIL"),
         ("nan.onnx", 2, "nonfinite-weight: node 'mm'"),
         ("strange.onnx", 2, "not-analysed: node 'mystery'"),
-        ("strange.onnx zero.onnx good.onnx", 2, "INCOMPLETE: 3 models, 1 passed, 2 errors"),
+        ("strange.onnx zero.onnx good.onnx", 2, "INCOMPLETE: 3 models, 1 passed, 4 errors"),
         ("good.onnx --time-limit 0", 2, "not-analysed: node 'mm': MatMul: [time-limit]"),
         ("absent.onnx", 2, "absent.onnx: incomplete, [file-not-found]"),
         ("goood.onnx good.onnx", 2, "INCOMPLETE: 2 models, 1 passed, 1 incomplete"),
@@ -228,12 +229,12 @@ def test_several_reports_at_once(models: Path, console: Console) -> None:
 def test_an_error_of_our_own_is_one_incomplete_model(models: Path, console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
     """The other model is checked, every report is written, and the line says what was raised and whose fault it is."""
 
-    def failing(path: str, **settings: Any) -> Any:
-        if Path(path).name == "dead.onnx":
+    def failing(model: Model, **settings: Any) -> Any:
+        if model.file == "dead.onnx":
             raise ZeroDivisionError("two\nlines")
-        return analyze(path, **settings)
+        return analyze_model(model, **settings)
 
-    monkeypatch.setattr(gate, "analyze", failing)
+    monkeypatch.setattr(gate, "analyze_model", failing)
     reports = [f"--report={form}=report.{form}" for form in ("sarif", "junit", "markdown")]
     code, out, err = console("check", "dead.onnx", "good.onnx", "--format", "json", *reports)
     document = json.loads(out)
@@ -252,7 +253,7 @@ def test_an_error_of_our_own_is_one_incomplete_model(models: Path, console: Cons
 
 def test_an_error_of_our_own_in_a_process(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With --jobs a process hands the error back: it survives the way."""
-    monkeypatch.setattr(gate, "analyze", lambda *_, **__: [][1])
+    monkeypatch.setattr(gate, "analyze_model", lambda *_, **__: [][1])
     (error,) = gate.check([Target("good.onnx", "good.onnx")], Policy(), today=date.min).failures
     again = pickle.loads(pickle.dumps(error))
     assert (str(again), again.code, again.exit_code) == (str(error), Code.INTERNAL, 2)

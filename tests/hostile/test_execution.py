@@ -16,7 +16,9 @@ import onnxruntime
 import pytest
 
 from onnxnull.errors import Code, OnnxnullError
+from onnxnull.graph.model import open_model
 from onnxnull.graph.validity import stored_tensors
+from onnxnull.runtime.loading import Loader, Outcome
 from onnxnull.runtime.precision import Precision
 from onnxnull.runtime.session import Runner
 from scripts.fuzzing.server import Server
@@ -62,6 +64,37 @@ def test_analyze_and_prove_need_no_runtime(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout[: done.stdout.index("\n}\n") + 2])["models"][0]["weights"]
+
+
+LOADED = {
+    "twenty_nested_ifs": Outcome.LOADS,
+    "constant_of_shape": Outcome.LOADS,
+    "expand": Outcome.LOADS,
+    "escape_from_an_unused_function": Outcome.LOADS,
+    "metadata_that_configures": Outcome.LOADS,
+    "names_that_are_commands": Outcome.LOADS,
+    "negative_intermediate": Outcome.FAILED,  # onnx's inference of a Slice ends the process
+    "sparse_external_file": Outcome.FAILED,  # 64 GiB, above the limit
+    "raw_data_too_short": Outcome.FAILED,
+    "division_by_zero": Outcome.FAILED,
+    "a_trillion_entries": Outcome.REFUSED,
+    "weight_that_does_not_fit": Outcome.REFUSED,
+    "cast_to_nothing": Outcome.REFUSED,
+    "code_in_an_attribute": Outcome.UNKNOWN,
+    "operator_that_loads_a_file": Outcome.UNKNOWN,
+    "opset_from_the_future": Outcome.UNKNOWN,
+}
+
+
+def test_one_process_after_the_other_loads_hostile_models(tmp_path: Path) -> None:
+    """One that ends the process costs its own answer, and no file but its own is opened."""
+    with Loader() as loader:
+        for name, outcome in LOADED.items():
+            home = CASES[name].write(tmp_path / name)
+            found = loader.load(open_model(home / CASES[name].typed))
+            assert found.outcome is outcome, (name, found.why)
+            assert found.why.isprintable()
+            assert {path.name for path in home.iterdir()} <= {"model.onnx", "w.bin", "data.bin", "weights.bin"}, name
 
 
 @pytest.mark.parametrize("name", LARGE)

@@ -14,8 +14,10 @@ from onnxnull.policy.exceptions import Accepted
 from onnxnull.policy.gate import judge
 from onnxnull.policy.results import CheckReport, ModelVerdict, PolicyUse
 from onnxnull.results import Bounds, FrontierReport, ModelReport, WeightReport
+from onnxnull.runtime.loading import Loading, Outcome
 from tests.report import batches
 
+LOADS = Loading(Outcome.LOADS)
 TODAY = date(2026, 11, 25)
 
 
@@ -43,7 +45,9 @@ def policy(text: str, folder: Path) -> Policy:
 
 
 def gate(evidence: Evidence, policy: Policy, *, baseline: bool = False, today: date = TODAY) -> CheckReport:
-    """What the gate says of a model that was analysed."""
+    """What the gate says of a model that was analysed; it loads, if nothing else is said."""
+    if evidence.loading is None:
+        evidence = replace(evidence, loading=LOADS)
     active = policy.active(baseline=baseline)
     accepted = Accepted(policy.waivers, today)
     findings = judge(evidence, active, accepted, "models/net.onnx")

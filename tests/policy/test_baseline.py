@@ -22,10 +22,11 @@ from onnxnull.policy.config import Policy
 from onnxnull.policy.results import CheckReport
 from onnxnull.policy.targets import Target
 from onnxnull.report import json as analysis_json
-from onnxnull.results import WeightReport
+from onnxnull.results import ModelReport, WeightReport
+from onnxnull.runtime.loading import Loader
 from tests.report import batches
 
-from .gates import clean, model, reading
+from .gates import LOADS, clean, model, reading
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
 Change = Callable[[np.ndarray], None]
@@ -139,11 +140,18 @@ def test_a_renamed_weight_is_a_mismatch_on_both_sides(before: Callable[[str], Ba
     assert [(f.subject.name) for f in found if f.rule == "baseline-mismatch"] == ["renamed", "hidden2.weight"]
 
 
+def analysed(monkeypatch: pytest.MonkeyPatch, report: ModelReport) -> None:
+    """Whatever is checked, this comes of it."""
+    monkeypatch.setattr(gate, "open_model", lambda *_, **__: None)
+    monkeypatch.setattr(gate, "analyze_model", lambda *_, **__: report)
+    monkeypatch.setattr(Loader, "load", lambda *_: LOADS)
+
+
 def test_exact_ranks_that_were_not_computed_are_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
     old = parsed(baseline.updated(None, [analysis_json.model(model())]))
     for ranks, told in ((batches.profile(27, 8, 8, 8), True), (batches.profile(27, 8, 8, 8, 8), False)):
         report = model(clean(ranks=ranks))
-        monkeypatch.setattr(gate, "analyze", lambda *_, report=report, **__: report)
+        analysed(monkeypatch, report)
         found = gate.check([Target("net.onnx", "net.onnx")], Policy(), today=date.min, baseline=old)
         assert any("nor compared (see --exact): 1" in text for text in found.told) is told
 
@@ -270,7 +278,7 @@ def test_nullities_that_the_baseline_does_not_know_are_mismatches(monkeypatch: p
     entry = analysis_json.model(report)
     entry["weights"][0]["nodes"][0]["operator"] = entry["frontier"][0]["input_nullity"] = None
     entry["weights"][0]["rank"]["exact"] = None
-    monkeypatch.setattr(gate, "analyze", lambda *_, **__: report)
+    analysed(monkeypatch, report)
     found = gate.check(
         [Target("net.onnx", "net.onnx")], Policy(), today=date.min, baseline=parsed(baseline.updated(None, [entry]))
     )

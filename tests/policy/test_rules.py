@@ -15,7 +15,10 @@ import pytest
 from onnxnull.errors import Code, ExitCode, OnnxnullError
 from onnxnull.kernel.rank import Certainty, Rank
 from onnxnull.policy.baseline import SCHEMA, BaselineModel, parse
+from onnxnull.policy.config import Policy
 from onnxnull.policy.evidence import Evidence
+from onnxnull.policy.exceptions import Accepted
+from onnxnull.policy.gate import judge
 from onnxnull.policy.outputs import OutputRuns
 from onnxnull.policy.results import Finding, Severity
 from onnxnull.policy.rules import RULES
@@ -33,9 +36,10 @@ from onnxnull.results import (
     WeightNode,
     WeightReport,
 )
+from onnxnull.runtime.loading import Loading, Outcome
 from tests.report import batches
 
-from .gates import clean, gate, model, policy, reading
+from .gates import LOADS, TODAY, clean, gate, model, policy, reading
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "rules"
 
@@ -113,8 +117,9 @@ def collided() -> Any:
 ZERO = clean(ranks=batches.profile(27, 8, 0, 0, 0), dead_outputs=8, unread_inputs=27)
 DEPTHWISE = clean(ranks=batches.profile(27, 8, 7, 7, 7), dead_outputs=1)
 OPEN = Rank(8, Certainty.AMBIGUOUS, 7, 8)
-INCOMPLETE = {"not-analysed", "nonfinite-weight"}
-FIRM = {*INCOMPLETE, "nonfinite-constant", "broken-output"}
+INCOMPLETE = {"not-analysed", "nonfinite-weight", "load-unknown", "load-failed"}
+DATED = {"load-unknown"}
+FIRM = {*INCOMPLETE, "nonfinite-constant", "broken-output", "load-refused"} - DATED
 OF_THE_POLICY = {"expired-exception", "unused-exception"}
 
 CASES: dict[str, list[Case]] = {
@@ -183,10 +188,31 @@ CASES: dict[str, list[Case]] = {
             says="Gemm: Inf in 2 of 8 entries of 'b'",
         )
     ],
+    **{
+        f"load-{outcome.value}": [
+            Case(
+                Evidence(model(), loading=Loading(outcome, "why")),
+                Evidence(model(), loading=LOADS),
+                ("model", "models/net.onnx"),
+                says="why",
+            )
+        ]
+        for outcome in (Outcome.REFUSED, Outcome.UNKNOWN, Outcome.FAILED)
+    },
+    "overridable-constants": [
+        Case(
+            *on(replace(model(), model=replace(model().model, overridable=("w", "b", "c", "d"))), model()),
+            ("model", "models/net.onnx"),
+            says="a caller may replace stored constants that are inputs as well ('w', 'b', 'c' and 1 more)",
+        )
+    ],
     "zero-weight": [weights(ZERO, DEPTHWISE, says="all of its 27×8 entries are 0")],
     "unread-network-input": [
         Case(
-            *on(model(front=reading(192, 192, nodes=(), weights=())), model()),
+            *on(
+                model(front=reading(192, 192, nodes=(), weights=())),
+                model(front=reading(192, 192, nodes=(), weights=(), sized=True)),
+            ),
             ("input", "image"),
             says="no output depends on it",
         )
@@ -367,7 +393,7 @@ def judged(rule: str, evidence: Evidence, text: str, folder: Path) -> tuple[list
 
 
 def settings(rule: str, case: Case, severity: str = "error") -> str:
-    own = {} if rule in FIRM else {"severity": severity}
+    own = {} if RULES[rule].firm else {"severity": severity}
     return "".join(f"rules.{rule}.{key} = {value!r}\n" for key, value in {**case.settings, **own}.items())
 
 
@@ -379,7 +405,9 @@ def exception(rule: str, case: Case, expires: str) -> str:
 
 def test_every_rule_is_in_the_table() -> None:
     assert set(CASES) | OF_THE_POLICY == set(RULES)
-    assert {rule.id for rule in RULES.values() if rule.firm} == FIRM
+    assert {rule.id for rule in RULES.values() if rule.firm and not rule.dated} == FIRM
+    assert {rule.id for rule in RULES.values() if rule.dated} == DATED
+    assert {rule.id for rule in RULES.values() if rule.incomplete} == INCOMPLETE
 
 
 @pytest.mark.parametrize(("rule", "case"), TABLE)
@@ -419,7 +447,7 @@ def test_expired(rule: str, case: Case, tmp_path: Path) -> None:
     found, about, code = judged(rule, case.violating, text, tmp_path)
     assert [(each.waiver, each.expired is not None) for each in found] == [(None, True)]
     assert [each.rule for each in about] == ["expired-exception"]
-    assert code is ExitCode.VIOLATED
+    assert code is (ExitCode.INCOMPLETE if rule in INCOMPLETE else ExitCode.VIOLATED)
 
 
 @pytest.mark.parametrize(("rule", "case"), [param for param in TABLE if param.values[0] not in FIRM])
@@ -429,7 +457,7 @@ def test_an_exception_for_what_passes_is_unused(rule: str, case: Case, tmp_path:
     assert (found, [each.rule for each in about], code) == ([], ["unused-exception"], ExitCode.VIOLATED)
 
 
-@pytest.mark.parametrize(("rule", "case"), [param for param in TABLE if param.values[0] not in FIRM])
+@pytest.mark.parametrize(("rule", "case"), [param for param in TABLE if param.values[0] not in FIRM | DATED])
 @pytest.mark.parametrize("severity", ["note", "warning", "off"])
 def test_softened(rule: str, case: Case, severity: str, tmp_path: Path) -> None:
     found, _, code = judged(rule, case.violating, settings(rule, case, severity), tmp_path)
@@ -437,7 +465,25 @@ def test_softened(rule: str, case: Case, severity: str, tmp_path: Path) -> None:
     assert code is ExitCode.PASS
 
 
-@pytest.mark.parametrize("rule", sorted(FIRM))
+def test_what_is_unknown_here_is_accepted_until_a_day_only(tmp_path: Path) -> None:
+    text = "[[exceptions]]\nrule = 'load-unknown'\nreason = 'it runs elsewhere'\n"
+    with pytest.raises(OnnxnullError, match="has no last day, and this rule needs one"):
+        policy(text, tmp_path)
+
+
+def test_an_exception_for_what_is_unknown_accepts_nothing_else(tmp_path: Path) -> None:
+    text = "[[exceptions]]\nrule = 'load-unknown'\nreason = 'it runs elsewhere'\nexpires = 2099-01-01\n"
+    for outcome, code in ((Outcome.REFUSED, ExitCode.VIOLATED), (Outcome.FAILED, ExitCode.INCOMPLETE)):
+        report = gate(Evidence(model(), loading=Loading(outcome, "why")), policy(text, tmp_path))
+        assert report.exit_code is code
+
+
+def test_a_model_that_nobody_tried_to_load_is_no_pass() -> None:
+    findings = judge(Evidence(model()), Policy().active(baseline=False), Accepted((), TODAY), "models/net.onnx")
+    assert [(finding.rule, finding.incomplete) for finding in findings] == [("load-failed", True)]
+
+
+@pytest.mark.parametrize("rule", sorted(FIRM | DATED))
 @pytest.mark.parametrize("severity", ["note", "warning", "off"])
 def test_incomplete_is_never_a_pass(rule: str, severity: str, tmp_path: Path) -> None:
     with pytest.raises(OnnxnullError, match="incomplete is never a pass"):

@@ -29,7 +29,7 @@ def test_keys() -> None:
     assert found["schema"] == "onnxnull.analysis/1"
     (model,) = found["models"]
     assert list(model) == ["model", "summary", "weights", "tables", "nonfinite", "unusual", "claims", "frontier", "unsupported"]
-    assert list(model["model"]) == ["file", "sha256", "producer", "ir_version", "opset", "inputs"]
+    assert list(model["model"]) == ["file", "sha256", "producer", "ir_version", "opset", "inputs", "overridable"]
     assert list(model["model"]["inputs"][0]) == ["name", "dtype", "shape"]
     assert list(model["summary"]) == ["paper", "full"]
     paper = ["weights", "nu", "mu", "nu_percent", "mu_percent", "nullity", "first_nullity"]
