@@ -75,6 +75,7 @@ class Code(enum.Enum):
         "no two different inputs of these layers collide",
         "look further inside: --layer NAME, --layer all, or --space patches",
     )
+    UNDECIDED = ("undecided", "what ran shows nothing", "see docs/collide.md on what is verified")
     NOT_FOUND = (
         "not-found",
         "no collision of the wanted kind was found; that there is none is not proved",

@@ -23,7 +23,7 @@ from onnxnull.collision.cases import Case, load_cases, pixel_box, random_case
 from onnxnull.collision.compare import compare
 from onnxnull.collision.perturb import Recipe
 from onnxnull.collision.replay import replay
-from onnxnull.collision.results import Collision, Run, Space, Verdict
+from onnxnull.collision.results import Collision, Decision, Run, Space
 from onnxnull.collision.search import Execution, Place, Search
 from onnxnull.doctor import examine
 from onnxnull.errors import Code, ExitCode, OnnxnullError
@@ -210,7 +210,7 @@ def judged(collision: Collision, run: Run) -> tuple[bool, str]:
     ]
     provider = str(run.session["provider"]).removesuffix("ExecutionProvider")
     text = f"{collision.where} {run.precision} on {provider}: {run.verdict.label}; {', '.join(claims)}"
-    return run.verdict is not Verdict.BROKEN and seen, f"{text}; outputs max |Δ| {moved:.2g}, control {control:.2g}"
+    return run.verdict.decision is Decision.HOLDS and seen, f"{text}; outputs max |Δ| {moved:.2g}, control {control:.2g}"
 
 
 def agreement(subject: Subject, provider: Provider) -> Lines:

@@ -66,6 +66,7 @@ FRACTION = click.types.FuncParamType(fraction)
 @click.option("--count", type=click.IntRange(min=1), default=5, show_default=True, help="Colliding examples of each.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of everything random.")
 @options.run_options
+@options.tolerance_option
 @click.option("--labels", type=click.Path(path_type=Path), help="Names of the classes, one a line.")
 @click.option("--format", "fmt", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="DIR", help="Write an evidence bundle here.")
@@ -77,7 +78,7 @@ FRACTION = click.types.FuncParamType(fraction)
 def command(ctx: click.Context, /, model: str, fmt: str, output: Path | None, force: bool, **settings: Any) -> None:
     """Find adversarial examples of MODEL, and for each others that collide with it: the same output, within the same ε.
 
-    Exits 0 if every collision holds, 1 if one does not, 3 if an attack fails or nothing collides.
+    Exits 0 if every collision holds, 1 if one is broken, 2 if one is undecided, 3 if an attack fails or nothing collides.
     """
     _check(settings)
     from onnxnull.cli.collide import searched
@@ -143,7 +144,8 @@ def _prepare(
 
     limits = options.limits_of(settings)
     precisions = tuple(Precision(name) for name in dict.fromkeys(settings["precisions"]))
-    execution = Execution(precisions, options.providers_of(settings["providers"]))
+    tolerances = options.tolerances_of(settings["tolerances"])
+    execution = Execution(precisions, options.providers_of(settings["providers"]), tolerances=tolerances)
     shapes = dict(settings["input_shapes"])
     progress("reading the inputs")
     inputs = open_model(model, input_shapes=shapes, limits=limits).inputs

@@ -71,6 +71,7 @@ _PATTERNS = ["random", "repeat", "patches", "betas"]
 @click.option("--near-kernel", is_flag=True, help="Directions that vanish at the float32 cut-off only; they are no collisions.")
 @click.option("--quantizer-cell", is_flag=True, help="Inputs that the network's quantizer rounds to the same codes.")
 @options.run_options
+@options.tolerance_option
 @click.option("--trace", is_flag=True, help="Show how the difference grows from layer to layer.")
 @click.option("--labels", type=click.Path(path_type=Path), help="Names of the classes, one a line.")
 @click.option("--format", "fmt", type=click.Choice(["text", "json", "html"]), default="text", show_default=True)
@@ -82,7 +83,7 @@ _PATTERNS = ["random", "repeat", "patches", "betas"]
 def command(ctx: click.Context, /, model: str, fmt: str, output: Path | None, force: bool, **settings: Any) -> None:
     """Build two inputs that MODEL maps to the same output, run both, and keep the evidence.
 
-    Exits 0 if every collision holds, 1 if one does not, 3 if there is nothing to find.
+    Exits 0 if every collision holds, 1 if one is broken, 2 if one is undecided, 3 if there is nothing to find.
     """
     _check(settings)
     _given_box(settings["box"])
@@ -176,7 +177,8 @@ def prepare(
 
     limits = options.limits_of(settings)
     precisions = tuple(Precision(name) for name in dict.fromkeys(settings["precisions"]))
-    execution = Execution(precisions, options.providers_of(settings["providers"]), settings["trace"])
+    tolerances = options.tolerances_of(settings["tolerances"])
+    execution = Execution(precisions, options.providers_of(settings["providers"]), settings["trace"], tolerances)
     shapes = dict(settings["input_shapes"])
     progress("reading the inputs")
     inputs = open_model(model, input_shapes=shapes, limits=limits).inputs

@@ -8,7 +8,7 @@ import os
 import stat
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TextIO
@@ -20,6 +20,7 @@ from onnxnull.graph.limits import Limits
 
 if TYPE_CHECKING:
     from onnxnull.inputs import Preprocessing
+    from onnxnull.runtime.precision import Precision
     from onnxnull.runtime.providers import Provider
 
 
@@ -136,6 +137,37 @@ def preprocessing_options(function: Callable[..., Any]) -> Callable[..., Any]:
     ):
         function = option(function)
     return function
+
+
+def tolerance(text: str) -> tuple[str, float]:
+    """PRECISION=TAU → (precision, τ), 0 < τ ≤ 1."""
+    name, _, share = text.partition("=")
+    try:
+        found = float(share)
+    except ValueError:
+        found = 0.0
+    if name not in ("float64", "float32", "float16", "native") or not 0.0 < found <= 1.0:
+        raise click.BadParameter(f"{text!r} is not PRECISION=TAU with a TAU above 0 and up to 1, such as float32=1e-4")
+    return name, found
+
+
+tolerance_option = click.option(
+    "--tolerance",
+    "tolerances",
+    type=click.types.FuncParamType(tolerance),
+    multiple=True,
+    metavar="PRECISION=TAU",
+    help="How far an output may move, as a share of what other inputs do, for a collision to be shown "
+    "[float64=1e-9, float32=1e-3, native=1e-3, float16=5e-2]. Repeatable.",
+)
+
+
+def tolerances_of(given: Sequence[tuple[str, float]]) -> dict[Precision, float]:
+    """τ of every precision."""
+    from onnxnull.collision.yardstick import TOLERANCES
+    from onnxnull.runtime.precision import Precision
+
+    return {**TOLERANCES, **{Precision(name): share for name, share in given}}
 
 
 def run_options(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -28,6 +28,7 @@ from onnxnull.errors import ExitCode
     multiple=True,
     help="Execution provider [those of the bundle]; auto takes CUDA where it works. Repeatable.",
 )
+@options.tolerance_option
 @click.option("--format", "fmt", type=click.Choice(["text", "json", "html"]), default="text", show_default=True)
 @options.output_option
 @options.limit_options
@@ -36,7 +37,7 @@ def command(ctx: click.Context, /, bundle: Path, model: Path | None, fmt: str, o
     """Verify the evidence bundle DIR again, here and now, from its arrays and MODEL alone.
 
     MODEL is found where it was, or beside DIR. What counts is measured here. Exits 0 if every collision holds as recorded, 1 if
-    one does not, 2 if the evidence cannot be trusted: a hash differs, or it contradicts itself.
+    one does not, 2 if one is undecided, or the evidence cannot be trusted: a hash differs, or it contradicts itself.
     """
     from onnxnull.collision.replay import replay
     from onnxnull.report import replay as report
@@ -49,6 +50,7 @@ def command(ctx: click.Context, /, bundle: Path, model: Path | None, fmt: str, o
             model,
             providers=options.providers_of(settings["providers"]) if settings["providers"] else None,
             precisions=[Precision(name) for name in dict.fromkeys(settings["precisions"])] or None,
+            tolerances=options.tolerances_of(settings["tolerances"]),
             limits=options.limits_of(settings),
             progress=progress,
         )
@@ -62,4 +64,4 @@ def command(ctx: click.Context, /, bundle: Path, model: Path | None, fmt: str, o
     else:
         text = report.render_json(name, found) if fmt == "json" else report.render_text(found)
     options.emit(text, output)
-    ctx.exit(int(ExitCode.PASS if all(each.confirmed for each in found) else ExitCode.VIOLATED))
+    ctx.exit(int(ExitCode.worst([each.decision.exit_code for each in found])))

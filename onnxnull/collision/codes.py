@@ -18,8 +18,8 @@ from onnxnull.collision.grid import Rounding
 from onnxnull.collision.results import Claim, Kind, LayerCheck, Run, Steps
 from onnxnull.collision.sites import Site
 from onnxnull.collision.steps import integer_layer
-from onnxnull.collision.subjects import Outcome, Seen, Subject, rounded
-from onnxnull.collision.verify import UNIT_ROUNDOFF, apart, check_repeats, compare_all, verdict_of
+from onnxnull.collision.subjects import Outcome, Seen, Subject
+from onnxnull.collision.verify import UNIT_ROUNDOFF, Start, Trial, outcomes, run_of
 from onnxnull.frontier import Layer, Quantizer
 from onnxnull.kernel.linear_map import Array, LinearMap
 from onnxnull.kernel.magnitude import magnitude
@@ -28,38 +28,22 @@ from onnxnull.kernel.reduction import Integers
 from onnxnull.kernel.selection import NOTHING
 
 
-def verify_on_grid(subject: Subject, site: Site, kind: Kind, original: Array, colliding: Array, control: Array) -> Run:
-    """Run the three inputs and check every claim. Raises as `verify.verify`."""
+def verify_on_grid(subject: Subject, site: Site, trial: Trial, start: Start) -> Run:
+    """Run the three inputs and check every claim."""
     quantizer = site.frontier.quantizer
     assert quantizer is not None
-    outcomes = [subject.run(x) for x in (original, colliding, control)]
-    check_repeats(outcomes[0], subject.run(original))
-    stored = [rounded(x, subject.precision).astype(np.float64) for x in (original, colliding)]
-    moved = _moved(quantizer, stored, outcomes)
+    found = outcomes(subject, trial, start)
+    stored = [subject.stored(x).astype(np.float64) for x in (trial.original, trial.colliding)]
+    moved = _moved(quantizer, stored, found.pair)
     checks = tuple(
         LayerCheck(
             layer.node,
-            _kernel_claim(layer, moved, kind),
-            _runtime_claim(layer, outcomes[0].seen[number], outcomes[1].seen[number], UNIT_ROUNDOFF[subject.precision]),
+            _kernel_claim(layer, moved, trial.kind),
+            _runtime_claim(layer, found.before.seen[number], found.after.seen[number], UNIT_ROUNDOFF[subject.precision]),
         )
         for number, layer in enumerate(site.frontier.layers)
     )
-    outputs, seen = compare_all(outcomes[0], outcomes[1]), compare_all(outcomes[0], outcomes[2])
-    return Run(
-        precision=subject.precision.value,
-        session=subject.description,
-        layers=checks,
-        outputs=outputs,
-        control=seen,
-        verdict=verdict_of(
-            kind,
-            checks,
-            outputs,
-            apart=apart(outputs, seen, UNIT_ROUNDOFF[subject.precision]),
-            differ=not np.array_equal(stored[0], stored[1]),
-        ),
-        arrays={name: tuple(o.outputs[name] for o in outcomes) for name in outcomes[0].outputs},  # type: ignore[misc]
-    )
+    return run_of(subject, trial, checks, found)
 
 
 def steps_between(quantizer: Quantizer, original: Array, colliding: Array) -> Steps:
@@ -78,7 +62,7 @@ def steps_between(quantizer: Quantizer, original: Array, colliding: Array) -> St
     )
 
 
-def _moved(quantizer: Quantizer, stored: list[Array], outcomes: list[Outcome]) -> Integers | str:
+def _moved(quantizer: Quantizer, stored: list[Array], pair: tuple[Outcome, Outcome]) -> Integers | str:
     """k₁ − k₀ for every entry of the input; or what of it the session does otherwise."""
     roundings = [Rounding.at(quantizer, x) for x in stored]
     if roundings[0] != roundings[1]:
@@ -86,7 +70,7 @@ def _moved(quantizer: Quantizer, stored: list[Array], outcomes: list[Outcome]) -
     codes = [one.codes(x) for one, x in zip(roundings, stored, strict=True)]
     assert quantizer.path is not None, "a site's shapes are known"
     indices = quantizer.path.indices
-    for mine, outcome in zip(codes, outcomes, strict=False):
+    for mine, outcome in zip(codes, pair, strict=True):
         assert outcome.codes is not None, "the quantizer is watched"
         read = mine.ravel()[indices]
         if outcome.codes.shape != read.shape or np.any((outcome.codes.astype(np.int64) != read) & (indices != NOTHING)):

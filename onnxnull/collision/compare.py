@@ -90,6 +90,26 @@ def mask(array: np.ndarray) -> np.ndarray | None:
     return _labels(array, _threshold(array))
 
 
+def class_maps(before: np.ndarray, *others: np.ndarray) -> tuple[Array, ...] | None:
+    """Scores (positions, K) in float64 of an output with a label per sample or position, K ≥ 2, and of arrays of its shape.
+
+    A map of one class becomes two: the threshold of `before`, and its values above it; of others than `before` and the next
+    (noises) the threshold is 0. None where the output has no labels (see `classes`, `mask`).
+    """
+    if classes(before) is not None:
+        return tuple(
+            np.reshape(each, (-1, before.shape[1] if before.ndim > 1 else before.size)).astype(np.float64)
+            for each in (before, *others)
+        )
+    if mask(before) is None:
+        return None
+    rows = [np.moveaxis(each, 1, -1).reshape(-1, before.shape[1]).astype(np.float64) for each in (before, *others)]
+    if before.shape[1] == 1:
+        thresholds = [_threshold(before), _threshold(before), *(0.0 for _ in rows[2:])]
+        rows = [np.concatenate([np.full_like(row, at), row], axis=1) for row, at in zip(rows, thresholds, strict=True)]
+    return tuple(rows)
+
+
 def best(array: np.ndarray, k: int = 5) -> list[tuple[int, float]]:
     """The k best classes of one sample with their scores, best first; of equal scores the smaller index comes first.
 

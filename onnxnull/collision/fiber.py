@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from onnxnull.collision.cases import Case
+from onnxnull.collision.entering import entering
 from onnxnull.collision.equal import default_equal, joined
 from onnxnull.collision.fiber_claim import AtFiber, verify_fiber
 from onnxnull.collision.perturb import Recipe, bounds
 from onnxnull.collision.results import Collision, Kind, Perturbation, Space
-from onnxnull.collision.search import Execution, Place, Progress, Search, activations_of
+from onnxnull.collision.search import Execution, Place, Progress, Search, activations_of, box_of
 from onnxnull.collision.sites import cuts
+from onnxnull.collision.verify import Trial, starts
 from onnxnull.errors import Code, OnnxnullError
 from onnxnull.graph.limits import Limits
 from onnxnull.graph.model import GraphInput
@@ -171,7 +173,7 @@ class FiberSearch(Search):
                 network = self._twin(*key, case)
                 if self._tensor is not None:
                     network = Twin(cut(network.proto, self._tensor), network.precision, network.lowered)
-                made.append(AtFiber(network, key[1], name, self._equal))
+                made.append(AtFiber(network, key[1], name, self._equal, entering(self._flow)))
             self._subjects_made = made
         return [subject.beside(others) for subject in self._subjects_made]
 
@@ -185,9 +187,10 @@ class FiberSearch(Search):
         name: str,
     ) -> Collision:
         runs = []
-        for subject in subjects:
+        trial = Trial(Kind.FIBER, *arrays, box_of(facts), self.execution.tolerances)
+        for subject, start in zip(subjects, starts(subjects, arrays[0]), strict=True):
             self._progress(f"running {subject.precision.value}")
-            runs.append(verify_fiber(subject, self._equal, *arrays))
+            runs.append(verify_fiber(subject, self._equal, trial, start))
         return Collision(
             source=source,
             space=Space.INPUT if self._tensor is None else Space.ACTIVATION,

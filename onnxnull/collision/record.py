@@ -28,12 +28,13 @@ _LABELS = {verdict.label: verdict for verdict in Verdict}
 
 @dataclass(frozen=True, slots=True)
 class RecordedRun:
-    """What a bundle says of one run. `max_abs`: the largest of all outputs; None where it is no number."""
+    """What a bundle says of one run. `max_abs`: the largest of all outputs; None where it is no number. `tolerance`: τ."""
 
     precision: str
     provider: str
     verdict: Verdict
     max_abs: float | None
+    tolerance: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,6 +277,7 @@ def _run(run: dict[str, Any], kind: Kind) -> RecordedRun:
         provider=get(session, "provider", str),
         verdict=verdict,
         max_abs=max(numbers, default=0.0) if len(numbers) == len(changes) else None,
+        tolerance=finite(run, "tolerance"),
     )
 
 

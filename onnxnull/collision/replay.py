@@ -16,8 +16,9 @@ from onnxnull.collision.facts import model_facts, sha256_of
 from onnxnull.collision.fiber import FiberSearch
 from onnxnull.collision.fields import refuse
 from onnxnull.collision.record import Record, RecordedCollision, RecordedRun, Tensors, read_record, read_tensors
-from onnxnull.collision.results import Collision, Kind, Run, Space, Verdict
+from onnxnull.collision.results import Collision, Decision, Kind, Run, Space, Verdict
 from onnxnull.collision.search import Execution, Place, Search
+from onnxnull.collision.yardstick import TOLERANCES
 from onnxnull.errors import Code, OnnxnullError
 from onnxnull.graph.limits import Limits
 from onnxnull.report.collision_json import steps
@@ -45,6 +46,7 @@ class Replayed:
         collision: what was measured here; None where the model shows that there is no such collision.
         pairs: every run here, and the recorded one on the same provider at the same precision.
         objections: what speaks against the bundle's claims, in words.
+        doubts: why it is undecided, in words: a run that shows nothing, here or in the record.
     """
 
     name: str
@@ -52,11 +54,19 @@ class Replayed:
     collision: Collision | None
     pairs: tuple[tuple[Run, RecordedRun | None], ...]
     objections: tuple[str, ...]
+    doubts: tuple[str, ...] = ()
+
+    @property
+    def decision(self) -> Decision:
+        """Broken where the collision is, here or in the record, or something speaks against what the bundle claims."""
+        if self.collision is None or self.objections or self.collision.decision is Decision.BROKEN:
+            return Decision.BROKEN
+        return Decision.UNDECIDED if self.doubts else self.collision.decision
 
     @property
     def confirmed(self) -> bool:
         """Whether the collision holds here and nothing speaks against what the bundle claims."""
-        return self.collision is not None and self.collision.holds and not self.objections
+        return self.decision is Decision.HOLDS
 
 
 def replay(
@@ -65,6 +75,7 @@ def replay(
     *,
     providers: Sequence[Provider] | None = None,
     precisions: Sequence[Precision] | None = None,
+    tolerances: Mapping[Precision, float] | None = None,
     limits: Limits | None = None,
     progress: Progress = lambda _: None,
 ) -> list[Replayed]:
@@ -72,13 +83,14 @@ def replay(
 
     1. All hashes, of the model, its external data and all arrays, are checked before anything runs.
     2. The site is rebuilt from the model, the claims are evaluated on the stored tensors, all inputs run again.
-    3. A claim is confirmed where no run is broken, here or in the record, and none is weaker than recorded on the same
-       provider at the same precision.
+    3. A claim is confirmed where no run is broken or undecided, here or in the record, and none is weaker than recorded on
+       the same provider at the same precision.
 
     Args:
         model: the .onnx file; None for where the bundle says it was, from the current folder or beside the bundle.
         providers, precisions: what to run on and at; None for what the bundle was made with.
-        limits: what the files may ask of this machine; the bundle has no say in it.
+        tolerances: τ of every precision; the bundle has no say in it, nor in the limits. None for the usual ones.
+        limits: what the files may ask of this machine.
 
     Raises:
         OnnxnullError: `evidence` where the bundle cannot be trusted; what opening and running the model raises.
@@ -90,7 +102,11 @@ def replay(
     _check_model(path, record)
     for recorded in record.collisions:
         read_tensors(folder, recorded, limits.constant_bytes)
-    execution = Execution(tuple(precisions or record.precisions), tuple(providers or record.providers))
+    execution = Execution(
+        tuple(precisions or record.precisions),
+        tuple(providers or record.providers),
+        tolerances=TOLERANCES if tolerances is None else tolerances,
+    )
     for provider in execution.providers:
         choose("cuda" if provider is Provider.CUDA else "cpu")
     searches = _Searches(path, record, execution, limits, progress)
@@ -200,7 +216,8 @@ def _again(recorded: RecordedCollision, tensors: Tensors, searches: _Searches, e
         runs = [run for run, said in pairs if said is None]
         objections += [f"{run.precision} on {_provider(run)} is not recorded" for run in runs]
         objections += [f"{said.precision} on {said.provider} is recorded and did not run" for said in left]
-    return Replayed(name, recorded, found, tuple(pairs), tuple(objections))
+    doubts = tuple(doubt for run, said in pairs for doubt in _doubts(run, said))
+    return Replayed(name, recorded, found, tuple(pairs), tuple(objections), doubts)
 
 
 def _about_site(recorded: RecordedCollision, found: Collision) -> Iterator[str]:
@@ -232,8 +249,19 @@ def _about_run(run: Run, said: RecordedRun | None) -> Iterator[str]:
     where = f"{run.precision} on {_provider(run)}"
     if said.verdict is Verdict.BROKEN:
         yield f"{where}: recorded as broken"
-    elif _STRENGTH.index(run.verdict) < _STRENGTH.index(said.verdict):
-        yield f"{where}: {said.verdict.label!r} is recorded, and here it is {run.verdict.label!r}"
+    elif run.verdict is not Verdict.UNDECIDED and _STRENGTH.index(run.verdict) < _STRENGTH.index(said.verdict):
+        because = "" if run.why is None else f": {run.why}"
+        yield f"{where}: {said.verdict.label!r} is recorded, and here it is {run.verdict.label!r}{because}"
+
+
+def _doubts(run: Run, said: RecordedRun | None) -> Iterator[str]:
+    where = f"{run.precision} on {_provider(run)}"
+    if run.verdict is Verdict.UNDECIDED:
+        yield f"{where}: {run.why}"
+        if said is not None and said.tolerance is not None and said.tolerance > run.tolerance:
+            yield f"{where}: it was recorded at --tolerance {run.precision}={said.tolerance:g}, here it is {run.tolerance:g}"
+    elif said is not None and said.verdict is Verdict.UNDECIDED:
+        yield f"{where}: recorded as undecided"
 
 
 def _paired(

@@ -149,6 +149,45 @@ class Change:
     mask: float | None
 
 
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """One output held against its yardstick (`onnxnull.collision.yardstick`), or what enters a flat operator before it.
+
+    Attributes:
+        enters: the operator that the tensor enters; None for an output of the network or of the layer.
+        moved, control: from the original to the colliding input, and to the control.
+        seen: whether the control moves it.
+        why: why it is broken or undecided, and what to do; None where it holds.
+        noise, scale: of the entry that moves most, relative to each; None for what holds no floats or has another shape.
+        noise_ratio, scale_ratio: the largest |Δ| in units of the entry's noise, and of its scale (0/0 = 0).
+        control_noise_ratio, control_scale_ratio: the same for the control.
+        margin: of labels that are derived from it, the least by which a best score leads; None where it has no labels.
+        ties: labels whose margin rounding may turn; relabelled: others, that are not the same.
+    """
+
+    name: str
+    enters: str | None
+    moved: Change
+    control: Change
+    decision: Decision
+    seen: bool
+    why: str | None = None
+    noise: float | None = None
+    scale: float | None = None
+    noise_ratio: float | None = None
+    scale_ratio: float | None = None
+    control_noise_ratio: float | None = None
+    control_scale_ratio: float | None = None
+    margin: float | None = None
+    ties: int | None = None
+    relabelled: int | None = None
+
+    @property
+    def bitwise(self) -> bool:
+        """Whether the pair gives the same to the last bit."""
+        return self.moved.bitwise
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Run:
     """Both inputs and the control at one precision on one provider.
@@ -161,6 +200,9 @@ class Run:
         control: from the original to the control.
         arrays: output → (original, colliding, control).
         trace: filled on request.
+        judged: every output, and what enters the last flat operators.
+        tolerance: τ, of an output's scale.
+        why: why it is broken or undecided, and what to do, in a line; None where it holds.
     """
 
     precision: str
@@ -171,6 +213,9 @@ class Run:
     verdict: Verdict
     arrays: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]] = field(repr=False)
     trace: tuple[TraceStep, ...] = ()
+    judged: tuple[Judgement, ...] = ()
+    tolerance: float = 0.0
+    why: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +13,7 @@ import numpy as np
 from onnxnull.collision.cases import Case
 from onnxnull.collision.claims import Reader
 from onnxnull.collision.codes import steps_between, verify_on_grid
+from onnxnull.collision.entering import entering
 from onnxnull.collision.kernel import FrontierKernel, Kernel
 from onnxnull.collision.near import NearKernel
 from onnxnull.collision.on_grid import kind_on_grid, pair_on_grid
@@ -21,7 +22,8 @@ from onnxnull.collision.results import Collision, EightBit, Kind, Perturbation, 
 from onnxnull.collision.sites import Cut, Site, cuts, input_site
 from onnxnull.collision.subjects import AtInput, InLayer, Network, Subject, networks_twin, rounded
 from onnxnull.collision.trace import trace
-from onnxnull.collision.verify import UNIT_ROUNDOFF, compare_all, verify
+from onnxnull.collision.verify import UNIT_ROUNDOFF, Trial, compare_all, starts, verify
+from onnxnull.collision.yardstick import TOLERANCES, Box
 from onnxnull.errors import Code, ExitCode, OnnxnullError
 from onnxnull.frontier import find
 from onnxnull.graph.constants import EvaluationError
@@ -75,11 +77,16 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """How to run: every precision on every provider."""
+    """How to run: every precision on every provider.
+
+    Attributes:
+        tolerances: τ, of its scale, what an output may move for a collision to be shown (`onnxnull.collision.yardstick`).
+    """
 
     precisions: tuple[Precision, ...] = (Precision.FLOAT64, Precision.FLOAT32)
     providers: tuple[Provider, ...] = (Provider.CPU,)
     trace: bool = False
+    tolerances: Mapping[Precision, float] = field(default_factory=lambda: dict(TOLERANCES))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -137,6 +144,11 @@ class Search:
     def input(self) -> GraphInput:
         """The input that changes. Raises `OnnxnullError` as `run` where there is none."""
         return self._described(self._site.where)
+
+    @functools.cached_property
+    def _enters(self) -> dict[str, str]:
+        """What is judged beside the outputs."""
+        return entering(self._flow)
 
     @functools.cached_property
     def _site(self) -> Site:
@@ -224,7 +236,10 @@ class Search:
         """The network at its input, sessions made once."""
         if self._at_input is None:
             prepared = self._prepare(self._site)
-            self._at_input = prepared, [AtInput(self._twin(*key, case), key[1], prepared.site) for key in self._runs()]
+            self._at_input = (
+                prepared,
+                [AtInput(self._twin(*key, case), key[1], prepared.site, self._enters) for key in self._runs()],
+            )
         prepared, subjects = self._at_input
         others = {name: array for name, array in feeds.items() if name != prepared.site.where}
         return prepared, [subject.beside(others) for subject in subjects]
@@ -271,7 +286,8 @@ class Search:
         activations = activations_of(native, case.arrays, tensors)
         products = list(dict.fromkeys(cut.product for cut in wanted if cut.product is not None))
         networks = {
-            key: Network(self._twin(*key, case), key[1], case.arrays, products) if products else None for key in self._runs()
+            key: Network(self._twin(*key, case), key[1], case.arrays, products, self._enters) if products else None
+            for key in self._runs()
         }
         for number, cut in enumerate(wanted, start=1):
             self._progress(f"layer {number} of {len(wanted)}, {cut.view.name}")
@@ -355,12 +371,13 @@ class Search:
     ) -> Collision:
         site, readers, quantizer = prepared.site, prepared.readers, prepared.site.frontier.quantizer
         runs = []
-        for subject in subjects:
+        trial = Trial(prepared.kind, *arrays, box_of(facts), self.execution.tolerances)
+        for subject, start in zip(subjects, starts(subjects, arrays[0]), strict=True):
             self._progress(f"running {subject.precision.value}")
             if prepared.kernel is None:
-                runs.append(verify_on_grid(subject, site, prepared.kind, *arrays))
+                runs.append(verify_on_grid(subject, site, trial, start))
             else:
-                runs.append(verify(subject, readers, prepared.kind, *arrays))
+                runs.append(verify(subject, readers, trial, start))
         return Collision(
             source=source,
             space=site.space,
@@ -426,9 +443,19 @@ class Search:
         whole = np.rint(exact)
         subject = max(subjects, key=lambda subject: UNIT_ROUNDOFF[subject.precision])
         before, after = (
-            subject.run(x) for x in (collision.original, self.stored(collision.where, from_pixels(whole, described, image)))
+            subject.run(subject.stored(x))
+            for x in (collision.original, self.stored(collision.where, from_pixels(whole, described, image)))
         )
         return EightBit(float(np.abs(whole - exact).max()), subject.precision.value, compare_all(before, after))
+
+
+def box_of(facts: Perturbation) -> Box:
+    """The least and the largest bound of the box that a pair was made in, to the digits that evidence has; None for no box."""
+    found = facts.parameters.get("box")
+    if not isinstance(found, list) or len(found) != 2 or not all(isinstance(bound, int | float) for bound in found):
+        return None
+    low, high = (float(f"{bound:.6g}") for bound in found)
+    return low, high
 
 
 def activations_of(network: Twin, feeds: Mapping[str, np.ndarray], tensors: Sequence[str]) -> dict[str, np.ndarray]:

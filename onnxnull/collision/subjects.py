@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -29,6 +29,11 @@ if TYPE_CHECKING:
 
 _FLOATS = {1: Precision.FLOAT32, 10: Precision.FLOAT16, 11: Precision.FLOAT64}
 """TensorProto.DataType → precision."""
+_CHANNELS = {
+    **dict.fromkeys(("Conv", "ConvTranspose", "QLinearConv", "ConvInteger", "ConvTransposeWithDynamicPads"), 1),
+    **dict.fromkeys(("Gemm", "MatMul", "QLinearMatMul", "MatMulInteger", "MatMulInteger16", "QGemm", "FusedMatMul"), -1),
+}
+"""Operator → the axis of its product that its weight's outputs lie along."""
 Feeds = Mapping[str, np.ndarray]
 Seen = tuple[np.ndarray, np.ndarray] | str
 """A layer's activation and output as they were computed, or why they cannot be had."""
@@ -36,22 +41,41 @@ Seen = tuple[np.ndarray, np.ndarray] | str
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Outcome:
-    """One run: the outputs by name, what was seen of each reader of the site, and the codes that its quantizer made."""
+    """One run: the outputs by name, what was seen of each reader of the site, and the codes that its quantizer made.
+
+    Attributes:
+        entering: other tensors that are judged: what enters the last flat operators, of a layer its product.
+    """
 
     outputs: Mapping[str, np.ndarray]
     seen: tuple[Seen, ...]
     codes: np.ndarray | None = None
+    entering: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def tensors(self) -> dict[str, np.ndarray]:
+        """All that is judged."""
+        return {**self.outputs, **self.entering}
 
 
 class Subject(Protocol):
-    """Something that takes the site's tensor; `is_layer`: a layer of a network, whose product is what collides."""
+    """Something that takes the site's tensor.
+
+    Attributes:
+        enters: judged tensors that are no outputs → what they enter.
+        channels: tensors whose axis of channels is known → that axis.
+    """
 
     precision: Precision
     provider: Provider
-    is_layer: bool
+    enters: Mapping[str, str]
+    channels: Mapping[str, int]
 
-    def run(self, x: Array) -> Outcome:
-        """Run it on `x`, which is rounded to the precision that executes."""
+    def stored(self, x: Array) -> np.ndarray:
+        """`x` as it goes in: rounded to the precision that executes, or to codes."""
+
+    def run(self, x: np.ndarray) -> Outcome:
+        """Run it on `x` as it is stored."""
 
     @property
     def description(self) -> dict[str, Any]:
@@ -61,9 +85,7 @@ class Subject(Protocol):
 class AtInput:
     """A network, at one of its inputs."""
 
-    is_layer = False
-
-    def __init__(self, network: Twin, provider: Provider, site: Site) -> None:
+    def __init__(self, network: Twin, provider: Provider, site: Site, enters: Mapping[str, str]) -> None:
         self.precision, self.provider = network.precision, provider
         self._name = site.where
         self._others: Feeds = {}
@@ -74,6 +96,9 @@ class AtInput:
         wanted = [name for pair in self._tensors for name in pair if name in computed]
         wanted += [] if self._codes is None else [self._codes]
         self._known = computed | inputs
+        self.enters: Mapping[str, str] = {name: op for name, op in enters.items() if name in computed}
+        self.channels: Mapping[str, int] = {}
+        wanted += self.enters
         self._runner = Runner(network, provider=provider, extra_outputs=list(dict.fromkeys(wanted)))
         self._outputs = [value.name for value in network.proto.graph.output]
 
@@ -88,7 +113,11 @@ class AtInput:
         """What ran, for evidence."""
         return self._runner.description
 
-    def run(self, x: Array) -> Outcome:
+    def stored(self, x: Array) -> np.ndarray:
+        """At the precision that executes."""
+        return rounded(x, self.precision)
+
+    def run(self, x: np.ndarray) -> Outcome:
         """Run the network."""
         feeds = {**self._others, self._name: x}
         results = self._runner.run(feeds)
@@ -103,29 +132,32 @@ class AtInput:
             else:
                 seen.append((there[pair[0]], there[pair[1]]))
         codes = None if self._codes is None else results[self._codes]
-        return Outcome({name: results[name] for name in self._outputs}, tuple(seen), codes)
+        entering = {name: results[name] for name in self.enters}
+        return Outcome({name: results[name] for name in self._outputs}, tuple(seen), codes, entering)
 
 
 class Network:
     """A network with switches at the outputs of some of its layers, run on one set of inputs."""
 
-    def __init__(self, network: Twin, provider: Provider, feeds: Feeds, tensors: Sequence[str]) -> None:
+    def __init__(
+        self, network: Twin, provider: Provider, feeds: Feeds, tensors: Sequence[str], enters: Mapping[str, str]
+    ) -> None:
         self._feeds = feeds
-        self._outputs = [value.name for value in network.proto.graph.output]
+        self.outputs = [value.name for value in network.proto.graph.output]
         there = {name for node in network.proto.graph.node for name in node.output}
         found = Runner(network, provider=provider, extra_outputs=tensors).run(feeds, [t for t in tensors if t in there])
         self._board: Switchboard = with_switches(network, found)
-        self._runner = Runner(self._board.twin, provider=provider)
+        self.enters = {name: op for name, op in enters.items() if name in there}
+        self._runner = Runner(self._board.twin, provider=provider, extra_outputs=list(self.enters))
 
-    def rest(self, tensor: str, value: np.ndarray) -> dict[str, np.ndarray]:
-        """The outputs with this tensor replaced."""
-        return self._runner.run({**self._feeds, **self._board.feeds({tensor: value})}, self._outputs)
+    def rest(self, tensor: str, value: np.ndarray) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """The outputs with this tensor replaced, and what enters the last flat operators."""
+        found = self._runner.run({**self._feeds, **self._board.feeds({tensor: value})}, [*self.outputs, *self.enters])
+        return {name: found[name] for name in self.outputs}, {name: found[name] for name in self.enters}
 
 
 class InLayer:
     """One layer by itself, and the rest of the network behind it."""
-
-    is_layer = True
 
     def __init__(
         self, cut: Cut, site: Site, flow: Flow, precision: Precision, provider: Provider, network: Network | None
@@ -136,18 +168,34 @@ class InLayer:
         self.precision, self.provider = self._runner.precision, provider
         self._network = None if cut.product is None else network
         self._output = "product" if cut.product is None else cut.product
+        self.enters: Mapping[str, str] = {}
+        if self._network is not None:
+            product = {} if self._output in self._network.outputs else {self._output: "the rest of the network"}
+            self.enters = {**self._network.enters, **product}
+        axis = _CHANNELS.get("MatMul" if site.space is Space.MATRIX else cut.view.op_type)
+        self.channels: Mapping[str, int] = {} if axis is None else {self._output: axis}
 
     @property
     def description(self) -> dict[str, Any]:
         """What ran, for evidence."""
         return self._runner.description
 
-    def run(self, x: Array) -> Outcome:
+    def stored(self, x: Array) -> np.ndarray:
+        """At the precision that executes; whole numbers within the range of the codes."""
+        if self._codes is None:
+            return rounded(x, self.precision)
+        info = np.iinfo(self._codes)
+        return np.clip(np.rint(x), info.min, info.max).astype(self._codes)
+
+    def run(self, x: np.ndarray) -> Outcome:
         """Run the layer, then what is behind it."""
-        stored = rounded(x, self.precision) if self._codes is None else x.astype(self._codes)
-        (y,) = self._runner.run({"x": stored}).values()
-        outputs = {self._output: y} if self._network is None else self._network.rest(self._output, y)
-        return Outcome(outputs, ((stored, y),), None if self._codes is None else stored)
+        (y,) = self._runner.run({"x": x}).values()
+        codes = None if self._codes is None else x
+        if self._network is None:
+            return Outcome({self._output: y}, ((x, y),), codes)
+        outputs, entering = self._network.rest(self._output, y)
+        entering |= {self._output: y} if self._output in self.enters else {}
+        return Outcome(outputs, ((x, y),), codes, entering)
 
 
 def networks_twin(path: str, precision: Precision, provider: Provider, limits: Any) -> Twin:

@@ -1,16 +1,19 @@
-"""Run a pair at one precision on one provider, and judge it: the two claims of design §4, and the outputs."""
+"""Run a pair at one precision on one provider, and judge it: the two claims of design §4, and the outputs (`judge`)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from onnxnull.collision.claims import Reader, kernel_claim, runtime_claim
 from onnxnull.collision.claims import rounded as with_weights
 from onnxnull.collision.compare import compare
-from onnxnull.collision.results import Change, Claim, Kind, LayerCheck, Run, Verdict
-from onnxnull.collision.subjects import Outcome, Seen, Subject, rounded
+from onnxnull.collision.judge import Tried, judgements, verdict_of
+from onnxnull.collision.results import Change, Claim, Kind, LayerCheck, Run
+from onnxnull.collision.subjects import Outcome, Seen, Subject
+from onnxnull.collision.yardstick import NOISE_RUNS, SCALE_RUNS, Box, Yardstick, distances, nearby, one_ulp, yardsticks
 from onnxnull.errors import Code, OnnxnullError
 from onnxnull.kernel.linear_map import Array
 from onnxnull.runtime.precision import Precision
@@ -23,45 +26,137 @@ UNIT_ROUNDOFF = {
     Precision.FLOAT16: 2.0**-11,
 }
 """Unit roundoffs. What a quantized model computes in floats, it computes in float32."""
-_LESS = 10.0
-"""A collision moves every output by so many times less than the control, or it is none: rounding was amplified. Outputs that
-move by `_OWN_ROUNDING` unit roundoffs of their largest entry at most need not: the control may move little."""
-_OWN_ROUNDING = 1024.0
 _BY_CUDNN = frozenset({"Conv", "ConvTranspose", "ConvTransposeWithDynamicPads"})
 
 
-def verify(subject: Subject, readers: Sequence[Reader], kind: Kind, original: Array, colliding: Array, control: Array) -> Run:
+@dataclass(frozen=True, slots=True, eq=False)
+class Trial:
+    """A pair and its control, to be run at several precisions.
+
+    Attributes:
+        original, colliding, control: float64; the precision rounds them.
+        box: bounds of the inputs nearby that give outputs their scale.
+        tolerances: τ.
+    """
+
+    kind: Kind
+    original: Array
+    colliding: Array
+    control: Array
+    box: Box
+    tolerances: Mapping[Precision, float]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Start:
+    """The run of the original, and how far each of its tensors is from the same at the next higher precision."""
+
+    outcome: Outcome
+    far: Mapping[str, Array]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outcomes:
+    """The three runs at one precision, and the yardstick of every tensor."""
+
+    before: Outcome
+    after: Outcome
+    control: Outcome
+    yardsticks: Mapping[str, Yardstick] = field(repr=False)
+
+    @property
+    def pair(self) -> tuple[Outcome, Outcome]:
+        """Of the original and of what collides with it."""
+        return self.before, self.after
+
+
+def starts(subjects: Sequence[Subject], original: Array) -> list[Start]:
+    """The original at every precision on every provider. Raises `OnnxnullError` where two runs of it differ (`runtime`)."""
+    outcomes = []
+    for subject in subjects:
+        outcomes.append(subject.run(subject.stored(original)))
+        _check_repeats(outcomes[-1], subject.run(subject.stored(original)))
+    found = []
+    for subject, outcome in zip(subjects, outcomes, strict=True):
+        own = {s.precision: o.tensors for s, o in zip(subjects, outcomes, strict=True) if s.provider is subject.provider}
+        found.append(Start(outcome, distances(own)[subject.precision]))
+    return found
+
+
+def outcomes(subject: Subject, trial: Trial, start: Start) -> Outcomes:
+    """The runs of one precision: three of the pair and the control, `NOISE_RUNS` of each of the pair, `SCALE_RUNS` nearby."""
+    pair = subject.stored(trial.original), subject.stored(trial.colliding)
+    before, after, control = start.outcome, subject.run(pair[1]), subject.run(subject.stored(trial.control))
+    found = yardsticks(
+        before.tensors,
+        ((which, subject.run(one_ulp(pair[which], which, run)).tensors) for which in (0, 1) for run in range(NOISE_RUNS)),
+        (subject.run(subject.stored(nearby(trial.original, run, trial.box))).tensors for run in range(SCALE_RUNS)),
+        after.tensors,
+        start.far,
+        subject.channels,
+    )
+    return Outcomes(before, after, control, found)
+
+
+def verify(subject: Subject, readers: Sequence[Reader], trial: Trial, start: Start) -> Run:
     """Run the three inputs and check every claim.
 
     Args:
         readers: the layers, in the order of the subject's `Outcome.seen`.
-        original, colliding, control: float64; the precision rounds them.
-
-    Raises:
-        OnnxnullError: `runtime` where two runs of the original differ, or one of its outputs holds no finite number.
     """
-    outcomes = [subject.run(x) for x in (original, colliding, control)]
-    check_repeats(outcomes[0], subject.run(original))
-    stored = [rounded(x, subject.precision).astype(np.float64) for x in (original, colliding)]
+    found = outcomes(subject, trial, start)
+    stored = [subject.stored(x).astype(np.float64) for x in (trial.original, trial.colliding)]
     checks = tuple(
         LayerCheck(
             reader.node,
             kernel_claim(reader, stored[0], stored[1], UNIT_ROUNDOFF[subject.precision]),
-            _runtime(subject, reader, outcomes[0].seen[number], outcomes[1].seen[number]),
+            _runtime(subject, reader, found.before.seen[number], found.after.seen[number]),
         )
         for number, reader in enumerate(readers)
     )
-    outputs, seen = compare_all(outcomes[0], outcomes[1]), compare_all(outcomes[0], outcomes[2])
-    differ = not np.array_equal(stored[0], stored[1])
-    told = (_products(outcomes[0], outcomes[1]), _products(outcomes[0], outcomes[2])) if subject.is_layer else (outputs, seen)
+    return run_of(subject, trial, checks, found)
+
+
+def run_of(
+    subject: Subject,
+    trial: Trial,
+    checks: Sequence[LayerCheck],
+    found: Outcomes,
+    *,
+    claimed: Callable[[str], bool] = lambda name: True,
+    slack: Mapping[str, float] | None = None,
+) -> Run:
+    """The run with its verdict.
+
+    Args:
+        claimed: which tensors are to stay equal.
+        slack: tensor → the share of its scale that is allowed beside its noise.
+    """
+    before, after, control = found.before, found.after, found.control
+    tolerance = trial.tolerances[subject.precision]
+    tried = Tried(
+        {name: array for name, array in before.tensors.items() if claimed(name)},
+        after.tensors,
+        control.tensors,
+        found.yardsticks,
+        tolerance,
+        subject.enters,
+        slack or {},
+    )
+    judged = judgements(tried)
+    differ = not np.array_equal(subject.stored(trial.original), subject.stored(trial.colliding))
+    verdict, why = verdict_of(trial.kind, checks, judged, differ=differ, read=bool(checks))
     return Run(
         precision=subject.precision.value,
         session=subject.description,
-        layers=checks,
-        outputs=outputs,
-        control=seen,
-        verdict=verdict_of(kind, checks, outputs, apart=apart(*told, UNIT_ROUNDOFF[subject.precision]), differ=differ),
-        arrays={name: tuple(o.outputs[name] for o in outcomes) for name in outcomes[0].outputs},  # type: ignore[misc]
+        layers=tuple(checks),
+        outputs=compare_all(before, after),
+        control=compare_all(before, control),
+        verdict=verdict,
+        arrays={name: (array, after.outputs[name], control.outputs[name]) for name, array in before.outputs.items()},
+        judged=judged,
+        tolerance=tolerance,
+        why=why,
     )
 
 
@@ -75,7 +170,7 @@ def _runtime(subject: Subject, reader: Reader, before: Seen, after: Seen) -> Cla
     return runtime_claim(own, before[0], after[0], before[1], after[1], UNIT_ROUNDOFF[subject.precision], reason)
 
 
-def check_repeats(outcome: Outcome, again: Outcome) -> None:
+def _check_repeats(outcome: Outcome, again: Outcome) -> None:
     """Whether there is something to compare."""
     for name, array in outcome.outputs.items():
         if array.tobytes() != again.outputs[name].tobytes():
@@ -84,45 +179,6 @@ def check_repeats(outcome: Outcome, again: Outcome) -> None:
             )
         if array.dtype.kind == "f" and array.size and not np.any(np.isfinite(array)):
             raise OnnxnullError(Code.RUNTIME, f"output {name!r} is NaN or Inf everywhere", "start from another input")
-
-
-def apart(outputs: Sequence[Change], control: Sequence[Change], unit: float) -> bool:
-    """Whether every output that the control moves tells the collision from it, or moves by its own rounding only."""
-    for change, other in zip(outputs, control, strict=True):
-        little = change.relative is not None and change.relative <= _OWN_ROUNDING * unit
-        if not (little or other.max_abs == 0.0 or np.isnan(other.max_abs) or _LESS * change.max_abs <= other.max_abs):
-            return False
-    return True
-
-
-def verdict_of(
-    kind: Kind,
-    checks: Sequence[LayerCheck],
-    outputs: Sequence[Change],
-    *,
-    apart: bool,
-    differ: bool,
-) -> Verdict:
-    """The first that applies; two inputs that are the same at this precision are no collision."""
-    if not differ or any(False in (check.kernel.holds, check.runtime.holds) for check in checks):
-        return Verdict.BROKEN
-    if any(check.kernel.holds is None for check in checks):
-        return Verdict.UNDECIDED
-    if kind is Kind.NEAR_KERNEL:
-        return Verdict.NEAR
-    if kind is Kind.QUANTIZER_CELL and not all(change.bitwise for change in outputs):
-        return Verdict.BROKEN
-    if all(change.bitwise for change in outputs):
-        return Verdict.BITWISE
-    if not checks or not apart:  # nothing reads the input, and yet it shows
-        return Verdict.BROKEN
-    return Verdict.ROUNDING if all(check.runtime.holds for check in checks) else Verdict.UNBOUNDED
-
-
-def _products(before: Outcome, after: Outcome) -> tuple[Change, ...]:
-    """The layers' own outputs in two runs."""
-    pairs = zip(before.seen, after.seen, strict=True)
-    return tuple(compare("product", a[1], b[1]) for a, b in pairs if not isinstance(a, str) and not isinstance(b, str))
 
 
 def compare_all(before: Outcome, after: Outcome) -> tuple[Change, ...]:

@@ -46,8 +46,11 @@ def attempt(
             return Attempt(told=f"no collision was verified: {error.seen}")
         return Attempt(problem=error)
     if not found.holds:
-        seen = "a collision was built, and a claim about it does not hold here: nothing is verified"
-        return Attempt(problem=OnnxnullError(Code.RUNTIME, seen, "look at it with `onnxnull collide`"))
+        why = next(
+            (f"{run.precision}: {run.why}" for run in found.runs if run.verdict.decision is found.decision), "nothing ran"
+        )
+        seen = f"a collision was built and is {found.decision.label} here, so nothing is verified: {why}"
+        return Attempt(problem=OnnxnullError(Code.UNDECIDED, seen, "look at it with `onnxnull collide`"))
     return Attempt(collision=found)
 
 

@@ -52,4 +52,5 @@ def _run(run: Run) -> str:
     kept = [change.top5 for change in run.outputs if change.top5 is not None]
     masks = [change.mask for change in run.outputs if change.mask is not None]
     text += "" if not kept else f", top-5 {'the same' if all(kept) else 'others'}"
-    return text + ("" if not masks else f", masks {'the same' if min(masks) == 1.0 else 'others'}")
+    text += "" if not masks else f", masks {'the same' if min(masks) == 1.0 else 'others'}"
+    return text if run.why is None else f"{text} ({shown(run.why, 400)})"

@@ -16,7 +16,20 @@ import numpy as np
 
 from onnxnull.collision.compare import classes
 from onnxnull.collision.facts import Facts, model_facts
-from onnxnull.collision.results import Change, Claim, Collision, EightBit, Kind, LayerCheck, Perturbation, Run, Steps, TraceStep
+from onnxnull.collision.results import (
+    Change,
+    Claim,
+    Collision,
+    EightBit,
+    Judgement,
+    Kind,
+    LayerCheck,
+    Perturbation,
+    Run,
+    Steps,
+    TraceStep,
+)
+from onnxnull.collision.yardstick import NOISE_RUNS, SCALE_RUNS, SEED, TIMES
 from onnxnull.version import __version__
 
 if TYPE_CHECKING:
@@ -43,6 +56,7 @@ def document(facts: Facts, entries: Sequence[Mapping[str, Any]]) -> dict[str, An
             "input_shapes": {name: list(shape) for name, shape in facts.input_shapes.items()},
             "precisions": list(facts.precisions),
             "providers": list(facts.providers),
+            "yardstick": {"seed": SEED, "noise_runs": NOISE_RUNS, "scale_runs": SCALE_RUNS, "times": TIMES},
             "preprocessing": None if facts.preprocessing is None else _preprocessing(facts.preprocessing),
         },
         "collisions": list(entries),
@@ -80,6 +94,7 @@ def entry(
         "nullity": None if collision.nullity is None else list(collision.nullity),
         "aside": collision.aside,
         "holds": collision.holds,
+        "decision": collision.decision.label,
         "claim": {
             "kind": collision.kind.value,
             "residual": _residual(collision.runs),
@@ -186,12 +201,42 @@ def _run(run: Run, labels: Sequence[str] | None) -> dict[str, Any]:
     return {
         "precision": run.precision,
         "verdict": run.verdict.label,
+        "why": run.why,
+        "tolerance": number(run.tolerance),
         "session": plain(run.session),
         "layers": [_layer(check) for check in run.layers],
         "outputs": [change_of(change) for change in run.outputs],
         "control": [change_of(change) for change in run.control],
+        "judged": [_judgement(each) for each in run.judged],
         "predictions": predictions(run, labels),
         "trace": [_step(step) for step in run.trace],
+    }
+
+
+def _judgement(each: Judgement) -> dict[str, Any]:
+    control = {
+        "max_abs": number(each.control.max_abs),
+        "noise_ratio": number(each.control_noise_ratio),
+        "scale_ratio": number(each.control_scale_ratio),
+        "seen": each.seen,
+    }
+    labels = None
+    if each.margin is not None:
+        labels = {"margin": number(each.margin), "ties": each.ties, "changed": each.relabelled}
+    return {
+        "name": each.name,
+        "enters": each.enters,
+        "decision": each.decision.label,
+        "why": each.why,
+        "bitwise": each.bitwise,
+        "max_abs": number(each.moved.max_abs),
+        "ulps": number(each.moved.ulps),
+        "noise": number(each.noise),
+        "scale": number(each.scale),
+        "noise_ratio": number(each.noise_ratio),
+        "scale_ratio": number(each.scale_ratio),
+        "control": control,
+        "labels": labels,
     }
 
 

@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 
 from onnxnull.collision.compare import best, classes
-from onnxnull.collision.results import Change, Claim, Collision, Kind, Run, Space, Steps, Verdict
+from onnxnull.collision.results import Change, Claim, Collision, Decision, Judgement, Kind, Run, Space, Steps
+from onnxnull.collision.yardstick import TIMES
 from onnxnull.fiber.walk import Stop
 from onnxnull.report.words import shown
 
@@ -121,17 +122,33 @@ def _run(run: Run, kind: Kind, labels: Sequence[str] | None) -> list[str]:
             )
     for change, control in zip(run.outputs, run.control, strict=True):
         lines.append(f"  {moved(change)}; the control moves it by {control.max_abs:.3g}{kept(control)}")
+        lines += [f"    {measured(each, run)}" for each in run.judged if each.enters is None and each.name == change.name]
         lines += predictions(run, change.name, labels)
-    if all(control.max_abs == 0.0 for control in run.control):
-        lines.append("  Note: the control moves no output either, so these outputs show nothing of this input.")
+    for each in run.judged:
+        if each.enters is not None:
+            lines.append(f"  {moved(each.moved, 'into ' + each.enters)}; the control moves it by {each.control.max_abs:.3g}")
+            lines.append(f"    {measured(each, run)}")
     return lines
 
 
 def meaning(run: Run) -> str:
-    """What the verdict of a run means."""
-    if run.verdict is not Verdict.BROKEN or any(False in (c.kernel.holds, c.runtime.holds) for c in run.layers):
-        return run.verdict.meaning if run.verdict is not Verdict.BROKEN else "a claim does not hold"
-    return "the claims hold, but the outputs move like the control's: at this precision it is no collision"
+    """What the verdict of a run means; where it is broken or undecided why, and what to do."""
+    return run.verdict.meaning if run.why is None else shown(run.why, 400)
+
+
+def measured(each: Judgement, run: Run) -> str:
+    """|Δ| held against the yardstick, and labels with their margins."""
+    if each.noise_ratio is None:
+        return "no floats: they have to be equal"
+    parts = []
+    if not each.bitwise:
+        parts.append(f"{each.noise_ratio:.2g} of what rounding moves it (at most {TIMES:g})")
+        parts.append(f"{each.scale_ratio:.2g} of what other inputs do (at most {run.tolerance:g})")
+    parts.append(f"the control {each.control_noise_ratio:.2g} and {each.control_scale_ratio:.2g}")
+    if each.margin is not None:
+        ties = "" if not each.ties else f", {each.ties:,} {'tie' if each.ties == 1 else 'ties'} that rounding may turn"
+        parts.append(f"labels lead by {each.margin:.3g} or more{ties}")
+    return "; ".join(parts)
 
 
 def claim_words(claim: Claim) -> str:
@@ -146,9 +163,9 @@ def claim_words(claim: Claim) -> str:
     return f"{verb}: {claim.value:.2g}, at most {claim.ratio:.2g} of what is allowed"
 
 
-def moved(change: Change) -> str:
+def moved(change: Change, what: str = "output") -> str:
     """ "logits: max |Δ| 1.5e-14 (relative 9.3e-16), top-1 and top-5 the same"."""
-    name = f"output '{shown(change.name)}'"
+    name = f"{shown(what)} '{shown(change.name)}'"
     if change.bitwise:
         return f"{name}: the same to the last bit"
     relative = "" if change.relative is None else f", relative {change.relative:.2g}"
@@ -187,7 +204,7 @@ def _short(run: Run) -> str:
     worst = max((change.max_abs for change in run.outputs), default=0.0)
     control = max((change.max_abs for change in run.control), default=0.0)
     layer = max((check.runtime.value for check in run.layers), default=0.0)
-    mark = "" if run.verdict is not Verdict.BROKEN else " !"
+    mark = "" if run.verdict.decision is Decision.HOLDS else " !"
     return f"{run.precision} {run.verdict.label:<9}{mark} layer {layer:<8.2g} outputs {worst:<8.2g} control {control:<8.2g}"
 
 

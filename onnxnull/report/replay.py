@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from onnxnull.collision.results import Run
+from onnxnull.collision.results import Decision, Run
 from onnxnull.report import collision_json
 from onnxnull.report.words import count, shown
 
@@ -44,7 +44,9 @@ def _entry(each: Replayed) -> dict[str, Any]:
     return {
         "name": each.name,
         "confirmed": each.confirmed,
+        "decision": each.decision.label,
         "objections": list(each.objections),
+        "doubts": list(each.doubts),
         "runs": [
             {
                 "precision": run.precision,
@@ -66,9 +68,16 @@ def _lines(each: Replayed) -> list[str]:
     ]
     lines += [f"  {_run(run, said)}" for run, said in each.pairs]
     lines += [f"  NOT CONFIRMED: {shown(objection, 300)}" for objection in each.objections]
-    if not each.confirmed and not each.objections:
-        lines.append("  NOT CONFIRMED: it is broken here")
+    lines += [f"  UNDECIDED: {shown(doubt, 400)}" for doubt in each.doubts]
+    if each.decision is Decision.BROKEN and not each.objections:
+        lines += [f"  NOT CONFIRMED: it is broken here: {shown(why, 400)}" for why in broken(each)]
     return lines
+
+
+def broken(each: Replayed) -> list[str]:
+    """Why runs of it are broken here."""
+    runs = () if each.collision is None else each.collision.runs
+    return [f"{run.precision}: {run.why}" for run in runs if run.verdict.decision is Decision.BROKEN]
 
 
 def _run(run: Run, said: RecordedRun | None) -> str:

@@ -106,6 +106,7 @@ ENTRY = {
     "nullity",
     "aside",
     "holds",
+    "decision",
     "claim",
     "quantizer",
     "perturbation",
@@ -116,7 +117,7 @@ ENTRY = {
     "runs",
     "eight_bit",
 }
-RUN = {"precision", "verdict", "session", "layers", "outputs", "control", "predictions", "trace"}
+RUN = {"precision", "verdict", "why", "tolerance", "session", "layers", "outputs", "control", "judged", "predictions", "trace"}
 
 
 def test_json_is_the_contract_and_byte_identical(here: Path, collide: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,9 @@ EXITS: list[tuple[str, int, str]] = [
     ("m.onnx --random 0 --pattern stripes", 4, "Invalid value for '--pattern'"),
     ("m.onnx --random 0 --space everywhere", 4, "Invalid value for '--space'"),
     ("m.onnx --random 0 --precision float8", 4, "Invalid value for '--precision'"),
+    ("m.onnx --random 0 --tolerance float32=2", 4, "is not PRECISION=TAU"),
+    ("m.onnx --random 0 --tolerance 1e-3", 4, "is not PRECISION=TAU"),
+    ("m.onnx --random 0 --tolerance float8=1e-3", 4, "is not PRECISION=TAU"),
     ("m.onnx --random 0 --std 0", 4, "nothing can be divided by 0"),
     ("m.onnx --random 0 --format yaml", 4, "Invalid value for '--format'"),
     ("m.onnx --random 0 --beta 0", 4, "--beta"),
@@ -116,3 +120,29 @@ def test_exit_codes_and_one_clear_line(arguments: str, code: int, error: str, he
         assert lines[0].startswith(("error[", arguments.split()[0]))  # the model, where it is about the model
         assert "; " in lines[0]  # and what to do
     assert (out.strip() != "") == (code in (0, 1))
+
+
+@pytest.mark.parametrize("beta", ["1e18", "1e8"])
+def test_a_change_that_rounding_drowns_is_not_green(beta: str, here: Path, collide: Any) -> None:
+    """Float64 moves a logit from 3.65 to 163, float32 changes the class at 1e8."""
+    digits = Path(__file__).parents[2] / "models"
+    start = digits / "samples" / "digits_mlp" / "0.png"
+    made = collide(digits / "digits_mlp.onnx", "--input", start, "--beta", beta, "--box", "none", "--format", "json")
+    (found,) = json.loads(made[1])["collisions"]
+    if found["perturbation"]["l2"] > 1e7:  # it was built as long as that
+        assert made[0] in (1, 2)
+        assert found["decision"] != "holds"
+        assert found["holds"] is False
+        for run in found["runs"]:
+            assert run["verdict"] in ("undecided", "broken")
+            assert run["why"]
+
+
+def test_what_is_undecided_says_why_and_what_to_do(here: Path, collide: Any) -> None:
+    code, out, _ = collide("m.onnx", "--random", "0", "--tolerance", "float32=1e-30", "--tolerance", "float64=1e-30")
+    assert code == 2
+    assert "undecided (output 'y' moves by" in out
+    assert "make the change smaller (--beta)" in out
+    code, out, _ = collide("m.onnx", "--random", "0", "--tolerance", "float32=1e-30", "--layer", "all")
+    assert code == 2
+    assert "undecided !" in out

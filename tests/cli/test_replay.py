@@ -15,13 +15,16 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from onnx import helper
 
 from onnxnull.collision.replay import Replayed, replay
 from onnxnull.collision.results import Verdict
 from onnxnull.collision.search import Place
-from onnxnull.errors import Code, OnnxnullError
+from onnxnull.errors import Code, ExitCode, OnnxnullError
 from onnxnull.runtime.precision import Precision
+from tests import helpers
 from tests.collision.bundles import bundled, document_of, forge, near_model, patch_model, rewrite, two_input_model
+from tests.helpers import weight
 
 from .console import ROOT, onnxnull
 
@@ -52,7 +55,7 @@ def bundle(made: Path, tmp_path: Path) -> Path:
 def code(folder: Path, model: Path | None = None, **options: Any) -> int:
     """The exit code of the command."""
     try:
-        return 0 if all(each.confirmed for each in replay(folder, model, **options)) else 1
+        return int(ExitCode.worst([each.decision.exit_code for each in replay(folder, model, **options)]))
     except OnnxnullError as error:
         return int(error.exit_code)
 
@@ -227,6 +230,7 @@ CLAIMS: dict[str, tuple[Change, int]] = {
     "a better verdict with its numbers": (make_bitwise, 1),
     "a worse verdict": (lambda d: run(d).update(verdict="unbounded"), 2),
     "a verdict of broken": (lambda d: run(d).update(verdict="broken"), 1),
+    "a verdict of undecided": (lambda d: run(d).update(verdict="undecided"), 2),
     "an unknown verdict": (lambda d: run(d).update(verdict="exact"), 2),
     "a weaker kind": (lambda d: entry(d)["claim"].update(kind="near-kernel"), 2),
     "an unknown kind": (lambda d: entry(d)["claim"].update(kind="fiber"), 2),
@@ -465,3 +469,48 @@ def test_the_shipped_models(tmp_path: Path) -> None:
     folder = bundled(tmp_path / "out", ROOT / "models/digits_vit.onnx")
     assert code(folder, ROOT / "models/digits_vit.onnx") == 0
     assert hashlib.sha256((ROOT / "models/digits_vit.onnx").read_bytes()).hexdigest() == document_of(folder)["model"]["sha256"]
+
+
+def far_off(tensors: dict[str, np.ndarray]) -> None:
+    """So far along the kernel that rounding drowns everything."""
+    tensors["colliding"] = tensors["original"] + 1e9 * (tensors["colliding"] - tensors["original"])
+    tensors["control"] = tensors["original"] + 1e9 * (tensors["control"] - tensors["original"])
+
+
+def test_what_rounding_drowns_is_undecided(bundle: Path) -> None:
+    forge(bundle, far_off)
+    rewrite(bundle, lambda d: [run.update(tolerance=1.0) for run in entry(d)["runs"]])
+    (found,) = replay(bundle)
+    assert found.decision.label != "holds"
+    assert not found.confirmed
+    done = onnxnull("replay", bundle)
+    assert done.returncode == int(found.decision.exit_code) != 0
+    assert "0 of 1 collision confirmed here" in done.stdout
+
+
+def test_the_bundle_has_no_say_in_the_tolerance(bundle: Path) -> None:
+    strict = dict.fromkeys(Precision, 1e-30)
+    (found,) = replay(bundle, tolerances=strict)
+    assert found.decision.label == "undecided"
+    assert all("--tolerance" in doubt or "rounding drowns" in doubt for doubt in found.doubts)
+    assert any("it was recorded at --tolerance float32=0.001" in doubt for doubt in found.doubts)
+    assert code(bundle, tolerances=strict) == 2
+
+
+def test_what_nothing_reads_hides_no_unrelated_vector(tmp_path: Path) -> None:
+    """2⁵⁷ in an entry that no filter reads, all hashes and numbers made to fit."""
+    conv = helper.make_node("Conv", ["x", "w"], ["h"], name="stem", kernel_shape=[3, 3], strides=[2, 2])
+    relu = helper.make_node("Relu", ["h"], ["y"])
+    proto = helpers.model([conv, relu], {"w": weight(2, 3, 3, 3)}, inputs=[helpers.value("x", [1, 3, 8, 8])])
+    path = tmp_path / "conv.onnx"
+    path.write_bytes(proto.SerializeToString())
+    forged = bundled(tmp_path / "forged", path)
+
+    def replace_it(tensors: dict[str, np.ndarray]) -> None:
+        tensors["colliding"] = weight(1, 3, 8, 8, seed=5).astype(np.float64)
+        tensors["colliding"][0, 0, 7, 7] = 2.0**57
+        tensors["control"] = tensors["original"] + 2.0**57 / 20
+
+    forge(forged, replace_it)
+    rewrite(forged, lambda d: entry(d)["perturbation"]["parameters"].update(beta=None))
+    assert code(forged) == 1

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from onnxnull.collision.results import Change, Collision, Kind, Run, Space, Verdict
+from onnxnull.collision.results import Change, Collision, Decision, Kind, Run, Space, Verdict
 from onnxnull.report import collision_text, words
 from onnxnull.report.html import charts
 from onnxnull.report.html.markup import MOST_BYTES, Markup, page, picture, tag
@@ -131,7 +131,8 @@ def _fitting(sections: Sequence[Section]) -> list[Markup]:
 def _replayed(each: Replayed, pictures: Mapping[str, Shown]) -> Markup:
     parts = [tag("h2", words.shown(each.name))]
     parts += [tag("p", f"Not confirmed: {words.shown(objection, 300)}", class_="broken") for objection in each.objections]
-    if not each.confirmed and not each.objections:
+    parts += [tag("p", f"Undecided: {words.shown(doubt, 400)}", class_="broken") for doubt in each.doubts]
+    if each.decision is Decision.BROKEN and not each.objections:
         parts.append(tag("p", "Not confirmed: it is broken here.", class_="broken"))
     rows = tuple(
         (run.precision, _provider(run), "not recorded" if said is None else said.verdict.label, run.verdict.label)
@@ -166,8 +167,10 @@ def _body(collision: Collision, pictures: Mapping[str, Shown], labels: Sequence[
 
 def _verdict(collision: Collision) -> Markup:
     who = "The network" if collision.space is Space.INPUT else "This layer"
-    if not collision.holds:
+    if collision.decision is Decision.BROKEN:
         return verdict(Level.STOP, "A claim does not hold here: do not rely on this pair.", "Broken")
+    if collision.decision is Decision.UNDECIDED:
+        return verdict(Level.OPEN, "No claim fails, and nothing is shown: do not rely on this pair.", "Undecided")
     if collision.kind is Kind.NEAR_KERNEL:
         return verdict(Level.NOTE, f"{who} all but ignores this change. That is no collision.", "No collision")
     if all(run.verdict is Verdict.BITWISE for run in collision.runs):
@@ -182,8 +185,10 @@ def _verdict(collision: Collision) -> Markup:
 
 
 def _meaning(collision: Collision) -> list[str]:
-    if not collision.holds:
+    if collision.decision is Decision.BROKEN:
         return ["What was measured contradicts what was to be shown; below is where."]
+    if collision.decision is Decision.UNDECIDED:
+        return ["Rounding drowns what was to be shown, or no control moves anything; below is where, and what to do."]
     if collision.kind is Kind.NEAR_KERNEL:
         return ["It runs along directions that the layers pass on very weakly; at a lower precision they count as unseen."]
     if collision.kind is Kind.QUANTIZER_CELL:
@@ -257,10 +262,30 @@ def _measured(runs: Sequence[Run]) -> list[Markup]:
         for run in runs
         for change, control in zip(run.outputs, run.control, strict=True)
     ]
+    judged = [
+        (
+            _name(run),
+            words.shown(each.name),
+            "-" if each.enters is None else words.shown(each.enters),
+            "0, to the last bit" if each.bitwise else f"{each.moved.max_abs:.3g}",
+            _share(each.noise_ratio),
+            _share(each.scale_ratio),
+            _share(each.control_noise_ratio),
+            _share(each.control_scale_ratio),
+            "-" if each.margin is None else f"{each.margin:.3g}",
+            "-" if each.ties is None else f"{each.ties:,}",
+        )
+        for run in runs
+        for each in run.judged
+    ]
     parts = [tag("p", f"{_name(run)}: {run.verdict.label}, {collision_text.meaning(run)}.") for run in runs]
     header = ("run", "output", "max |Δ|", "relative", "control", "kept", "control kept")
     numeric = (False, False, True, True, True, False, False)
     parts.append(_first(Table(header, numeric, tuple(outputs)), "Outputs: how far they moved from those of the original"))
+    of_both = ("of its noise", "of its scale", "control: noise", "control: scale")
+    titles = ("run", "tensor", "enters", "max |Δ|", *of_both, "least margin", "ties")
+    caption = "The yardstick: noise is how far rounding moves it (at most 16), scale how far other inputs do"
+    parts.append(_first(Table(titles, (False, False, False, *(True,) * 7), tuple(judged)), caption))
     columns = ("run", "layer", "kernel claim", "runtime claim")
     caption = "Layers that read it: the difference that reaches them, and what they computed of it"
     parts.append(_first(Table(columns, (False,) * 4, tuple(layers)), caption))
@@ -306,6 +331,10 @@ def _trace(runs: Sequence[Run]) -> list[Markup]:
     shown = [words.shown(name) for name in names]
     drawn = tag("figure", charts.key(*key), charts.trace(series, shown), tag("figcaption", told))
     return [tag("h3", "How the difference grows"), drawn]
+
+
+def _share(ratio: float | None) -> str:
+    return "-" if ratio is None else f"{ratio:.2g}"
 
 
 def _kept(change: Change) -> str:
