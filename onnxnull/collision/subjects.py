@@ -44,7 +44,7 @@ class Outcome:
     """One run: the outputs by name, what was seen of each reader of the site, and the codes that its quantizer made.
 
     Attributes:
-        entering: other tensors that are judged: what enters the last flat operators, of a layer its product.
+        entering: other tensors that are judged: what enters the last flat operators.
     """
 
     outputs: Mapping[str, np.ndarray]
@@ -168,10 +168,7 @@ class InLayer:
         self.precision, self.provider = self._runner.precision, provider
         self._network = None if cut.product is None else network
         self._output = "product" if cut.product is None else cut.product
-        self.enters: Mapping[str, str] = {}
-        if self._network is not None:
-            product = {} if self._output in self._network.outputs else {self._output: "the rest of the network"}
-            self.enters = {**self._network.enters, **product}
+        self.enters: Mapping[str, str] = {} if self._network is None else self._network.enters
         axis = _CHANNELS.get("MatMul" if site.space is Space.MATRIX else cut.view.op_type)
         self.channels: Mapping[str, int] = {} if axis is None else {self._output: axis}
 
@@ -194,7 +191,6 @@ class InLayer:
         if self._network is None:
             return Outcome({self._output: y}, ((x, y),), codes)
         outputs, entering = self._network.rest(self._output, y)
-        entering |= {self._output: y} if self._output in self.enters else {}
         return Outcome(outputs, ((x, y),), codes, entering)
 
 
