@@ -142,9 +142,9 @@ def measured(each: Judgement, run: Run) -> str:
         return "no floats: they have to be equal"
     parts = []
     if not each.bitwise:
-        parts.append(f"{each.noise_ratio:.2g} of what rounding moves it (at most {TIMES:g})")
-        parts.append(f"{each.scale_ratio:.2g} of what other inputs do (at most {run.tolerance:g})")
-    parts.append(f"the control {each.control_noise_ratio:.2g} and {each.control_scale_ratio:.2g}")
+        parts.append(f"{each.noise_ratio:.2g} times what rounding moves it (at most {TIMES:g})")
+        parts.append(f"{each.scale_ratio:.2g} times what other inputs do (at most {run.tolerance:g})")
+    parts.append(f"the control {each.control_noise_ratio:.2g} and {each.control_scale_ratio:.2g} times")
     if each.margin is not None:
         ties = "" if not each.ties else f", {each.ties:,} {'tie' if each.ties == 1 else 'ties'} that rounding may turn"
         parts.append(f"labels lead by {each.margin:.3g} or more{ties}")
