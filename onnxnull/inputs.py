@@ -16,7 +16,7 @@ import numpy as np
 
 from onnxnull.errors import Code, OnnxnullError, one_line
 from onnxnull.graph.model import GraphInput
-from onnxnull.kernel.linear_map import Array
+from onnxnull.kernel.maps.linear_map import Array
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -167,11 +167,11 @@ def _operator(node: NodeView, use: LinearUse, ranks: RankProfile, work: float) -
 
     Raises `_DoesNotFitError`.
     """
-    from onnxnull.kernel.batched import Batched
-    from onnxnull.kernel.convolution import Convolution, TransposedConvolution
-    from onnxnull.kernel.im2col import TooLargeError
-    from onnxnull.kernel.image_nullity import image_nullities
-    from onnxnull.kernel.primitives import stripped
+    from onnxnull.kernel.images.input_nullity import image_nullities
+    from onnxnull.kernel.maps.batched import Batched
+    from onnxnull.kernel.maps.convolution import Convolution, TransposedConvolution
+    from onnxnull.kernel.maps.im2col import TooLargeError
+    from onnxnull.kernel.maps.primitives import stripped
     from onnxnull.operators.registry import shape_at
     from onnxnull.weights import op_name
 

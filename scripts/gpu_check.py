@@ -29,7 +29,7 @@ from onnxnull.doctor import examine
 from onnxnull.errors import Code, ExitCode, OnnxnullError
 from onnxnull.graph.model import open_model
 from onnxnull.inputs import Preprocessing
-from onnxnull.kernel.linear_map import Array
+from onnxnull.kernel.maps.linear_map import Array
 from onnxnull.runtime.canary import check_float32, products_of
 from onnxnull.runtime.precision import Precision, has_integer_arithmetic
 from onnxnull.runtime.providers import Provider, cuda_problem

@@ -18,7 +18,7 @@ import numpy as np
 from onnxnull.attack.ball import Ball
 from onnxnull.attack.pgd import Found
 from onnxnull.gradient.jacobian import Function
-from onnxnull.kernel.linear_map import Array
+from onnxnull.kernel.maps.linear_map import Array
 
 
 @dataclass(frozen=True, slots=True)

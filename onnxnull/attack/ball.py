@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from onnxnull.collision.perturb import Recipe, bounds
-from onnxnull.kernel.linear_map import Array
+from onnxnull.kernel.maps.linear_map import Array
 
 
 class Norm(enum.Enum):

@@ -29,7 +29,7 @@ from onnxnull.runtime import source
 from onnxnull.runtime.precision import Precision
 
 if TYPE_CHECKING:
-    from onnxnull.kernel.linear_map import Array
+    from onnxnull.kernel.maps.linear_map import Array
 
 _TRIES = 4
 """Seeds that are tried for every colliding example that is wanted."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from onnxnull.attack.ball import Ball
 from onnxnull.gradient.jacobian import Function
-from onnxnull.kernel.linear_map import Array
+from onnxnull.kernel.maps.linear_map import Array
 
 _MARGIN = 0.02
 """By how much the new class has to be ahead, relative to the largest score: rounding then changes nothing."""

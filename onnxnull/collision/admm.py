@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from onnxnull.collision.kernel import Kernel
-from onnxnull.kernel.linear_map import Array
+from onnxnull.kernel.maps.linear_map import Array
 
 _RELAXATION = 1.7
 _ADAPT_EVERY, _ADAPT_UNTIL = 10, 100

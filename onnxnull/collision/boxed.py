@@ -26,7 +26,7 @@ from numpy.typing import ArrayLike, NDArray
 from onnxnull.collision.admm import Search
 from onnxnull.collision.kernel import Kernel
 from onnxnull.collision.room import Room
-from onnxnull.kernel.linear_map import Array
+from onnxnull.kernel.maps.linear_map import Array
 from onnxnull.kernel.project import NotConvergedError
 
 Mask = NDArray[np.bool_]

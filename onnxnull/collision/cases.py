@@ -17,7 +17,7 @@ from onnxnull.inputs import ARRAYS, Preprocessing, Sample, box, load, load_folde
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from onnxnull.kernel.linear_map import Array
+    from onnxnull.kernel.maps.linear_map import Array
 
 
 @dataclass(frozen=True, slots=True, eq=False)

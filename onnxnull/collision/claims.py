@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from onnxnull.collision.results import Claim
-from onnxnull.kernel.error_free import Near, enclose, through, two_difference
-from onnxnull.kernel.linear_map import Array, LinearMap
-from onnxnull.kernel.magnitude import magnitude, nonzero_terms, powers_of_two, roundings
-from onnxnull.kernel.rank.rounding import UNIT, gamma
+from onnxnull.kernel.maps.linear_map import Array, LinearMap
+from onnxnull.kernel.numerics.error_free import Near, enclose, through, two_difference
+from onnxnull.kernel.numerics.rounding import UNIT, gamma
+from onnxnull.kernel.numerics.rounding_model import magnitude, nonzero_terms, powers_of_two, roundings
 
 _LOOSE = 2.0**-30
 """More than all relative errors that evaluating a bound in double arithmetic commits: γ of fewer than 2²² roundings."""

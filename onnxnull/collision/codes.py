@@ -21,11 +21,11 @@ from onnxnull.collision.steps import integer_layer
 from onnxnull.collision.subjects import Outcome, Seen, Subject
 from onnxnull.collision.verify import UNIT_ROUNDOFF, Start, Trial, outcomes, run_of
 from onnxnull.frontier import Layer, Quantizer
-from onnxnull.kernel.linear_map import Array, LinearMap
-from onnxnull.kernel.magnitude import magnitude
-from onnxnull.kernel.primitives import Identity
-from onnxnull.kernel.reduction import Integers
-from onnxnull.kernel.selection import NOTHING
+from onnxnull.kernel.lattice.reduction import Integers
+from onnxnull.kernel.maps.linear_map import Array, LinearMap
+from onnxnull.kernel.maps.primitives import Identity
+from onnxnull.kernel.maps.selection import NOTHING
+from onnxnull.kernel.numerics.rounding_model import magnitude
 
 
 def verify_on_grid(subject: Subject, site: Site, trial: Trial, start: Start) -> Run:

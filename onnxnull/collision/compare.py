@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxnull.collision.results import Change
-from onnxnull.kernel.linear_map import Array
+from onnxnull.kernel.maps.linear_map import Array
 
 MOST_LABELS = 256
 """An output with more channels than this is no map per class."""

@@ -32,7 +32,7 @@ from onnxnull.runtime.providers import Provider
 
 if TYPE_CHECKING:
     from onnxnull.fiber.walk import Reached
-    from onnxnull.kernel.linear_map import Array
+    from onnxnull.kernel.maps.linear_map import Array
 
 _MOST, _BYTES = 8192, 4 << 30
 """Numbers that may stay equal, and bytes of their Jacobian."""

@@ -27,7 +27,7 @@ from onnxnull.runtime.source import reads
 if TYPE_CHECKING:
     import onnx
 
-    from onnxnull.kernel.linear_map import Array
+    from onnxnull.kernel.maps.linear_map import Array
 
 WITHIN = 1e-10
 """Of the scale of an entry."""

@@ -17,10 +17,10 @@ from onnxnull.collision.perturb import Recipe, bounds
 from onnxnull.collision.steps import windows_of
 from onnxnull.errors import Code, OnnxnullError
 from onnxnull.frontier import Frontier, Quantizer
-from onnxnull.kernel.lattice import along, inside, toward
-from onnxnull.kernel.linear_map import Array
-from onnxnull.kernel.reduction import Integers
-from onnxnull.kernel.selection import NOTHING
+from onnxnull.kernel.lattice.integer_kernel import along, inside, toward
+from onnxnull.kernel.lattice.reduction import Integers
+from onnxnull.kernel.maps.linear_map import Array
+from onnxnull.kernel.maps.selection import NOTHING
 
 _PLACES = 16
 """In which vectors are looked for in the middle of the range."""

@@ -17,7 +17,7 @@ import numpy as np
 from onnxnull.collision.compare import class_maps, compare
 from onnxnull.collision.results import Decision, Judgement, Kind, LayerCheck, Verdict
 from onnxnull.collision.yardstick import TIMES, Tensors, Yardstick, change
-from onnxnull.kernel.linear_map import Array
+from onnxnull.kernel.maps.linear_map import Array
 
 _DROWNED = "rounding drowns what is claimed; make the change smaller (--beta), or ask for a higher precision alone"
 _ELSEWHERE = "start from another input, or take a larger change"

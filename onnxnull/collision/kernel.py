@@ -19,10 +19,10 @@ from onnxnull.collision.spans import Complement, columns
 from onnxnull.frontier import Frontier
 from onnxnull.frontier.kernel import merge
 from onnxnull.frontier.projection import Project, projection
-from onnxnull.kernel.linear_map import Array, Composition, LinearMap, Shape, size
+from onnxnull.kernel.maps.linear_map import Array, Composition, LinearMap, Shape, size
+from onnxnull.kernel.maps.selection import NOTHING, Selection, identity
 from onnxnull.kernel.project import NotConvergedError
 from onnxnull.kernel.rank import Notion
-from onnxnull.kernel.selection import NOTHING, Selection, identity
 from onnxnull.operators.steps import UnknownShapeError
 
 Mask = NDArray[np.bool_]

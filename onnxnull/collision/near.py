@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 from onnxnull.collision.patches import blocks_of, independent, unfold
 from onnxnull.collision.sites import Site, carry_back
 from onnxnull.errors import Code, OnnxnullError
-from onnxnull.kernel.column_span import column_span
-from onnxnull.kernel.linear_map import Array, Shape
+from onnxnull.kernel.maps.linear_map import Array, Shape
+from onnxnull.kernel.maps.selection import Selection
 from onnxnull.kernel.nullspace import null_space
 from onnxnull.kernel.rank import Notion
-from onnxnull.kernel.selection import Selection
+from onnxnull.kernel.span import column_span
 
 
 class NearKernel:

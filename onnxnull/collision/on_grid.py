@@ -11,7 +11,7 @@ from onnxnull.collision.perturb import Recipe
 from onnxnull.collision.results import Kind, Space
 from onnxnull.collision.sites import Site
 from onnxnull.errors import Code, OnnxnullError
-from onnxnull.kernel.linear_map import Array
+from onnxnull.kernel.maps.linear_map import Array
 from onnxnull.operators.steps import UnknownShapeError
 
 CELL = "what its quantizer itself hides: --quantizer-cell"

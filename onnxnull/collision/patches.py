@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from onnxnull.kernel.batched import Batched
-from onnxnull.kernel.convolution import Convolution, TransposedConvolution
-from onnxnull.kernel.im2col import ConvGeometry, Im2col
-from onnxnull.kernel.linear_map import Array, LinearMap, Shape
-from onnxnull.kernel.primitives import BlockMatrix, Identity, Matrix, Permute, Reshape, stripped
+from onnxnull.kernel.maps.batched import Batched
+from onnxnull.kernel.maps.convolution import Convolution, TransposedConvolution
+from onnxnull.kernel.maps.im2col import ConvGeometry, Im2col
+from onnxnull.kernel.maps.linear_map import Array, LinearMap, Shape
+from onnxnull.kernel.maps.primitives import BlockMatrix, Identity, Matrix, Permute, Reshape, stripped
 from onnxnull.operators.contraction import ContractionMap, rearranged
 
 

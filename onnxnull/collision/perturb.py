@@ -23,7 +23,7 @@ from onnxnull.kernel.nullspace import null_space
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from onnxnull.kernel.linear_map import Array
+    from onnxnull.kernel.maps.linear_map import Array
 
 _TRIES = 5
 """Wishes that are tried for a perturbation of a given length."""

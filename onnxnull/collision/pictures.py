@@ -17,7 +17,7 @@ from onnxnull.report import figures
 if TYPE_CHECKING:
     from onnxnull.graph.model import GraphInput
     from onnxnull.inputs import Preprocessing
-    from onnxnull.kernel.linear_map import Array
+    from onnxnull.kernel.maps.linear_map import Array
 
 _NAMES = ("original", "colliding", "control")
 _PAGE_BYTES = 300_000

@@ -18,7 +18,7 @@ from onnxnull.collision.bundle import DOCUMENT, INPUTS, LARGEST_DOCUMENT, SUBFOL
 from onnxnull.collision.fields import digest_of, finite, get, objects, one_of, parse, read_bytes, refuse, sizes, texts
 from onnxnull.collision.results import Kind, Perturbation, Space, Verdict
 from onnxnull.errors import Code, OnnxnullError, one_line
-from onnxnull.kernel.linear_map import Array
+from onnxnull.kernel.maps.linear_map import Array
 from onnxnull.report.collision_json import SCHEMA
 from onnxnull.runtime.precision import Precision
 from onnxnull.runtime.providers import Provider

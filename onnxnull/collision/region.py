@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxnull.frontier.kernel import canonical
-from onnxnull.kernel.batched import Batched
-from onnxnull.kernel.convolution import Convolution
-from onnxnull.kernel.linear_map import Composition, LinearMap
-from onnxnull.kernel.selection import Selection, compose
+from onnxnull.kernel.maps.batched import Batched
+from onnxnull.kernel.maps.convolution import Convolution
+from onnxnull.kernel.maps.linear_map import Composition, LinearMap
+from onnxnull.kernel.maps.selection import Selection, compose
 
 
 def bounding_box(free: NDArray[np.bool_]) -> tuple[slice, ...] | None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from onnxnull.errors import ExitCode
-from onnxnull.kernel.linear_map import Array
+from onnxnull.kernel.maps.linear_map import Array
 
 
 class Kind(enum.Enum):

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from onnxnull.collision.kernel import Kernel
-from onnxnull.kernel.linear_map import Array
+from onnxnull.kernel.maps.linear_map import Array
 
 
 @dataclass(frozen=True, slots=True, eq=False)

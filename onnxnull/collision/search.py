@@ -42,7 +42,7 @@ from onnxnull.runtime.session import Runner
 from onnxnull.weights import find_weights
 
 if TYPE_CHECKING:
-    from onnxnull.kernel.linear_map import Array
+    from onnxnull.kernel.maps.linear_map import Array
 
 Progress = Callable[[str], None]
 """Called with what comes next."""

@@ -22,14 +22,14 @@ from onnxnull.graph.constants import Constant
 from onnxnull.graph.flow import Flow
 from onnxnull.graph.model import GraphInput, dtype_name
 from onnxnull.graph.view import NodeView
-from onnxnull.kernel.batched import Batched
-from onnxnull.kernel.column_span import column_span
-from onnxnull.kernel.convolution import Convolution, TransposedConvolution
-from onnxnull.kernel.im2col import ConvGeometry, Im2col
-from onnxnull.kernel.linear_map import Array, LinearMap, Shape
-from onnxnull.kernel.primitives import Identity
+from onnxnull.kernel.maps.batched import Batched
+from onnxnull.kernel.maps.convolution import Convolution, TransposedConvolution
+from onnxnull.kernel.maps.im2col import ConvGeometry, Im2col
+from onnxnull.kernel.maps.linear_map import Array, LinearMap, Shape
+from onnxnull.kernel.maps.primitives import Identity
+from onnxnull.kernel.maps.selection import Selection, identity
 from onnxnull.kernel.rank import Notion, rank
-from onnxnull.kernel.selection import Selection, identity
+from onnxnull.kernel.span import column_span
 from onnxnull.operators import LinearUse
 from onnxnull.operators.contraction import Contraction, ContractionMap
 from onnxnull.weights import Weight, find_weights, op_name

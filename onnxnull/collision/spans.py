@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxnull.kernel.column_span import column_span
-from onnxnull.kernel.linear_map import Array
+from onnxnull.kernel.maps.linear_map import Array
 from onnxnull.kernel.rank import Notion
+from onnxnull.kernel.span import column_span
 
 _GOOD, _FAIR = 1e-6, 1e-9
 """λ_min/trace of a Gram matrix, above which columns are taken as they are, and above which a restriction is solved through

@@ -17,12 +17,12 @@ from onnxnull.collision.patches import blocks_of, separate, unfold
 from onnxnull.errors import Code, OnnxnullError
 from onnxnull.frontier import Frontier, Layer
 from onnxnull.frontier.kernel import is_small
-from onnxnull.kernel.batched import Batched
-from onnxnull.kernel.convolution import Convolution
-from onnxnull.kernel.lattice import kernel_lattice
-from onnxnull.kernel.linear_map import Array, LinearMap, Shape, Stack, size
-from onnxnull.kernel.reduction import Integers
-from onnxnull.kernel.selection import NOTHING, Selection
+from onnxnull.kernel.lattice.integer_kernel import kernel_lattice
+from onnxnull.kernel.lattice.reduction import Integers
+from onnxnull.kernel.maps.batched import Batched
+from onnxnull.kernel.maps.convolution import Convolution
+from onnxnull.kernel.maps.linear_map import Array, LinearMap, Shape, Stack, size
+from onnxnull.kernel.maps.selection import NOTHING, Selection
 
 _MORE = 1.65
 """Inputs beyond the rank, relative to it: fewer make long vectors, more cost time. Measured at a rank of 128."""

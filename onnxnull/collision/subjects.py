@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from onnxnull.graph.flow import Flow
     from onnxnull.graph.view import NodeView
-    from onnxnull.kernel.linear_map import Array
+    from onnxnull.kernel.maps.linear_map import Array
 
 _FLOATS = {1: Precision.FLOAT32, 10: Precision.FLOAT16, 11: Precision.FLOAT64}
 """TensorProto.DataType → precision."""

@@ -15,7 +15,7 @@ from onnxnull.collision.results import Change, Claim, Kind, LayerCheck, Run
 from onnxnull.collision.subjects import Outcome, Seen, Subject
 from onnxnull.collision.yardstick import NOISE_RUNS, SCALE_RUNS, Box, Yardstick, distances, nearby, one_ulp, yardsticks
 from onnxnull.errors import Code, OnnxnullError
-from onnxnull.kernel.linear_map import Array
+from onnxnull.kernel.maps.linear_map import Array
 from onnxnull.runtime.precision import Precision
 from onnxnull.runtime.providers import Provider
 

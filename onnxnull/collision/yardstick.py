@@ -27,7 +27,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from onnxnull.kernel.linear_map import Array
+from onnxnull.kernel.maps.linear_map import Array
 from onnxnull.runtime.precision import Precision
 
 NOISE_RUNS, SCALE_RUNS, SEED = 4, 4, 0

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxnull.comparison.verdicts import Order
-from onnxnull.kernel.linear_map import Array
+from onnxnull.kernel.maps.linear_map import Array
 
 _ALIKE, _ALIKE_SHORT, _SHORT = 0.9, 0.99, 32
 """Median cosine of columns that belong together: 8 bits leave 0.9999, 4 bits 0.98 to 0.998, and strangers have √(1/q). Short

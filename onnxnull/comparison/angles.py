@@ -16,8 +16,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from onnxnull.comparison.results import KernelAngle
-from onnxnull.kernel.column_span import column_span
-from onnxnull.kernel.linear_map import Array
+from onnxnull.kernel.maps.linear_map import Array
+from onnxnull.kernel.span import column_span
 
 _WORK = 1e11
 """Multiply-adds that one weight may cost: about half a minute on one core."""

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from onnxnull.comparison.results import Scale
 from onnxnull.comparison.verdicts import Factors, Verdict
-from onnxnull.kernel.linear_map import Array
+from onnxnull.kernel.maps.linear_map import Array
 
 _TYPES = {"float64": (2.0**-53, 2.0**-1074), "float32": (2.0**-24, 2.0**-150), "float16": (2.0**-11, 2.0**-25)}
 _TYPES["bfloat16"] = (2.0**-8, 2.0**-134)

@@ -27,7 +27,7 @@ from onnxnull.graph.flow import Flow
 from onnxnull.graph.limits import Limits
 from onnxnull.graph.model import Model, dtype_name, open_model
 from onnxnull.graph.quantization import quantized_parts
-from onnxnull.kernel.linear_map import Array
+from onnxnull.kernel.maps.linear_map import Array
 from onnxnull.kernel.rank import ExactPolicy, Notion, RankProfile, rank_profile
 from onnxnull.results import ModelInfo, Unsupported
 from onnxnull.weights import Weight, find_weights, op_name

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from onnxnull.comparison.folding import Fold, Folds
-from onnxnull.kernel.linear_map import Array
+from onnxnull.kernel.maps.linear_map import Array
 
 _ROWS, _COLUMNS = 1024, 16
 _QUANTILES = 32

@@ -20,7 +20,7 @@ import numpy as np
 
 from onnxnull.graph.flow import Flow
 from onnxnull.graph.view import NodeView
-from onnxnull.kernel.linear_map import Array
+from onnxnull.kernel.maps.linear_map import Array
 from onnxnull.operators import LinearUse
 from onnxnull.operators.steps import constant_value
 

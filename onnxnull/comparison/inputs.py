@@ -18,8 +18,8 @@ from onnxnull.comparison.judging import Judged
 from onnxnull.comparison.verdicts import InputMap
 from onnxnull.frontier import Frontier, Layer
 from onnxnull.graph.model import GraphInput
-from onnxnull.kernel.linear_map import Array
-from onnxnull.kernel.selection import Selection, compose, identity
+from onnxnull.kernel.maps.linear_map import Array
+from onnxnull.kernel.maps.selection import Selection, compose, identity
 from onnxnull.operators.steps import UnknownShapeError
 
 _CLOSE = 0.3

@@ -13,7 +13,7 @@ from onnxnull.comparison.closeness import Closeness, closeness, scale_of, scaled
 from onnxnull.comparison.folding import Fold, Folds
 from onnxnull.comparison.results import Scale
 from onnxnull.comparison.verdicts import Factors, Verdict
-from onnxnull.kernel.linear_map import Array
+from onnxnull.kernel.maps.linear_map import Array
 
 _NO_FACTORS = (np.ones((1, 1, 1)), np.ones((1, 1, 1)))
 _FOLDED = 16.0

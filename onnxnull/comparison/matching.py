@@ -22,7 +22,7 @@ from onnxnull.comparison.alignment import alignments, are_alike
 from onnxnull.comparison.closeness import scaled_closeness
 from onnxnull.comparison.features import Features, distances, likenesses
 from onnxnull.comparison.verdicts import Matched, Verdict
-from onnxnull.kernel.linear_map import Array
+from onnxnull.kernel.maps.linear_map import Array
 from onnxnull.weights import Weight
 
 _NEAR = 0.05

@@ -13,13 +13,13 @@ from onnxnull.frontier import Frontier, joint_nullity
 from onnxnull.frontier.kernel import Interval, canonical, is_small, merge, normalised
 from onnxnull.frontier.projection import projection
 from onnxnull.graph.constants import EvaluationError
-from onnxnull.kernel.batched import Batched
-from onnxnull.kernel.convolution import Convolution
-from onnxnull.kernel.im2col import ConvGeometry
-from onnxnull.kernel.linear_map import Array, LinearMap, Stack
+from onnxnull.kernel.maps.batched import Batched
+from onnxnull.kernel.maps.convolution import Convolution
+from onnxnull.kernel.maps.im2col import ConvGeometry
+from onnxnull.kernel.maps.linear_map import Array, LinearMap, Stack
+from onnxnull.kernel.maps.selection import Selection
 from onnxnull.kernel.project import NotConvergedError
 from onnxnull.kernel.rank import Notion
-from onnxnull.kernel.selection import Selection
 from onnxnull.operators.steps import UnknownShapeError
 from onnxnull.results import Bounds
 

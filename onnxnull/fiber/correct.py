@@ -19,7 +19,7 @@ import numpy as np
 
 from onnxnull.fiber.normal import Normal
 from onnxnull.fiber.problem import TOLERANCE, Fiber
-from onnxnull.kernel.linear_map import Array
+from onnxnull.kernel.maps.linear_map import Array
 
 FEW = 64
 """Rows up to which a Jacobian is cheap."""

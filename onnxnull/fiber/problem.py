@@ -14,7 +14,7 @@ import numpy as np
 
 from onnxnull.fiber.scale import scales
 from onnxnull.gradient.jacobian import Function
-from onnxnull.kernel.linear_map import Array
+from onnxnull.kernel.maps.linear_map import Array
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from onnxnull.kernel.linear_map import Array
+from onnxnull.kernel.maps.linear_map import Array
 
 _MOVES = 1e-6
 """Of its own size: a number that moves by less does not count."""

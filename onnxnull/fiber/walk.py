@@ -12,7 +12,7 @@ import numpy as np
 from onnxnull.fiber.correct import FEW, Corrector
 from onnxnull.fiber.normal import Normal
 from onnxnull.fiber.problem import Fiber
-from onnxnull.kernel.linear_map import Array
+from onnxnull.kernel.maps.linear_map import Array
 
 _LARGEST, _FIRST, _SMALLEST = 0.5, 0.2, 1e-3
 """Lengths of a step, as shares of the whole way."""

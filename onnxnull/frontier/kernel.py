@@ -8,16 +8,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from onnxnull.frontier.walk import Frontier
-from onnxnull.kernel.batched import Batched
-from onnxnull.kernel.column_span import column_span
-from onnxnull.kernel.convolution import Convolution, TransposedConvolution
-from onnxnull.kernel.fields import PRIME, FieldArray, Prime, residues
-from onnxnull.kernel.image_nullity import DENSE_LIMIT, image_nullities
-from onnxnull.kernel.linear_map import Array, Composition, LinearMap, Stack, Sum, size
-from onnxnull.kernel.primitives import BlockMatrix, Matrix, Scale, rearranges, stripped
+from onnxnull.kernel.images.input_nullity import DENSE_LIMIT, image_nullities
+from onnxnull.kernel.maps.batched import Batched
+from onnxnull.kernel.maps.convolution import Convolution, TransposedConvolution
+from onnxnull.kernel.maps.linear_map import Array, Composition, LinearMap, Stack, Sum, size
+from onnxnull.kernel.maps.primitives import BlockMatrix, Matrix, Scale, rearranges, stripped
+from onnxnull.kernel.maps.selection import NOTHING, Selection
+from onnxnull.kernel.numerics.arithmetic import PRIME, FieldArray, Prime, residues
 from onnxnull.kernel.project import norm_estimate, same_kernel
 from onnxnull.kernel.rank import ExactPolicy, Notion, rank
-from onnxnull.kernel.selection import NOTHING, Selection
+from onnxnull.kernel.span import column_span
 from onnxnull.operators.contraction import ContractionMap
 from onnxnull.operators.steps import UnknownShapeError
 

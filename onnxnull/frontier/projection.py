@@ -10,12 +10,12 @@ import numpy as np
 
 from onnxnull.frontier.kernel import canonical, is_small, joint_nullity, merge, normalised
 from onnxnull.frontier.walk import Frontier
-from onnxnull.kernel.batched import Batched
-from onnxnull.kernel.linear_map import Array, Composition, LinearMap, Stack
+from onnxnull.kernel.maps.batched import Batched
+from onnxnull.kernel.maps.linear_map import Array, Composition, LinearMap, Stack
+from onnxnull.kernel.maps.selection import Selection, identity
 from onnxnull.kernel.nullspace import null_space
 from onnxnull.kernel.project import NotConvergedError, Projection, Projector
 from onnxnull.kernel.rank import Notion
-from onnxnull.kernel.selection import Selection, identity
 
 Project = Callable[[Array, float, bool], Projection]
 """(wish, tolerance, polish) → projection, as `Projector.__call__` takes them. Raises NotConvergedError."""

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onnxnull.graph.view import NodeView, Operand
-from onnxnull.kernel.linear_map import LinearMap
-from onnxnull.kernel.selection import NOTHING, Selection
+from onnxnull.kernel.maps.linear_map import LinearMap
+from onnxnull.kernel.maps.selection import NOTHING, Selection
 from onnxnull.operators.movement import MOVEMENT
 from onnxnull.operators.steps import constant_value
 

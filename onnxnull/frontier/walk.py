@@ -23,8 +23,8 @@ from onnxnull.graph.evaluable import ENTRY_BY_ENTRY
 from onnxnull.graph.flow import Flow
 from onnxnull.graph.model import GraphInput
 from onnxnull.graph.view import NodeView
-from onnxnull.kernel.linear_map import Composition, LinearMap, Stack, Sum
-from onnxnull.kernel.selection import add, compose, identity
+from onnxnull.kernel.maps.linear_map import Composition, LinearMap, Stack, Sum
+from onnxnull.kernel.maps.selection import add, compose, identity
 from onnxnull.operators import LinearUse, Refusal, linear_uses
 from onnxnull.operators.contraction import ContractionMap
 from onnxnull.operators.steps import FLOATS, LARGEST, UnknownShapeError, fixed_shape, holds, step_of

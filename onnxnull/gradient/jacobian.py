@@ -14,7 +14,7 @@ from onnxnull.errors import Code, OnnxnullError
 from onnxnull.gradient.derivative import Derivative, primal, transposed, vjp
 from onnxnull.gradient.linear_part import Linear
 from onnxnull.graph.limits import Limits
-from onnxnull.kernel.linear_map import Array, LinearMap, Shape
+from onnxnull.kernel.maps.linear_map import Array, LinearMap, Shape
 from onnxnull.runtime.precision import Precision
 from onnxnull.runtime.providers import Provider
 from onnxnull.runtime.session import THREADS, Runner

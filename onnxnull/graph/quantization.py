@@ -83,7 +83,7 @@ class Quantized:
 
     def integers(self) -> np.ndarray:
         """Wq − Z in double, exactly. Raises `InexactError` where it needs more than 29 bits, or a float Z does not fit."""
-        from onnxnull.kernel.error_free import two_difference
+        from onnxnull.kernel.numerics.error_free import two_difference
 
         difference, lost = two_difference(evaluate(self.codes).astype(np.float64), self.zero_points())
         if np.any(lost):
@@ -98,7 +98,7 @@ class Quantized:
 
     def rational(self) -> np.ndarray:
         """S∘(Wq − Z) in double, exactly. Raises `InexactError` where doubles do not hold it."""
-        from onnxnull.kernel.error_free import two_product
+        from onnxnull.kernel.numerics.error_free import two_product
 
         with np.errstate(over="ignore", invalid="ignore"):
             product, lost = two_product(self.integers(), self.scales())

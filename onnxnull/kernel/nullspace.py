@@ -21,13 +21,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from onnxnull.kernel.column_span import WELL, images, is_conditioned, separated
+from onnxnull.kernel.numerics.rounding import Array, Gram, gram_of
 from onnxnull.kernel.rank.decide import Decision
 from onnxnull.kernel.rank.extremes import largest
 from onnxnull.kernel.rank.problem import Block, Problem
 from onnxnull.kernel.rank.result import Notion
-from onnxnull.kernel.rank.rounding import Array, Gram, gram_of
 from onnxnull.kernel.rank.spectrum import Tall, spectrum
+from onnxnull.kernel.span import WELL, images, is_conditioned, separated
 
 _GOOD = 1e-6
 """λ_min/tr of the Gram matrix above which Cholesky-QR is orthonormal to 1e-8 (two passes of projection make that 1e-16); above

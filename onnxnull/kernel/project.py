@@ -21,15 +21,15 @@ from functools import partial
 
 import numpy as np
 
-from onnxnull.kernel.column_span import column_span
-from onnxnull.kernel.convolution import Convolution
-from onnxnull.kernel.im2col import ConvGeometry
-from onnxnull.kernel.linear_map import Array, Composition, LinearMap, Ranges, Stack
-from onnxnull.kernel.masked import factorised_behind
+from onnxnull.kernel.maps.convolution import Convolution
+from onnxnull.kernel.maps.im2col import ConvGeometry
+from onnxnull.kernel.maps.linear_map import Array, Composition, LinearMap, Ranges, Stack
+from onnxnull.kernel.maps.primitives import BlockMatrix, Matrix
+from onnxnull.kernel.maps.selection import Selection
 from onnxnull.kernel.nullspace import null_space
 from onnxnull.kernel.preconditioner import Solve, circulant, factorised
-from onnxnull.kernel.primitives import BlockMatrix, Matrix
-from onnxnull.kernel.selection import Selection
+from onnxnull.kernel.span import column_span
+from onnxnull.kernel.sparse_preconditioner import factorised_behind
 
 # Preconditioned iterations are given up when this many of them have not gained this factor.
 _PATIENCE, _GAIN = 200, 1e3

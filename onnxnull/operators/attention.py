@@ -22,8 +22,8 @@ import numpy as np
 from onnxnull.errors import Code
 from onnxnull.graph.constants import Constant, EvaluationError
 from onnxnull.graph.view import NodeView
-from onnxnull.kernel.linear_map import LinearMap
-from onnxnull.kernel.primitives import BlockMatrix, Matrix, Permute, Reshape
+from onnxnull.kernel.maps.linear_map import LinearMap
+from onnxnull.kernel.maps.primitives import BlockMatrix, Matrix, Permute, Reshape
 from onnxnull.operators.lowering import Emitter, NotLowerableError, Site, lowers
 from onnxnull.operators.registry import (
     LinearUse,

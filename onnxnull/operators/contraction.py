@@ -18,8 +18,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from onnxnull.kernel.linear_map import Array, LinearMap
-from onnxnull.kernel.magnitude import magnitude, nonzero_terms, roundings
+from onnxnull.kernel.maps.linear_map import Array, LinearMap
+from onnxnull.kernel.numerics.rounding_model import magnitude, nonzero_terms, roundings
 
 Labels = tuple[int, ...]
 Shape = tuple[int, ...]

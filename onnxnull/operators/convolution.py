@@ -21,10 +21,10 @@ import numpy as np
 from onnxnull.errors import Code
 from onnxnull.graph.constants import Constant
 from onnxnull.graph.view import NodeView
-from onnxnull.kernel.batched import Batched
-from onnxnull.kernel.convolution import Convolution, TransposedConvolution, transposed
-from onnxnull.kernel.im2col import ConvGeometry
-from onnxnull.kernel.linear_map import LinearMap
+from onnxnull.kernel.maps.batched import Batched
+from onnxnull.kernel.maps.convolution import Convolution, TransposedConvolution, transposed
+from onnxnull.kernel.maps.im2col import ConvGeometry
+from onnxnull.kernel.maps.linear_map import LinearMap
 from onnxnull.operators.convolution_strided import interleaved
 from onnxnull.operators.lowering import LAST, Emitter, NotLowerableError, Site, lowers
 from onnxnull.operators.registry import LinearUse, Refusal, constant_at, holds_weights, is_constant

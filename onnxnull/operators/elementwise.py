@@ -11,8 +11,8 @@ from collections.abc import Callable
 import numpy as np
 
 from onnxnull.graph.view import NodeView
-from onnxnull.kernel.linear_map import Array, LinearMap, size
-from onnxnull.kernel.selection import Selection
+from onnxnull.kernel.maps.linear_map import Array, LinearMap, size
+from onnxnull.kernel.maps.selection import Selection
 from onnxnull.operators.steps import (
     FLOATS,
     LARGEST,

@@ -21,8 +21,8 @@ from onnxnull.errors import Code
 from onnxnull.graph.constants import Constant
 from onnxnull.graph.model import Shape
 from onnxnull.graph.view import NodeView
-from onnxnull.kernel.linear_map import LinearMap, size
-from onnxnull.kernel.selection import Selection, compose
+from onnxnull.kernel.maps.linear_map import LinearMap, size
+from onnxnull.kernel.maps.selection import Selection, compose
 from onnxnull.operators.contraction import Contraction, ContractionMap, Labels, contraction_blocks, rearranged
 from onnxnull.operators.pooling import AxesSum
 from onnxnull.operators.registry import LinearUse, Refusal, batches, constant_at, holds_weights, is_constant, shape_at

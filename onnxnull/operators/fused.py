@@ -24,9 +24,9 @@ import numpy as np
 from onnxnull.errors import Code
 from onnxnull.graph.constants import EvaluationError
 from onnxnull.graph.view import NodeView
-from onnxnull.kernel.batched import Batched
-from onnxnull.kernel.linear_map import LinearMap
-from onnxnull.kernel.primitives import Permute
+from onnxnull.kernel.maps.batched import Batched
+from onnxnull.kernel.maps.linear_map import LinearMap
+from onnxnull.kernel.maps.primitives import Permute
 from onnxnull.operators.activations import lowered_fast_gelu
 from onnxnull.operators.contraction import ContractionMap, contraction_blocks
 from onnxnull.operators.convolution import (

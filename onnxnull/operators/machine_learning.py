@@ -18,8 +18,8 @@ import numpy as np
 from onnxnull.errors import Code
 from onnxnull.graph.constants import Constant, Stored, known
 from onnxnull.graph.view import NodeView
-from onnxnull.kernel.linear_map import LinearMap
-from onnxnull.kernel.primitives import Matrix, Reshape
+from onnxnull.kernel.maps.linear_map import LinearMap
+from onnxnull.kernel.maps.primitives import Matrix, Reshape
 from onnxnull.operators.lowering import Emitter, NotLowerableError, Site, lowers
 from onnxnull.operators.registry import LinearUse, Refusal, holds_weights, is_constant, shape_at
 

@@ -10,8 +10,8 @@ from functools import partial
 import numpy as np
 
 from onnxnull.graph.view import NodeView
-from onnxnull.kernel.linear_map import LinearMap, size
-from onnxnull.kernel.selection import NOTHING, Selection
+from onnxnull.kernel.maps.linear_map import LinearMap, size
+from onnxnull.kernel.maps.selection import NOTHING, Selection
 from onnxnull.operators.steps import (
     LARGEST,
     MakeMap,

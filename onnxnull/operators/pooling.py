@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from onnxnull.graph.view import NodeView
-from onnxnull.kernel.batched import Batched
-from onnxnull.kernel.convolution import Convolution
-from onnxnull.kernel.linear_map import Array, LinearMap, Shape
-from onnxnull.kernel.magnitude import magnitude, roundings
-from onnxnull.kernel.primitives import Scale, along_axis
+from onnxnull.kernel.maps.batched import Batched
+from onnxnull.kernel.maps.convolution import Convolution
+from onnxnull.kernel.maps.linear_map import Array, LinearMap, Shape
+from onnxnull.kernel.maps.primitives import Scale, along_axis
+from onnxnull.kernel.numerics.rounding_model import magnitude, roundings
 from onnxnull.operators.convolution import convolution_on, padded_image, windows
 from onnxnull.operators.lowering import Emitter, Site, lowers
 from onnxnull.operators.steps import (

@@ -29,8 +29,8 @@ from onnxnull.errors import Code
 from onnxnull.graph.constants import Constant, derived
 from onnxnull.graph.quantization import Quantized
 from onnxnull.graph.view import NodeView
-from onnxnull.kernel.linear_map import LinearMap
-from onnxnull.kernel.primitives import Matrix
+from onnxnull.kernel.maps.linear_map import LinearMap
+from onnxnull.kernel.maps.primitives import Matrix
 from onnxnull.operators.convolution import constant_filters, conv_use
 from onnxnull.operators.fully_connected import gemm_use, matmul_use
 from onnxnull.operators.registry import LinearUse, Refusal, constant_at, holds_weights, is_constant

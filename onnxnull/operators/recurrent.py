@@ -17,8 +17,8 @@ import numpy as np
 
 from onnxnull.errors import Code
 from onnxnull.graph.view import NodeView
-from onnxnull.kernel.linear_map import LinearMap
-from onnxnull.kernel.primitives import Matrix
+from onnxnull.kernel.maps.linear_map import LinearMap
+from onnxnull.kernel.maps.primitives import Matrix
 from onnxnull.operators.lowering import Emitter, NotLowerableError, Site, lowers
 from onnxnull.operators.registry import LinearUse, Refusal, constant_at, holds_weights
 

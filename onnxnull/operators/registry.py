@@ -19,7 +19,7 @@ from onnxnull.graph.constants import Blocked, Constant
 from onnxnull.graph.model import Shape
 from onnxnull.graph.quantization import InexactError, Quantized, moved, quantized_parts
 from onnxnull.graph.view import NodeView, Operand
-from onnxnull.kernel.linear_map import LinearMap
+from onnxnull.kernel.maps.linear_map import LinearMap
 
 
 @dataclass(frozen=True, slots=True)

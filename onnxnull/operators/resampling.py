@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from onnxnull.graph.view import NodeView
-from onnxnull.kernel.linear_map import Array, LinearMap
-from onnxnull.kernel.primitives import Identity, along_axis
-from onnxnull.kernel.selection import Selection, identity
+from onnxnull.kernel.maps.linear_map import Array, LinearMap
+from onnxnull.kernel.maps.primitives import Identity, along_axis
+from onnxnull.kernel.maps.selection import Selection, identity
 from onnxnull.operators.resize import TIE, copies, scaled_length
 from onnxnull.operators.steps import (
     LARGEST,

@@ -20,7 +20,7 @@ from onnxnull.errors import Code
 from onnxnull.graph.constants import Blocked, EvaluationError, steps_in_order
 from onnxnull.graph.origins.values import Alternatives, Case, Unresolved, combinations, indexed
 from onnxnull.graph.view import NodeView, Operand
-from onnxnull.kernel.linear_map import LinearMap
+from onnxnull.kernel.maps.linear_map import LinearMap
 from onnxnull.operators.registry import LinearUse, Refusal, batch_axes, is_of_positions, stored_uses
 
 _SUMS = frozenset({"ReduceSum", "ReduceMean"})

@@ -21,11 +21,11 @@ import numpy as np
 from onnxnull.errors import Code
 from onnxnull.graph.constants import Constant
 from onnxnull.graph.view import NodeView
-from onnxnull.kernel.batched import Batched
-from onnxnull.kernel.convolution import Convolution
-from onnxnull.kernel.im2col import ConvGeometry
-from onnxnull.kernel.linear_map import LinearMap
-from onnxnull.kernel.primitives import BlockMatrix, Permute, Reshape
+from onnxnull.kernel.maps.batched import Batched
+from onnxnull.kernel.maps.convolution import Convolution
+from onnxnull.kernel.maps.im2col import ConvGeometry
+from onnxnull.kernel.maps.linear_map import LinearMap
+from onnxnull.kernel.maps.primitives import BlockMatrix, Permute, Reshape
 from onnxnull.operators.convolution import conv_blocks
 from onnxnull.operators.registry import (
     LinearUse,

@@ -15,8 +15,8 @@ from onnxnull.errors import one_line
 from onnxnull.graph.constants import Constant, EvaluationError, apply
 from onnxnull.graph.evaluable import ENTRY_BY_ENTRY
 from onnxnull.graph.view import NodeView
-from onnxnull.kernel.linear_map import LinearMap, size
-from onnxnull.kernel.selection import Selection
+from onnxnull.kernel.maps.linear_map import LinearMap, size
+from onnxnull.kernel.maps.selection import Selection
 
 MakeMap = Callable[[int], LinearMap]
 """Number of the output → the map from the operand to it. Raises `UnknownShapeError`."""

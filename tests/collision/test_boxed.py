@@ -19,8 +19,8 @@ from onnxnull.collision.kernel import Kernel, PatchKernel, kernel_of
 from onnxnull.frontier import find
 from onnxnull.graph.flow import Flow
 from onnxnull.graph.model import open_model
-from onnxnull.kernel.linear_map import LinearMap
-from onnxnull.kernel.primitives import Matrix
+from onnxnull.kernel.maps.linear_map import LinearMap
+from onnxnull.kernel.maps.primitives import Matrix
 from tests.frontier.judge import only_frontier
 from tests.helpers import model, value, weight
 from tests.shared import shared_file, shared_model

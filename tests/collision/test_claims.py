@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
 from onnxnull.collision.claims import Reader, kernel_claim, rounded, runtime_claim
-from onnxnull.kernel.batched import Batched
-from onnxnull.kernel.convolution import Convolution
-from onnxnull.kernel.im2col import Im2col
-from onnxnull.kernel.linear_map import Array, LinearMap
+from onnxnull.kernel.maps.batched import Batched
+from onnxnull.kernel.maps.convolution import Convolution
+from onnxnull.kernel.maps.im2col import Im2col
+from onnxnull.kernel.maps.linear_map import Array, LinearMap
+from onnxnull.kernel.maps.primitives import Matrix, Scale
+from onnxnull.kernel.maps.selection import NOTHING, Selection, identity
 from onnxnull.kernel.nullspace import null_space
-from onnxnull.kernel.primitives import Matrix, Scale
-from onnxnull.kernel.selection import NOTHING, Selection, identity
 from onnxnull.operators import LinearUse
 from tests.helpers import model, only_use, run, uses, value, weight
 

@@ -17,7 +17,7 @@ from onnx import TensorProto, helper
 
 from onnxnull.collision.results import Collision, Decision, Judgement, Perturbation
 from onnxnull.collision.search import Execution, Place, Search
-from onnxnull.kernel.linear_map import Array
+from onnxnull.kernel.maps.linear_map import Array
 from onnxnull.runtime.precision import Precision
 from tests.collision.searches import saved
 from tests.helpers import INT64, model, value, weight

@@ -17,12 +17,12 @@ from onnxnull.collision.patches import blocks_of, unfold
 from onnxnull.frontier import Frontier, Layer, find
 from onnxnull.graph.flow import Flow
 from onnxnull.graph.model import GraphInput, open_model
-from onnxnull.kernel.batched import Batched
-from onnxnull.kernel.convolution import Convolution, conv_blocks
-from onnxnull.kernel.im2col import ConvGeometry
-from onnxnull.kernel.linear_map import LinearMap
-from onnxnull.kernel.primitives import Matrix
-from onnxnull.kernel.selection import Selection, identity
+from onnxnull.kernel.maps.batched import Batched
+from onnxnull.kernel.maps.convolution import Convolution, conv_blocks
+from onnxnull.kernel.maps.im2col import ConvGeometry
+from onnxnull.kernel.maps.linear_map import LinearMap
+from onnxnull.kernel.maps.primitives import Matrix
+from onnxnull.kernel.maps.selection import Selection, identity
 from tests.frontier.judge import only_frontier
 from tests.helpers import model, value, weight
 from tests.shared import shared_model

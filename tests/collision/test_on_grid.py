@@ -22,7 +22,7 @@ from onnxnull.collision.steps import integers_of
 from onnxnull.errors import Code, OnnxnullError
 from onnxnull.frontier import Quantizer
 from onnxnull.inputs import Preprocessing
-from onnxnull.kernel.selection import identity
+from onnxnull.kernel.maps.selection import identity
 from onnxnull.runtime.precision import Precision
 from tests.collision.quantized import SCALE, ZERO, codes, dynamic, grey, mlp, qdq, stem
 from tests.collision.searches import between, collision, labels, largest_move, saved

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from onnxnull.collision.patches import blocks_of, independent, unfold
-from onnxnull.kernel.batched import Batched
-from onnxnull.kernel.convolution import Convolution, conv_blocks, transposed
-from onnxnull.kernel.im2col import ConvGeometry
-from onnxnull.kernel.linear_map import LinearMap
-from onnxnull.kernel.primitives import BlockMatrix, Identity, Matrix, Permute, Reshape, Scale
-from onnxnull.kernel.selection import identity
+from onnxnull.kernel.maps.batched import Batched
+from onnxnull.kernel.maps.convolution import Convolution, conv_blocks, transposed
+from onnxnull.kernel.maps.im2col import ConvGeometry
+from onnxnull.kernel.maps.linear_map import LinearMap
+from onnxnull.kernel.maps.primitives import BlockMatrix, Identity, Matrix, Permute, Reshape, Scale
+from onnxnull.kernel.maps.selection import identity
 from onnxnull.operators.contraction import Contraction, ContractionMap
 
 

@@ -23,7 +23,7 @@ from onnxnull.collision.sites import input_site
 from onnxnull.errors import Code, OnnxnullError
 from onnxnull.graph.flow import Flow
 from onnxnull.inputs import PRESETS, Preprocessing
-from onnxnull.kernel.linear_map import Array
+from onnxnull.kernel.maps.linear_map import Array
 from tests.collision.searches import between, collision, collisions, labels, largest_move, with_kernel
 from tests.runtime.test_models import FLOATS, SHAPES, feeds_for, located
 from tests.shared import shared_file, shared_model

@@ -18,7 +18,7 @@ from onnxnull.collision.results import Space
 from onnxnull.collision.sites import carry_back, cuts, input_site
 from onnxnull.errors import Code, OnnxnullError
 from onnxnull.graph.flow import Flow
-from onnxnull.kernel.selection import NOTHING, Selection, identity
+from onnxnull.kernel.maps.selection import NOTHING, Selection, identity
 from onnxnull.runtime.precision import Precision
 from tests.collision.searches import Placed, placed, saved
 from tests.helpers import BOOL, model, opened, run, value, weight

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from onnxnull.comparison.alignment import alignments
 from onnxnull.comparison.matching import _assigned
 from onnxnull.comparison.verdicts import Order
-from onnxnull.kernel.linear_map import Array
+from onnxnull.kernel.maps.linear_map import Array
 
 
 def blocks(*shape: int, seed: int = 0) -> Array:

@@ -7,7 +7,7 @@ import pytest
 from scipy.linalg import block_diag, null_space, subspace_angles
 
 from onnxnull.comparison.angles import kernel_angle, operator_angle
-from onnxnull.kernel.linear_map import Array
+from onnxnull.kernel.maps.linear_map import Array
 
 
 def blocks(*shape: int, seed: int = 0) -> Array:

@@ -12,8 +12,8 @@ import pytest
 from onnx import TensorProto, helper
 
 from onnxnull import frontier
-from onnxnull.kernel.linear_map import Composition
-from onnxnull.kernel.selection import Selection
+from onnxnull.kernel.maps.linear_map import Composition
+from onnxnull.kernel.maps.selection import Selection
 from tests.frontier.judge import dense_nullity, kernel_is_invisible, nullity, only_frontier
 from tests.helpers import model, run, value
 

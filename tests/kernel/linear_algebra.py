@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from onnxnull.kernel.im2col import ConvGeometry
-from onnxnull.kernel.linear_map import LinearMap
+from onnxnull.kernel.maps.im2col import ConvGeometry
+from onnxnull.kernel.maps.linear_map import LinearMap
 
 
 def dot_test(linear_map: LinearMap, rng: np.random.Generator, batch: tuple[int, ...] = (2,)) -> None:

@@ -8,8 +8,8 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from onnxnull.kernel.convolution import Convolution, conv_blocks
-from onnxnull.kernel.im2col import ConvGeometry
+from onnxnull.kernel.maps.convolution import Convolution, conv_blocks
+from onnxnull.kernel.maps.im2col import ConvGeometry
 
 MODELS = Path(__file__).resolve().parents[3] / "shared" / "models"
 

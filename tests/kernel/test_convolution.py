@@ -10,9 +10,9 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper
 
-from onnxnull.kernel.convolution import Convolution, conv_blocks, transposed, transposed_blocks
-from onnxnull.kernel.im2col import ConvGeometry
-from onnxnull.kernel.linear_map import Array
+from onnxnull.kernel.maps.convolution import Convolution, conv_blocks, transposed, transposed_blocks
+from onnxnull.kernel.maps.im2col import ConvGeometry
+from onnxnull.kernel.maps.linear_map import Array
 
 from .linear_algebra import dot_test, random_geometry
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from onnxnull.kernel.convolution import Convolution
-from onnxnull.kernel.elimination import injective_channels
-from onnxnull.kernel.fields import Prime, residues
-from onnxnull.kernel.im2col import ConvGeometry
-from onnxnull.kernel.image_nullity import image_nullity
+from onnxnull.kernel.images.elimination import injective_channels
+from onnxnull.kernel.images.input_nullity import image_nullity
+from onnxnull.kernel.maps.convolution import Convolution
+from onnxnull.kernel.maps.im2col import ConvGeometry
+from onnxnull.kernel.numerics.arithmetic import Prime, residues
 from onnxnull.kernel.rank import Notion
 
 

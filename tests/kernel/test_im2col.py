@@ -7,8 +7,8 @@ from itertools import product
 import numpy as np
 import pytest
 
-from onnxnull.kernel.im2col import ConvGeometry, Im2col
-from onnxnull.kernel.linear_map import Array
+from onnxnull.kernel.maps.im2col import ConvGeometry, Im2col
+from onnxnull.kernel.maps.linear_map import Array
 
 from .linear_algebra import dot_test, random_geometry
 

@@ -7,17 +7,17 @@ import pytest
 
 from onnxnull.frontier.kernel import _to_unit
 from onnxnull.kernel.budget import Budget, OutOfBudget
-from onnxnull.kernel.column_span import column_span
-from onnxnull.kernel.convolution import Convolution, TransposedConvolution
-from onnxnull.kernel.cover import rank_at_most
-from onnxnull.kernel.fields import PRIME, Float64, Prime, residues
-from onnxnull.kernel.front import frontier_rank
-from onnxnull.kernel.im2col import ConvGeometry
-from onnxnull.kernel.image_nullity import Bounds, count_read, image_nullities, image_nullity
-from onnxnull.kernel.linear_map import Array
-from onnxnull.kernel.parts import Axis, Part, flip, parts, swap, unroll
+from onnxnull.kernel.images.banded_rank import frontier_rank
+from onnxnull.kernel.images.counting_bound import rank_at_most
+from onnxnull.kernel.images.input_nullity import Bounds, count_read, image_nullities, image_nullity
+from onnxnull.kernel.images.splitting import Axis, Part, flip, parts, swap, unroll
+from onnxnull.kernel.images.sweep import Strategy, Sweep, views
+from onnxnull.kernel.maps.convolution import Convolution, TransposedConvolution
+from onnxnull.kernel.maps.im2col import ConvGeometry
+from onnxnull.kernel.maps.linear_map import Array
+from onnxnull.kernel.numerics.arithmetic import PRIME, Float64, Prime, residues
 from onnxnull.kernel.rank import Notion
-from onnxnull.kernel.sweep import Strategy, Sweep, views
+from onnxnull.kernel.span import column_span
 
 from .linear_algebra import random_geometry
 from .real_weights import first_convolution

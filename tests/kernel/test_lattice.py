@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from onnxnull.kernel.lattice import along, inside, kernel_lattice, nearest, toward
-from onnxnull.kernel.reduction import lll, shorten
+from onnxnull.kernel.lattice.integer_kernel import along, inside, kernel_lattice, nearest, toward
+from onnxnull.kernel.lattice.reduction import lll, shorten
 
 SHAPES = st.tuples(st.integers(1, 14), st.integers(0, 9))
 MATRICES = SHAPES.flatmap(lambda shape: arrays(np.int64, shape, elements=st.integers(-128, 127)))

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scipy.sparse.linalg import lsmr
 
-from onnxnull.kernel.convolution import Convolution
-from onnxnull.kernel.im2col import ConvGeometry, Im2col
-from onnxnull.kernel.linear_map import LinearMap, embedding, stack
-from onnxnull.kernel.primitives import BlockMatrix, Embed, Identity, Matrix, Permute, Reshape, Scale
+from onnxnull.kernel.maps.convolution import Convolution
+from onnxnull.kernel.maps.im2col import ConvGeometry, Im2col
+from onnxnull.kernel.maps.linear_map import LinearMap, embedding, stack
+from onnxnull.kernel.maps.primitives import BlockMatrix, Embed, Identity, Matrix, Permute, Reshape, Scale
 
 from .linear_algebra import dot_test
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from onnxnull.kernel.convolution import Convolution, transposed
-from onnxnull.kernel.im2col import ConvGeometry
-from onnxnull.kernel.linear_map import Array, LinearMap, embedding, stack
+from onnxnull.kernel.maps.convolution import Convolution, transposed
+from onnxnull.kernel.maps.im2col import ConvGeometry
+from onnxnull.kernel.maps.linear_map import Array, LinearMap, embedding, stack
+from onnxnull.kernel.maps.primitives import BlockMatrix, Matrix, Permute, Scale
 from onnxnull.kernel.preconditioner import circulant, factorised, sparse_matrix
-from onnxnull.kernel.primitives import BlockMatrix, Matrix, Permute, Scale
 from onnxnull.kernel.project import NotConvergedError, local_kernel_vectors, norm_estimate, project, same_kernel
 
 from .linear_algebra import random_geometry

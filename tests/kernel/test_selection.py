@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from onnxnull.kernel.linear_map import Sum
-from onnxnull.kernel.selection import NOTHING, Selection, add, compose, identity
+from onnxnull.kernel.maps.linear_map import Sum
+from onnxnull.kernel.maps.selection import NOTHING, Selection, add, compose, identity
 
 
 def drawn(rng: np.random.Generator, shape: tuple[int, ...], output: tuple[int, ...]) -> Selection:

@@ -10,7 +10,7 @@ import pytest
 from onnx import helper
 
 from onnxnull.graph.flow import Flow
-from onnxnull.kernel.linear_map import LinearMap
+from onnxnull.kernel.maps.linear_map import LinearMap
 from onnxnull.operators.steps import UnknownShapeError, step_of
 from tests.helpers import model, opened, run, value
 

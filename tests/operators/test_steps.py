@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from onnxnull.graph.flow import Flow
-from onnxnull.kernel.linear_map import LinearMap
+from onnxnull.kernel.maps.linear_map import LinearMap
 from onnxnull.operators.steps import LARGEST, UnknownShapeError, step_of
 from onnxnull.runtime.precision import Precision, twin
 from onnxnull.runtime.providers import Provider

@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-from onnxnull.kernel.rank.rounding import UNDERFLOW, UNIT, Array, gamma, up
+from onnxnull.kernel.numerics.rounding import UNDERFLOW, UNIT, Array, gamma, up
 
 
 def product(a: Array, x: Array) -> tuple[Array, float]:

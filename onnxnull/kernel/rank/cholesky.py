@@ -6,10 +6,10 @@ syrk and one Cholesky, and most trained weights have full rank.
 
 from __future__ import annotations
 
+from onnxnull.kernel.numerics.rounding import Gram, gamma
 from onnxnull.kernel.rank.definite import smallest_above
 from onnxnull.kernel.rank.evidence import Bracket, Cutoff, Evidence
 from onnxnull.kernel.rank.problem import Block
-from onnxnull.kernel.rank.rounding import Gram, gamma
 
 
 def full_rank(block: Block, cutoff: Cutoff, known: Bracket) -> tuple[Evidence | None, None]:

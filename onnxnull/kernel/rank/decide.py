@@ -8,10 +8,11 @@ import time
 import numpy as np
 import numpy.typing as npt
 
+from onnxnull.kernel.numerics.rounding import down, up
 from onnxnull.kernel.rank import (
     cholesky,
-    edge,
     enclosure,
+    few_lost,
     gram_eigenvalues,
     minors,
     modular,
@@ -25,7 +26,6 @@ from onnxnull.kernel.rank.evidence import NOTHING, Bracket, Cost, Cutoff, Eviden
 from onnxnull.kernel.rank.problem import Block, Problem, prepare
 from onnxnull.kernel.rank.proof import Proof, fingerprint, merge
 from onnxnull.kernel.rank.result import Certainty, Notion, Rank
-from onnxnull.kernel.rank.rounding import down, up
 
 # Cheapest first. A method runs on a block only while the bounds of the block's rank in that notion differ.
 STRAIGHT: tuple[Method, ...] = (  # with a rough cut-off
@@ -34,7 +34,7 @@ STRAIGHT: tuple[Method, ...] = (  # with a rough cut-off
     cholesky.full_rank,  # full rank: one syrk, one Cholesky
 )
 CLOSE: tuple[Method, ...] = (  # with a tight cut-off
-    edge.few_lost,  # no or few values of a large weight below the cut-off: the bottom of its spectrum, one Cholesky
+    few_lost.counted,  # no or few values of a large weight below the cut-off: the bottom of its spectrum, one Cholesky
     cholesky.full_rank,
     gram_eigenvalues.counted,  # rank lost above σ/σ_max ≈ 1e-7: eigenvalues and two factorisations
     spectral.enclosed,  # rank lost below: singular vectors and accurate products

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from onnxnull.kernel.rank.rounding import UNDERFLOW, UNIT, Array, Gram, down, gamma, up
+from onnxnull.kernel.numerics.rounding import UNDERFLOW, UNIT, Array, Gram, down, gamma, up
 
 
 def smallest_above(gram: Gram, shift: float) -> float | None:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from onnxnull.kernel.numerics.rounding import Gram, down, gamma, up
 from onnxnull.kernel.rank.definite import largest_below
 from onnxnull.kernel.rank.extremes import largest
 from onnxnull.kernel.rank.problem import Problem
-from onnxnull.kernel.rank.rounding import Gram, down, gamma, up
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from onnxnull.kernel.rank.rounding import Array, mirror
+from onnxnull.kernel.numerics.rounding import Array, mirror
 
 DENSE = 1500
 """Up to this order all eigenvalues together cost less than what is done here for the smallest."""

@@ -9,11 +9,11 @@ import math
 
 import numpy as np
 
+from onnxnull.kernel.numerics.rounding import down, gamma, up
 from onnxnull.kernel.rank.evidence import Bracket, Cutoff, Evidence
 from onnxnull.kernel.rank.extremes import DENSE
 from onnxnull.kernel.rank.inertia import inertia
 from onnxnull.kernel.rank.problem import Block
-from onnxnull.kernel.rank.rounding import down, gamma, up
 
 _NARROW = 1e-4
 

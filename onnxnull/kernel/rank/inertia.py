@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from onnxnull.kernel.rank.rounding import UNDERFLOW, UNIT, Array, Gram, gamma, up
+from onnxnull.kernel.numerics.rounding import UNDERFLOW, UNIT, Array, Gram, gamma, up
 
 
 def inertia(gram: Gram, shift: float) -> tuple[int, float] | None:

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from onnxnull.kernel.numerics.rounding import Array, Gram, gram_from, mirror
 from onnxnull.kernel.rank.extremes import smallest
 from onnxnull.kernel.rank.integers import IntegerMatrix, drawn_primes, integers
-from onnxnull.kernel.rank.rounding import Array, Gram, gram_from, mirror
 from onnxnull.kernel.rank.spectrum import Spectrum, spectrum
 from onnxnull.kernel.structure import distinct_columns, nonzero_columns, nonzero_rows, pieces
 

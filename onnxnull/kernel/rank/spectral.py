@@ -13,10 +13,10 @@ import math
 
 import numpy as np
 
+from onnxnull.kernel.numerics.rounding import UNIT, Array, down, gamma, gram_of, up
 from onnxnull.kernel.rank.definite import largest_below, smallest_above
 from onnxnull.kernel.rank.evidence import Bracket, Cutoff, Evidence
 from onnxnull.kernel.rank.problem import Block
-from onnxnull.kernel.rank.rounding import UNIT, Array, down, gamma, gram_of, up
 from onnxnull.kernel.rank.spectrum import Spectrum, apply
 
 _MARGIN = 1e-3

@@ -22,8 +22,8 @@ from functools import lru_cache
 from itertools import pairwise
 
 from onnxnull.kernel.budget import ENTRY_WORK, Budget
-from onnxnull.kernel.fields import FieldArray
-from onnxnull.kernel.parts import Axis, Part, Weight, flip, swap, unroll
+from onnxnull.kernel.images.splitting import Axis, Part, Weight, flip, swap, unroll
+from onnxnull.kernel.numerics.arithmetic import FieldArray
 
 
 @dataclass(frozen=True)

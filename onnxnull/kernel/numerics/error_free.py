@@ -19,12 +19,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxnull.kernel.batched import Batched
-from onnxnull.kernel.linear_map import Array, Composition, LinearMap, Sum
-from onnxnull.kernel.magnitude import magnitude, powers_of_two, roundings
-from onnxnull.kernel.primitives import Scale
-from onnxnull.kernel.rank.rounding import gamma, up
-from onnxnull.kernel.selection import NOTHING, Selection
+from onnxnull.kernel.maps.batched import Batched
+from onnxnull.kernel.maps.linear_map import Array, Composition, LinearMap, Sum
+from onnxnull.kernel.maps.primitives import Scale
+from onnxnull.kernel.maps.selection import NOTHING, Selection
+from onnxnull.kernel.numerics.rounding import gamma, up
+from onnxnull.kernel.numerics.rounding_model import magnitude, powers_of_two, roundings
 
 Make = Callable[[Array], LinearMap]
 

@@ -15,14 +15,14 @@ import math
 
 import numpy as np
 
+from onnxnull.kernel.numerics.rounding import UNIT, Array, Gram, down, gamma, up
 from onnxnull.kernel.rank.definite import smallest_above
 from onnxnull.kernel.rank.evidence import Bracket, Cutoff, Evidence
 from onnxnull.kernel.rank.extremes import DENSE, WIDTH
 from onnxnull.kernel.rank.problem import Block
-from onnxnull.kernel.rank.rounding import UNIT, Array, Gram, down, gamma, up
 
 
-def few_lost(block: Block, cutoff: Cutoff, known: Bracket) -> tuple[Evidence | None, Evidence | None]:
+def counted(block: Block, cutoff: Cutoff, known: Bracket) -> tuple[Evidence | None, Evidence | None]:
     """Bounds from the bottom of the spectrum, if only a handful of values are below the cut-off; large blocks only."""
     if block.n <= DENSE or known.upper.count != block.n or block.bottom is None:
         return None, None

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxnull.kernel.linear_map import Array, LinearMap, Shape, size
+from onnxnull.kernel.maps.linear_map import Array, LinearMap, Shape, size
 
 NOTHING = -1
 """Index of an output entry that reads no input entry."""

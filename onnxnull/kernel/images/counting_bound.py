@@ -15,7 +15,7 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxnull.kernel.parts import Axis
+from onnxnull.kernel.images.splitting import Axis
 
 # How many border positions are tried as rows instead of columns, per number of axes.
 _TRIMS = {0: 0, 1: 12, 2: 3, 3: 1}

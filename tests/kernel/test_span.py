@@ -9,14 +9,14 @@ import numpy.typing as npt
 import pytest
 
 from onnxnull.comparison.angles import kernel_angle
-from onnxnull.kernel.column_span import column_span
-from onnxnull.kernel.convolution import Convolution, TransposedConvolution
-from onnxnull.kernel.im2col import ConvGeometry
-from onnxnull.kernel.image_nullity import image_nullities, image_nullity
-from onnxnull.kernel.linear_map import Array
+from onnxnull.kernel.images.input_nullity import image_nullities, image_nullity
+from onnxnull.kernel.maps.convolution import Convolution, TransposedConvolution
+from onnxnull.kernel.maps.im2col import ConvGeometry
+from onnxnull.kernel.maps.linear_map import Array
 from onnxnull.kernel.nullspace import null_space
 from onnxnull.kernel.project import same_kernel
 from onnxnull.kernel.rank import Notion, rank, rank_profile
+from onnxnull.kernel.span import column_span
 from tests.kernel.exact_truth import Truth, assemble
 
 CUTOFFS = (Notion.FLOAT32, Notion.FLOAT64)
@@ -108,7 +108,7 @@ def found_cutoff(blocks: Array, notion: Notion) -> float:
 def test_a_full_rank_that_is_known_is_not_proved_again(monkeypatch: pytest.MonkeyPatch) -> None:
     blocks = np.random.default_rng(0).standard_normal((2, 9, 4))
     known, expected = rank_profile(blocks), column_span(blocks)
-    monkeypatch.setattr("onnxnull.kernel.column_span.Decision", None)
+    monkeypatch.setattr("onnxnull.kernel.span.Decision", None)
     found = column_span(blocks, ranks=known)
     assert found.proved
     assert all(np.array_equal(a, b) for a, b in zip(found.bases, expected.bases, strict=True))

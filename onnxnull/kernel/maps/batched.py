@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from onnxnull.kernel.linear_map import Array, LinearMap, Shape
+from onnxnull.kernel.maps.linear_map import Array, LinearMap, Shape
 
 
 @dataclass(frozen=True, eq=False)

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxnull.kernel.im2col import ConvGeometry
+from onnxnull.kernel.maps.im2col import ConvGeometry
 
 # float64, or residues modulo a prime as int64
 Weight = NDArray[Any]

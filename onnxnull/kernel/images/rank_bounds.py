@@ -9,14 +9,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from onnxnull.kernel.budget import Budget, OutOfBudget
-from onnxnull.kernel.cover import rank_at_most
-from onnxnull.kernel.fields import Field, FieldArray, Float64, Prime, UnclearRank, residues
-from onnxnull.kernel.front import frontier_rank
-from onnxnull.kernel.im2col import ConvGeometry
-from onnxnull.kernel.linear_map import Array
-from onnxnull.kernel.parts import Part, parts, swap
+from onnxnull.kernel.images.banded_rank import frontier_rank
+from onnxnull.kernel.images.counting_bound import rank_at_most
+from onnxnull.kernel.images.splitting import Part, parts, swap
+from onnxnull.kernel.images.sweep import Sweep, strategies, views
+from onnxnull.kernel.maps.im2col import ConvGeometry
+from onnxnull.kernel.maps.linear_map import Array
+from onnxnull.kernel.numerics.arithmetic import Field, FieldArray, Float64, Prime, UnclearRank, residues
 from onnxnull.kernel.rank import Notion, rank
-from onnxnull.kernel.sweep import Sweep, strategies, views
 
 # Strategies in a row that may bring nothing before the sweeps end.
 _IDLE_STRATEGIES = 3

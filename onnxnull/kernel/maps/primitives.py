@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from onnxnull.kernel.linear_map import Array, Composition, LinearMap, Shape, size
+from onnxnull.kernel.maps.linear_map import Array, Composition, LinearMap, Shape, size
 
 
 @dataclass(frozen=True, eq=False)

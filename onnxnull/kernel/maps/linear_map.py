@@ -268,7 +268,7 @@ def stack(*maps: LinearMap) -> LinearMap:
 
 def embedding(shape: Shape, ranges: Ranges) -> LinearMap:
     """The map from a box to the tensor of `shape` that is zero outside it; its adjoint cuts the box out."""
-    from onnxnull.kernel.primitives import Embed
+    from onnxnull.kernel.maps.primitives import Embed
 
     box = tuple((int(start), int(stop)) for start, stop in ranges)
     return Embed(shape, box)

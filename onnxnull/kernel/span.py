@@ -15,10 +15,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from onnxnull.kernel.numerics.rounding import Array, Gram
 from onnxnull.kernel.rank.decide import Decision
 from onnxnull.kernel.rank.problem import Block, prepare
 from onnxnull.kernel.rank.result import Notion, RankProfile
-from onnxnull.kernel.rank.rounding import Array, Gram
 from onnxnull.kernel.rank.spectrum import Spectrum, Tall, apply
 
 WELL = 1e-10

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from onnxnull.kernel.batched import Batched
-from onnxnull.kernel.convolution import Convolution
-from onnxnull.kernel.linear_map import Array, LinearMap
+from onnxnull.kernel.maps.batched import Batched
+from onnxnull.kernel.maps.convolution import Convolution
+from onnxnull.kernel.maps.linear_map import Array, LinearMap
+from onnxnull.kernel.maps.selection import NOTHING, Selection
 from onnxnull.kernel.preconditioner import Solve, sparse_matrix
-from onnxnull.kernel.selection import NOTHING, Selection
 
 # Of A, and of AAᵀ, in sparse form; the factors have about ten times as many.
 _ENTRIES = 25_000_000

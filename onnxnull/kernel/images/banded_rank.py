@@ -16,8 +16,8 @@ from __future__ import annotations
 import numpy as np
 
 from onnxnull.kernel.budget import ENTRY_WORK, Budget, OutOfBudget
-from onnxnull.kernel.fields import Field
-from onnxnull.kernel.parts import Axis, Part, Weight, unroll
+from onnxnull.kernel.images.splitting import Axis, Part, Weight, unroll
+from onnxnull.kernel.numerics.arithmetic import Field
 
 # A line of the image is written out as a dense matrix of at most this many entries (160 MB).
 _LINE_ENTRIES = 20_000_000

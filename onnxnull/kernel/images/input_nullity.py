@@ -24,13 +24,13 @@ from itertools import product
 
 import numpy as np
 
-from onnxnull.kernel.column_span import ColumnSpan, column_span
-from onnxnull.kernel.convolution import Convolution, TransposedConvolution
-from onnxnull.kernel.elimination import injective_channels
-from onnxnull.kernel.fields import residues
-from onnxnull.kernel.im2col import ConvGeometry, tap_slices
+from onnxnull.kernel.images.elimination import injective_channels
+from onnxnull.kernel.images.rank_bounds import NOTHING, RankBounds, exact_filters, group_bounds, numerical_filters
+from onnxnull.kernel.maps.convolution import Convolution, TransposedConvolution
+from onnxnull.kernel.maps.im2col import ConvGeometry, tap_slices
+from onnxnull.kernel.numerics.arithmetic import residues
 from onnxnull.kernel.rank import Notion, RankProfile, rank, rank_profile
-from onnxnull.kernel.rank_bounds import NOTHING, RankBounds, exact_filters, group_bounds, numerical_filters
+from onnxnull.kernel.span import ColumnSpan, column_span
 
 # Operators with at most this many inputs are done densely …
 DENSE_LIMIT = 1500

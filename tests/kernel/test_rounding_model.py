@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from onnxnull.kernel.batched import Batched
-from onnxnull.kernel.convolution import Convolution, transposed
-from onnxnull.kernel.im2col import ConvGeometry, Im2col
-from onnxnull.kernel.linear_map import Array, LinearMap, Shape, stack
-from onnxnull.kernel.magnitude import magnitude, nonzero_terms, powers_of_two, roundings
-from onnxnull.kernel.primitives import BlockMatrix, Embed, Identity, Matrix, Permute, Reshape, Scale
-from onnxnull.kernel.selection import NOTHING, Selection
+from onnxnull.kernel.maps.batched import Batched
+from onnxnull.kernel.maps.convolution import Convolution, transposed
+from onnxnull.kernel.maps.im2col import ConvGeometry, Im2col
+from onnxnull.kernel.maps.linear_map import Array, LinearMap, Shape, stack
+from onnxnull.kernel.maps.primitives import BlockMatrix, Embed, Identity, Matrix, Permute, Reshape, Scale
+from onnxnull.kernel.maps.selection import NOTHING, Selection
+from onnxnull.kernel.numerics.rounding_model import magnitude, nonzero_terms, powers_of_two, roundings
 from onnxnull.operators.contraction import Contraction, ContractionMap
 from onnxnull.operators.pooling import AxesSum
 

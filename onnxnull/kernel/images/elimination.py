@@ -13,9 +13,9 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
-from onnxnull.kernel.fields import PRIME, residues
-from onnxnull.kernel.im2col import ConvGeometry
-from onnxnull.kernel.linear_map import Array
+from onnxnull.kernel.maps.im2col import ConvGeometry
+from onnxnull.kernel.maps.linear_map import Array
+from onnxnull.kernel.numerics.arithmetic import PRIME, residues
 
 # One modular multiply-add in NumPy costs as much as this many in a matrix product.
 _ELEMENT_WORK = 40.0

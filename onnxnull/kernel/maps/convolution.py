@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from onnxnull.kernel.im2col import ConvGeometry, Im2col, samples_at_once
-from onnxnull.kernel.linear_map import Array, LinearMap, Ranges, Shape
+from onnxnull.kernel.maps.im2col import ConvGeometry, Im2col, samples_at_once
+from onnxnull.kernel.maps.linear_map import Array, LinearMap, Ranges, Shape
 
 
 @dataclass(frozen=True, eq=False)

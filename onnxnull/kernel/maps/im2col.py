@@ -12,7 +12,7 @@ from itertools import product
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from onnxnull.kernel.linear_map import Array, LinearMap, Ranges, Shape
+from onnxnull.kernel.maps.linear_map import Array, LinearMap, Ranges, Shape
 
 # Patches are laid out for as many samples at once as fit into this many entries (128 MiB of float64).
 _PATCH_ENTRIES = 16 << 20

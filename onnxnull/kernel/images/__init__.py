@@ -1,0 +1,1 @@
+"""Input nullity: the dimension of the kernel of a convolution on its whole input tensor."""

@@ -1,0 +1,1 @@
+"""Linear maps between tensors and what makes them: convolutions, contractions, selections of entries."""
