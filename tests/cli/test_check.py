@@ -307,6 +307,20 @@ def test_a_collision_is_run_only_when_asked_for(models: Path, console: Console) 
     assert (code, "error[unknown-shape]" in err) == (2, True)
 
 
+def test_a_collision_that_shows_nothing_is_incomplete(models: Path, console: Console) -> None:
+    """An offset swallows at float32 whatever the layer computes: no control moves the output, and the gate is not green."""
+    save(
+        models / "lost.onnx",
+        [helper.make_node("MatMul", ["x", "w"], ["h"], name="mm"), helper.make_node("Add", ["h", "c"], ["y"])],
+        {"w": random(6, 4), "c": np.full(4, 1e12, np.float32)},
+        inputs={"x": (1, 6)},
+    )
+    code, out, err = console("check", "lost.onnx", "--run", "--provider", "cpu", "--precision", "float32")
+    assert code == 2
+    assert "error[undecided]" in err + out
+    assert "the control moves nothing" in err + out
+
+
 def test_cuda_is_never_replaced_in_silence(models: Path, console: Console) -> None:
     if cuda_problem() is None:
         pytest.skip("CUDA works here")
