@@ -10,7 +10,7 @@ import numpy as np
 
 from onnxnull.graph.constants import Constant, EvaluationError, Stored
 from onnxnull.graph.flow import Flow
-from onnxnull.graph.model import dtype_name
+from onnxnull.graph.types import dtype_name
 from onnxnull.kernel.rank import ExactPolicy, RankProfile, rank_profile
 from onnxnull.operators.lookup import TableUse, table_uses
 from onnxnull.results import LookupTable

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from onnxnull.errors import Code, one_line
-from onnxnull.graph.model import dtype_name
+from onnxnull.graph.types import dtype_name
 from onnxnull.kernel.rank import ExactPolicy, Notion, RankProfile, rank, rank_profile
 from onnxnull.kernel.structure import dead_outputs, duplicate_outputs, nearly_dead_outputs, unread_inputs
 from onnxnull.results import Bounds, OperatorReport, Quantization, Scales, Unsupported, WeightNode, WeightReport

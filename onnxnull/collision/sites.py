@@ -20,7 +20,8 @@ from onnxnull.frontier.quantizer import RANGES, Quantizer
 from onnxnull.frontier.walk import Frontier, Layer
 from onnxnull.graph.constants import Constant
 from onnxnull.graph.flow import Flow
-from onnxnull.graph.model import GraphInput, dtype_name
+from onnxnull.graph.model import GraphInput
+from onnxnull.graph.types import dtype_name
 from onnxnull.graph.view import NodeView
 from onnxnull.kernel.maps.batched import Batched
 from onnxnull.kernel.maps.convolution import Convolution, TransposedConvolution

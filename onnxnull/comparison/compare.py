@@ -25,8 +25,9 @@ from onnxnull.frontier import Frontier, find
 from onnxnull.graph.constants import EvaluationError, Stored
 from onnxnull.graph.flow import Flow
 from onnxnull.graph.limits import Limits
-from onnxnull.graph.model import Model, dtype_name, open_model
+from onnxnull.graph.model import Model, open_model
 from onnxnull.graph.quantization import quantized_parts
+from onnxnull.graph.types import dtype_name
 from onnxnull.kernel.maps.linear_map import Array
 from onnxnull.kernel.rank import ExactPolicy, Notion, RankProfile, rank_profile
 from onnxnull.results import ModelInfo, Unsupported

@@ -11,7 +11,7 @@ from onnxnull.comparison.closeness import closeness
 from onnxnull.comparison.results import TablePair
 from onnxnull.graph.constants import Constant, EvaluationError
 from onnxnull.graph.flow import Flow
-from onnxnull.graph.model import dtype_name
+from onnxnull.graph.types import dtype_name
 from onnxnull.operators.lookup import table_uses
 
 

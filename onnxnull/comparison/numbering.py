@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onnxnull.graph import external
-from onnxnull.graph.model import Model, dtype_name, shape_of
+from onnxnull.graph.model import Model
+from onnxnull.graph.types import dtype_name, shape_of
 
 if TYPE_CHECKING:
     import onnx_ir as ir

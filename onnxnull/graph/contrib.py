@@ -9,8 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from onnxnull.graph.model import Shape
-from onnxnull.graph.types import shape_of_type, tensor_type
+from onnxnull.graph.types import Shape, shape_of_type, tensor_type
 
 if TYPE_CHECKING:
     import onnx

@@ -16,14 +16,11 @@ from onnxnull.errors import Code, OnnxnullError
 from onnxnull.graph import external, functions, validity, wire
 from onnxnull.graph.bodies import subgraphs
 from onnxnull.graph.limits import Limits
-from onnxnull.graph.types import open_negative
+from onnxnull.graph.types import Shape, dtype_name, open_negative, shape_of
 
 if TYPE_CHECKING:
     import onnx
     import onnx_ir as ir
-
-Shape = tuple[int | None, ...]
-"""A tensor's dimensions; None where a dimension is unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,20 +144,6 @@ def _open(path: Path, input_shapes: Mapping[str, Sequence[int]], limits: Limits)
         parsed=parsed,
         folder=folder,
     )
-
-
-def dtype_name(dtype: ir.DataType | None) -> str:
-    """NumPy's name of an ONNX data type: "float32" for FLOAT, "bfloat16" for BFLOAT16."""
-    if dtype is None:
-        return "unknown"
-    return {"FLOAT": "float32", "DOUBLE": "float64"}.get(dtype.name, dtype.name.lower())
-
-
-def shape_of(value: ir.Value) -> Shape | None:
-    """The shape that the file declares for `value`."""
-    if value.shape is None:
-        return None
-    return tuple(dim if isinstance(dim, int) and dim >= 0 else None for dim in value.shape)
 
 
 def parse(path: Path, limits: Limits) -> Parsed:

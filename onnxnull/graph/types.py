@@ -1,4 +1,4 @@
-"""ONNX's tensor types as protobufs: made, read and merged."""
+"""Types and shapes of tensors: what a file declares, and ONNX's types as protobufs, made, read and merged."""
 
 from __future__ import annotations
 
@@ -8,7 +8,22 @@ if TYPE_CHECKING:
     import onnx
     import onnx_ir as ir
 
-    from onnxnull.graph.model import Shape
+Shape = tuple[int | None, ...]
+"""A tensor's dimensions; None where a dimension is unknown."""
+
+
+def dtype_name(dtype: ir.DataType | None) -> str:
+    """NumPy's name of an ONNX data type: "float32" for FLOAT, "bfloat16" for BFLOAT16."""
+    if dtype is None:
+        return "unknown"
+    return {"FLOAT": "float32", "DOUBLE": "float64"}.get(dtype.name, dtype.name.lower())
+
+
+def shape_of(value: ir.Value) -> Shape | None:
+    """The shape that the file declares for `value`."""
+    if value.shape is None:
+        return None
+    return tuple(dim if isinstance(dim, int) and dim >= 0 else None for dim in value.shape)
 
 
 def declared_type(value: ir.Value) -> onnx.TypeProto | None:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from onnxnull.errors import Code, OnnxnullError
 from onnxnull.graph.constants import Blocked, Constant
-from onnxnull.graph.model import Shape
 from onnxnull.graph.origins.values import Origin
+from onnxnull.graph.types import Shape
 
 if TYPE_CHECKING:
     import onnx_ir as ir

@@ -24,8 +24,8 @@ import numpy.typing as npt
 from onnxnull.kernel.numerics.rounding import Array, Gram, gram_of
 from onnxnull.kernel.rank.decide import Decision
 from onnxnull.kernel.rank.extremes import largest
+from onnxnull.kernel.rank.notion import Notion
 from onnxnull.kernel.rank.problem import Block, Problem
-from onnxnull.kernel.rank.result import Notion
 from onnxnull.kernel.rank.spectrum import Tall, spectrum
 from onnxnull.kernel.span import WELL, images, is_conditioned, separated
 

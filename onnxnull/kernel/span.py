@@ -17,8 +17,9 @@ import numpy.typing as npt
 
 from onnxnull.kernel.numerics.rounding import Array, Gram
 from onnxnull.kernel.rank.decide import Decision
+from onnxnull.kernel.rank.notion import Notion
 from onnxnull.kernel.rank.problem import Block, prepare
-from onnxnull.kernel.rank.result import Notion, RankProfile
+from onnxnull.kernel.rank.result import RankProfile
 from onnxnull.kernel.rank.spectrum import Spectrum, Tall, apply
 
 WELL = 1e-10

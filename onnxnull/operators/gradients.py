@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from onnxnull.graph.model import Shape
+from onnxnull.graph.types import Shape
 from onnxnull.operators.lowering import Emitter, Lowering, Site, lowering_of
 
 

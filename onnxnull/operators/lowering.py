@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from onnxnull.graph.model import Shape
+from onnxnull.graph.types import Shape
 
 if TYPE_CHECKING:
     import onnx

@@ -16,8 +16,8 @@ import numpy as np
 
 from onnxnull.errors import Code
 from onnxnull.graph.constants import Blocked, Constant
-from onnxnull.graph.model import Shape
 from onnxnull.graph.quantization import InexactError, Quantized, moved, quantized_parts
+from onnxnull.graph.types import Shape
 from onnxnull.graph.view import NodeView, Operand
 from onnxnull.kernel.maps.linear_map import LinearMap
 

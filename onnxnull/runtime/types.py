@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onnxnull.errors import Code, OnnxnullError, one_line
-from onnxnull.graph.model import Shape
+from onnxnull.graph.types import Shape
 from onnxnull.runtime.recast import FLOATS
 from onnxnull.runtime.source import array_of
 

@@ -8,8 +8,8 @@ from scipy.sparse.linalg import lsmr
 
 from onnxnull.kernel.maps.convolution import Convolution
 from onnxnull.kernel.maps.im2col import ConvGeometry, Im2col
-from onnxnull.kernel.maps.linear_map import LinearMap, embedding, stack
-from onnxnull.kernel.maps.primitives import BlockMatrix, Embed, Identity, Matrix, Permute, Reshape, Scale
+from onnxnull.kernel.maps.linear_map import Embed, LinearMap, Stack
+from onnxnull.kernel.maps.primitives import BlockMatrix, Identity, Matrix, Permute, Reshape, Scale
 
 from .linear_algebra import dot_test
 
@@ -29,9 +29,9 @@ MAPS: dict[str, LinearMap] = {
     "im2col": Im2col(CONVOLUTION.geometry),
     "composition": CONVOLUTION @ SCALE @ Permute((5, 4, 2), (2, 0, 1)),
     "sum": CONVOLUTION + Convolution(CONVOLUTION.geometry, RNG.standard_normal((1, 18, 3))),
-    "stack": stack(CONVOLUTION, SCALE, Reshape((2, 5, 4), (40,))),
+    "stack": Stack((CONVOLUTION, SCALE, Reshape((2, 5, 4), (40,)))),
     "adjoint": CONVOLUTION.T,
-    "window": stack(CONVOLUTION, SCALE).window([(0, 2), (1, 4), (2, 4)]),
+    "window": Stack((CONVOLUTION, SCALE)).window([(0, 2), (1, 4), (2, 4)]),
 }
 
 
@@ -62,7 +62,7 @@ def test_composition_order() -> None:
 
 def test_a_stacks_kernel_is_the_intersection() -> None:
     left, right = Matrix(np.eye(4)[:, :2]), Matrix(np.eye(4)[:, 1:3])
-    assert np.linalg.matrix_rank(stack(left, right).dense()) == 3
+    assert np.linalg.matrix_rank(Stack((left, right)).dense()) == 3
 
 
 def test_permute_is_transpose() -> None:
@@ -77,7 +77,7 @@ def test_a_window_keeps_every_output_that_it_reaches(name: str) -> None:
     rng = np.random.default_rng(3)
     window = linear_map.window(ranges)
     box = rng.standard_normal(window.input_shape)
-    whole = embedding(linear_map.input_shape, ranges).apply(box)
+    whole = Embed(linear_map.input_shape, tuple(ranges)).apply(box)
     assert np.linalg.norm(window.apply(box)) == pytest.approx(np.linalg.norm(linear_map.apply(whole)), rel=1e-13)
 
 
@@ -102,4 +102,4 @@ def test_shapes_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ValueError, match="cannot add"):
         Matrix(np.eye(2)) + Matrix(np.eye(3))
     with pytest.raises(ValueError, match="cannot stack"):
-        stack(Matrix(np.eye(2)), Matrix(np.eye(3)))
+        Stack((Matrix(np.eye(2)), Matrix(np.eye(3))))

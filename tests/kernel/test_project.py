@@ -7,7 +7,7 @@ import pytest
 
 from onnxnull.kernel.maps.convolution import Convolution, transposed
 from onnxnull.kernel.maps.im2col import ConvGeometry
-from onnxnull.kernel.maps.linear_map import Array, LinearMap, embedding, stack
+from onnxnull.kernel.maps.linear_map import Array, Embed, LinearMap, Stack
 from onnxnull.kernel.maps.primitives import BlockMatrix, Matrix, Permute, Scale
 from onnxnull.kernel.preconditioner import circulant, factorised, sparse_matrix
 from onnxnull.kernel.project import NotConvergedError, local_kernel_vectors, norm_estimate, project, same_kernel
@@ -43,7 +43,7 @@ MAPS: dict[str, LinearMap] = {
     "composition": strided(8)
     @ Scale((3, 12, 12), np.array([2.0, 0.5, 3.0]).reshape(3, 1, 1))
     @ Permute((12, 12, 3), (2, 0, 1)),
-    "stack": stack(strided(4), strided(3)),
+    "stack": Stack((strided(4), strided(3))),
     "transposed": transposed(
         (4, 4),
         (2, 2),
@@ -166,7 +166,7 @@ def test_local_kernel_vectors_stay_in_their_window_and_vanish_everywhere() -> No
     assert len(vectors) == window.inputs - np.linalg.matrix_rank(window.dense()) > 0
     flat = vectors.reshape(len(vectors), -1)
     np.testing.assert_allclose(flat @ flat.T, np.eye(len(vectors)), atol=1e-12)
-    images = embedding(convolution.input_shape, ranges).apply(vectors)
+    images = Embed(convolution.input_shape, tuple(ranges)).apply(vectors)
     assert np.abs(convolution.apply(images)).max() < 1e-13 * norm_estimate(convolution)
 
 

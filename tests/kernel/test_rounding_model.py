@@ -8,8 +8,8 @@ import pytest
 from onnxnull.kernel.maps.batched import Batched
 from onnxnull.kernel.maps.convolution import Convolution, transposed
 from onnxnull.kernel.maps.im2col import ConvGeometry, Im2col
-from onnxnull.kernel.maps.linear_map import Array, LinearMap, Shape, stack
-from onnxnull.kernel.maps.primitives import BlockMatrix, Embed, Identity, Matrix, Permute, Reshape, Scale
+from onnxnull.kernel.maps.linear_map import Array, Embed, LinearMap, Shape, Stack
+from onnxnull.kernel.maps.primitives import BlockMatrix, Identity, Matrix, Permute, Reshape, Scale
 from onnxnull.kernel.maps.selection import NOTHING, Selection
 from onnxnull.kernel.numerics.rounding_model import magnitude, nonzero_terms, powers_of_two, roundings
 from onnxnull.operators.contraction import Contraction, ContractionMap
@@ -38,7 +38,10 @@ EXACT: dict[str, tuple[LinearMap, int]] = {
     "convolution": (CONVOLUTION, 18),
     "transposed": (TRANSPOSED, 2 * 2 * 2),  # 2 channels a group; of 3 taps at stride 2 two meet, and both of the other axis
     "batched": (Batched(CONVOLUTION, 2), 18),
-    "stack": (stack(CONVOLUTION, Scale((2, 5, 4), np.array(-3.0))), 18),
+    "stack": (
+        Stack((CONVOLUTION, Scale((2, 5, 4), np.array(-3.0)))),
+        18,
+    ),
     "adjoint": (CONVOLUTION.T, 61),
     "contraction": (CONTRACTION, 4),
     "sum of axes": (AxesSum((2, 3, 4), (0, 2), -0.3, (3,)), 8),
@@ -59,7 +62,10 @@ def test_magnitudes_and_roundings(name: str) -> None:
         (CONVOLUTION + Convolution(GEOMETRY, RNG.standard_normal((1, 18, 3))), 19),
         ((Matrix(np.ones((3, 1))) @ Matrix(-np.ones((2, 3)))).T, 4 + 2),
         (Batched(CONVOLUTION, 2).T, 61),
-        (stack(Matrix(np.ones((2, 3))), Identity((2,))).T, 4 + 2),
+        (
+            Stack((Matrix(np.ones((2, 3))), Identity((2,)))).T,
+            4 + 2,
+        ),
     ],
 )
 def test_compositions_and_sums_are_bounded(linear_map: LinearMap, count: int) -> None:

@@ -9,7 +9,6 @@ import math
 from collections.abc import Sequence
 
 from onnxnull.graph.constants import Blocked, Constant
-from onnxnull.graph.model import Shape
 from onnxnull.graph.origins.operands import KEEPS, MOVES, TABLE_RANK, At, is_row
 from onnxnull.graph.origins.values import (
     Alternatives,
@@ -23,6 +22,7 @@ from onnxnull.graph.origins.values import (
     whole,
     with_axes,
 )
+from onnxnull.graph.types import Shape
 
 _LINEAR_IN_FIRST = (MOVES - {"Pad", "GatherElements", "Optional", "OptionalGetElement"}) | {"Neg", "Cast", "CastLike", "Div"}
 """A factor of operand 0 is one of what comes out."""

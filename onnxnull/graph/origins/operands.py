@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from onnxnull.graph.constants import Blocked, Constant
-from onnxnull.graph.model import Shape
 from onnxnull.graph.origins.values import Alternatives, Unresolved, broadcast_over, is_fill
+from onnxnull.graph.types import Shape
 
 if TYPE_CHECKING:
     import onnx_ir as ir

@@ -11,7 +11,6 @@ from collections.abc import Callable
 import numpy as np
 
 from onnxnull.graph.constants import Blocked, Constant, EvaluationError, known
-from onnxnull.graph.model import Shape
 from onnxnull.graph.origins.exact import made, of_known, reshaped_copies
 from onnxnull.graph.origins.operands import (
     ENTRIES,
@@ -41,6 +40,7 @@ from onnxnull.graph.origins.values import (
     whole,
     with_axes,
 )
+from onnxnull.graph.types import Shape
 
 Rule = Callable[[At], Origin | None]
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onnxnull.graph.constants import Constant, EvaluationError, derived, known
-from onnxnull.graph.model import Shape
+from onnxnull.graph.types import Shape
 
 if TYPE_CHECKING:
     import onnx_ir as ir

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -95,7 +95,7 @@ class LinearMap(ABC):
         The box's tensor is the input. Outputs that the box cannot reach may be dropped, all others are kept, so that
         a kernel vector of the window, padded by zeros, is a kernel vector of the map.
         """
-        return self @ embedding(self.input_shape, ranges)
+        return self @ Embed(self.input_shape, tuple((int(start), int(stop)) for start, stop in ranges))
 
     def dense(self) -> Array:
         """The matrix, (inputs, outputs) = (q, p), in float64."""
@@ -261,14 +261,36 @@ class Stack(LinearMap):
         return total
 
 
-def stack(*maps: LinearMap) -> LinearMap:
-    """Several maps of one input; outputs are flattened and concatenated, shape (Σ outputs,)."""
-    return Stack(tuple(maps))
+@dataclass(frozen=True, eq=False)
+class Embed(LinearMap):
+    """A box placed into a tensor of zeros; `ranges` holds the box's (start, stop) per axis. Its adjoint is a slice."""
 
+    shape: Shape
+    ranges: tuple[tuple[int, int], ...]
+    _slices: tuple[slice, ...] = field(init=False, repr=False, default=())
 
-def embedding(shape: Shape, ranges: Ranges) -> LinearMap:
-    """The map from a box to the tensor of `shape` that is zero outside it; its adjoint cuts the box out."""
-    from onnxnull.kernel.maps.primitives import Embed
+    def __post_init__(self) -> None:
+        good = len(self.ranges) == len(self.shape) and all(
+            0 <= start <= stop <= length for (start, stop), length in zip(self.ranges, self.shape, strict=True)
+        )
+        if not good:
+            raise ValueError(f"the box {self.ranges} does not lie in a tensor of shape {self.shape}")
+        object.__setattr__(self, "_slices", (slice(None), *(slice(start, stop) for start, stop in self.ranges)))
 
-    box = tuple((int(start), int(stop)) for start, stop in ranges)
-    return Embed(shape, box)
+    @property
+    def input_shape(self) -> Shape:
+        """The box's shape."""
+        return tuple(stop - start for start, stop in self.ranges)
+
+    @property
+    def output_shape(self) -> Shape:
+        """The whole tensor's shape."""
+        return self.shape
+
+    def _apply(self, x: Array) -> Array:
+        whole = np.zeros((len(x), *self.shape))
+        whole[self._slices] = x
+        return whole
+
+    def _adjoint(self, y: Array) -> Array:
+        return y[self._slices]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -174,41 +174,6 @@ class BlockMatrix(LinearMap):
     def _adjoint(self, y: Array) -> Array:
         result: Array = np.einsum("...gp,gqp->...gq", y, self.blocks, optimize=True)
         return result
-
-
-@dataclass(frozen=True, eq=False)
-class Embed(LinearMap):
-    """A box placed into a tensor of zeros; `ranges` holds the box's (start, stop) per axis. Its adjoint is a slice."""
-
-    shape: Shape
-    ranges: tuple[tuple[int, int], ...]
-    _slices: tuple[slice, ...] = field(init=False, repr=False, default=())
-
-    def __post_init__(self) -> None:
-        good = len(self.ranges) == len(self.shape) and all(
-            0 <= start <= stop <= length for (start, stop), length in zip(self.ranges, self.shape, strict=True)
-        )
-        if not good:
-            raise ValueError(f"the box {self.ranges} does not lie in a tensor of shape {self.shape}")
-        object.__setattr__(self, "_slices", (slice(None), *(slice(start, stop) for start, stop in self.ranges)))
-
-    @property
-    def input_shape(self) -> Shape:
-        """The box's shape."""
-        return tuple(stop - start for start, stop in self.ranges)
-
-    @property
-    def output_shape(self) -> Shape:
-        """The whole tensor's shape."""
-        return self.shape
-
-    def _apply(self, x: Array) -> Array:
-        whole = np.zeros((len(x), *self.shape))
-        whole[self._slices] = x
-        return whole
-
-    def _adjoint(self, y: Array) -> Array:
-        return y[self._slices]
 
 
 def along_axis(shape: Shape, axis: int, matrix: Array) -> LinearMap:

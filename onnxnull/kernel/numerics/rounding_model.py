@@ -17,8 +17,8 @@ import numpy as np
 from onnxnull.kernel.maps.batched import Batched
 from onnxnull.kernel.maps.convolution import Convolution, TransposedConvolution
 from onnxnull.kernel.maps.im2col import ConvGeometry, Im2col
-from onnxnull.kernel.maps.linear_map import Adjoint, Array, Composition, LinearMap, Stack, Sum
-from onnxnull.kernel.maps.primitives import BlockMatrix, Embed, Identity, Matrix, Permute, Reshape, Scale
+from onnxnull.kernel.maps.linear_map import Adjoint, Array, Composition, Embed, LinearMap, Stack, Sum
+from onnxnull.kernel.maps.primitives import BlockMatrix, Identity, Matrix, Permute, Reshape, Scale
 from onnxnull.kernel.maps.selection import Selection
 
 

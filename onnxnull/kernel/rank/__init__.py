@@ -5,8 +5,9 @@ Read `decide` first: its table says which method runs when. Matrices are (inputs
 
 from __future__ import annotations
 
+from onnxnull.kernel.rank.notion import ExactPolicy, Notion
 from onnxnull.kernel.rank.profile import rank, rank_profile
 from onnxnull.kernel.rank.proof import Proof
-from onnxnull.kernel.rank.result import Certainty, ExactPolicy, Notion, Rank, RankProfile
+from onnxnull.kernel.rank.result import Certainty, Rank, RankProfile
 
 __all__ = ["Certainty", "ExactPolicy", "Notion", "Proof", "Rank", "RankProfile", "rank", "rank_profile"]

@@ -23,9 +23,10 @@ from onnxnull.kernel.rank import (
 )
 from onnxnull.kernel.rank.enclosure import Enclosure
 from onnxnull.kernel.rank.evidence import NOTHING, Bracket, Cost, Cutoff, Evidence, Method
+from onnxnull.kernel.rank.notion import Notion
 from onnxnull.kernel.rank.problem import Block, Problem, prepare
 from onnxnull.kernel.rank.proof import Proof, fingerprint, merge
-from onnxnull.kernel.rank.result import Certainty, Notion, Rank
+from onnxnull.kernel.rank.result import Certainty, Rank
 
 # Cheapest first. A method runs on a block only while the bounds of the block's rank in that notion differ.
 STRAIGHT: tuple[Method, ...] = (  # with a rough cut-off

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from onnxnull.kernel.rank.notion import Notion
 from onnxnull.kernel.rank.problem import Block
-from onnxnull.kernel.rank.result import Notion
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,9 @@ import numpy.typing as npt
 
 from onnxnull.kernel.rank import extremes
 from onnxnull.kernel.rank.decide import Decision
+from onnxnull.kernel.rank.notion import ExactPolicy, Notion
 from onnxnull.kernel.rank.problem import Block
-from onnxnull.kernel.rank.result import ExactPolicy, Notion, Rank, RankProfile
+from onnxnull.kernel.rank.result import Rank, RankProfile
 from onnxnull.kernel.rank.values import singular_values
 
 

@@ -1,4 +1,4 @@
-"""What a rank computation answers: the notion of rank, how sure it is, and why.
+"""What a rank computation answers: the rank, how sure it is, and why.
 
 Matrices are (inputs, outputs) = (q, p) as everywhere in this project; nullity = inputs − rank.
 """
@@ -7,23 +7,9 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from onnxnull.kernel.rank.proof import Proof
-
-
-class Notion(enum.Enum):
-    """Which rank is meant. A numerical rank counts the singular values σ > σ_max·max(inputs, outputs)·eps."""
-
-    FLOAT32 = "float32"
-    FLOAT64 = "float64"
-    EXACT = "exact"
-
-    @property
-    def eps(self) -> float:
-        """Machine epsilon of the cut-off (the gap between 1 and the next number); 0 for the rank over ℚ."""
-        return {Notion.FLOAT32: 2.0**-23, Notion.FLOAT64: 2.0**-52, Notion.EXACT: 0.0}[self]
+from onnxnull.kernel.rank.notion import Notion
+from onnxnull.kernel.rank.proof import Proof
 
 
 class Certainty(enum.Enum):
@@ -100,11 +86,3 @@ class RankProfile:
         """Dimension of {φ ∈ R^inputs : φᵀW = 0} in one notion; None where the rank was not computed."""
         rank = self.rank(notion)
         return None if rank is None else self.inputs - rank.value
-
-
-class ExactPolicy(enum.Enum):
-    """When to compute the rank over ℚ."""
-
-    NEVER = "never"
-    CHEAP = "cheap"
-    ALWAYS = "always"

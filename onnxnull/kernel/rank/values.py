@@ -12,8 +12,8 @@ from collections.abc import Callable
 import numpy as np
 
 from onnxnull.kernel.numerics.rounding import Array
+from onnxnull.kernel.rank.notion import Notion
 from onnxnull.kernel.rank.problem import Block, Problem
-from onnxnull.kernel.rank.result import Notion
 
 _SMALL = 1e-4
 """From this share of σ_max on, an eigenvalue of the Gram matrix gives 7 digits of σ."""
