@@ -64,6 +64,11 @@ class Code(enum.Enum):
         "an operator can neither run in float64 nor be lowered",
         "run the model as it is (precision native or float32)",
     )
+    TWIN = (
+        "twin",
+        "the model at another precision does not compute what the file computes in onnxruntime",
+        "this is a bug in onnxnull: report it, with the model if you may share it; --precision native needs no twin",
+    )
     NO_GRADIENT = (
         "no-gradient",
         "an operator between the input and the outputs has no gradient",

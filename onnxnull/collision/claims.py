@@ -15,12 +15,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from onnxnull.collision.channel_scale import channel_scale
 from onnxnull.collision.results import Claim
+from onnxnull.collision.yardstick import Box
 from onnxnull.kernel.maps.linear_map import Array, LinearMap
 from onnxnull.kernel.numerics.error_free import Near, enclose, through, two_difference
 from onnxnull.kernel.numerics.rounding import UNIT, gamma
 from onnxnull.kernel.numerics.rounding_model import magnitude, nonzero_terms, powers_of_two, roundings
+from onnxnull.kernel.maps.primitives import Identity
 
+Activations = tuple[NDArray[np.generic], NDArray[np.generic]]
+"""a₀ and a₁, as they were computed."""
 _LOOSE = 2.0**-30
 """More than all relative errors that evaluating a bound in double arithmetic commits: γ of fewer than 2²² roundings."""
 _TINY = float(np.finfo(np.float64).tiny)
@@ -69,12 +74,22 @@ def rounded(reader: Reader, dtype: DTypeLike) -> Reader:
         return replace(reader, blocks=weights * scale)
 
 
-def kernel_claim(reader: Reader, x0: Array, x1: Array, precision_u: float) -> Claim:
+def kernel_claim(
+    reader: Reader,
+    x0: Array,
+    x1: Array,
+    precision_u: float,
+    *,
+    tolerance: float | None = None,
+    box: Box = None,
+    seen: Activations | None = None,
+) -> Claim:
     """Whether r = |A(L(x₁ − x₀))| is, entry by entry, at most what representing x₁ costs.
 
     x₀, x₁: the perturbed tensor, float64 holding numbers of the precision that runs, u = `precision_u`: 2⁻⁵³, 2⁻²⁴ or 2⁻¹¹.
     r counts in full what is not known of it: the radius of the product; of a path that is not pure movement, the
-    errors of evaluating it; half an ulp of every weight where Gemm's alpha was multiplied into it. Allowed are, rounded down,
+    errors of evaluating it; half an ulp of every weight where Gemm's alpha was multiplied into it. An entry of x with x₁ = x₀,
+    or that no weight other than 0 reads, is allowed nothing. Of the others are allowed, rounded down,
 
     - u·|A||L||x₁| and η·|A||L|·1: x₁ was rounded, to a subnormal number with an error of up to η;
     - γ_{n+s}·|A||L||x₁ − x₀| in double: the difference was made in double arithmetic against a layer of n terms per output
@@ -85,7 +100,17 @@ def kernel_claim(reader: Reader, x0: Array, x1: Array, precision_u: float) -> Cl
       difference, not of every patch;
     - underflow in making the difference: n + s + 1 of the smallest normal doubles.
 
-    L is the map `path` as its float64 factors define it. Raises ValueError for another u.
+    L is the map `path` as its float64 factors define it. With a `tolerance` τ the claim is refused (no ratio, a reason) where
+
+    - what it allows, at an entry with r > 0, is above τ of the channel's own scale (`channel_scale`): the size of x₁ drowns it;
+    - the activations (a₀, a₁) of `seen`, as they were computed, move the layer by more than that, |A(a₁ − a₀)|: what was
+      rounded on the way to the layer is no part of L, and the claim does not speak of what arrived.
+
+    Args:
+        box: bounds of the inputs, which the inputs that measure the scale keep.
+
+    Raises:
+        ValueError: another u.
     """
     if precision_u not in _FORMATS:
         raise ValueError(f"the unit roundoff is that of float16, float32 or float64, got {precision_u}")
@@ -95,23 +120,78 @@ def kernel_claim(reader: Reader, x0: Array, x1: Array, precision_u: float) -> Cl
     if not _finite(reader.blocks, x0, x1, high):
         return _NOT_FINITE
     layer = reader.make(reader.blocks)
-    size = magnitude(layer)
+    size, on_the_way = magnitude(layer), magnitude(reader.path)
     image = through(reader.path, Near(high, low, np.zeros_like(high)))
     if not image.finite:
         return _NOT_FINITE
     n, s = roundings(layer), roundings(reader.path)
+    moved = high != 0
+    read_rows = np.any(reader.blocks != 0, axis=2, keepdims=True)
     with np.errstate(over="ignore", under="ignore"):
         residual = _residual(reader, size, image)
-        each = precision_u * np.abs(x1) + subnormal + gamma(n + s) * np.abs(high)
-        allowed = size.apply(magnitude(reader.path).apply(each)) + (n + s + 1) * _TINY
+        each = np.where(moved, precision_u * np.abs(x1) + subnormal, 0.0) + gamma(n + s) * np.abs(high)
+        allowed = size.apply(on_the_way.apply(each))
+        allowed = allowed + (n + s + 1) * _TINY * (size.apply(on_the_way.apply(moved.astype(np.float64))) > 0)
         if np.any(reader.spread):
-            longest = float(magnitude(reader.path).apply(np.abs(high)).max(initial=0.0))
-            spread = reader.make(np.broadcast_to(np.asarray(reader.spread), reader.blocks.shape))
+            read = size.adjoint(np.ones(size.output_shape)) > 0
+            longest = float(on_the_way.apply(np.abs(high)).max(where=read, initial=0.0))
+            spread = reader.make(read_rows * np.broadcast_to(np.asarray(reader.spread), reader.blocks.shape))
             allowed = allowed + spread.apply(np.full(spread.input_shape, longest))
         if np.any(reader.dropped):
-            squares = reader.make(np.broadcast_to(np.asarray(reader.dropped) ** 2, reader.blocks.shape))
+            squares = reader.make(read_rows * np.broadcast_to(np.asarray(reader.dropped) ** 2, reader.blocks.shape))
             allowed = allowed + math.sqrt(_overlap(n, reader.blocks)) * np.sqrt(squares.apply(image.high**2))
-    return _compared(residual, allowed * (1 - _LOOSE))
+    claim = _compared(residual, allowed * (1 - _LOOSE))
+    if tolerance is None or not claim.holds:
+        return claim
+    arrived = None if seen is None else _arrived(reader, size, image, seen)
+    if claim.value == 0.0 and arrived is None:
+        return claim
+    most = tolerance * channel_scale(reader, x0, box)
+    return _refused(claim, np.where(residual > 0, allowed, 0.0), arrived, most, tolerance)
+
+
+def _arrived(
+    reader: Reader, size: LinearMap, image: Near, seen: tuple[NDArray[np.generic], NDArray[np.generic]]
+) -> Array | None:
+    """|A(a₁ − a₀)|, rounded up; None where that is A(L(x₁ − x₀)), since nothing was rounded on the way."""
+    a0, a1 = (np.asarray(part).astype(np.float64) for part in seen)
+    if a0.shape != image.high.shape or not _finite(a0, a1):
+        return None
+    high, low = two_difference(a1, a0)
+    if np.array_equal(high, image.high) and np.array_equal(low, image.low):
+        return None
+    return _residual(reader, size, Near(high, low, np.zeros_like(high)))
+
+
+def drowned(reader: Reader, seen: Activations, tolerance: float) -> str | None:
+    """Why a claim in whole numbers does not speak of what arrived at a layer of floats behind it; None where it does.
+
+    The codes of both inputs are explained to the last unit; what dequantising them rounded moves the layer by |A(a₁ − a₀)|,
+    which is no more than τ of its scale, or the claim is refused.
+    """
+    a0 = np.asarray(seen[0]).astype(np.float64)
+    reader = replace(reader, path=Identity(a0.shape))
+    layer = reader.make(reader.blocks)
+    nothing = Near(np.zeros_like(a0), np.zeros_like(a0), np.zeros_like(a0))
+    arrived = _arrived(reader, magnitude(layer), nothing, seen)
+    if arrived is None:
+        return None
+    zero = np.zeros(layer.output_shape)
+    return _refused(Claim(0.0, 0.0, 0.0), zero, arrived, tolerance * channel_scale(reader, a0), tolerance).reason
+
+
+def _refused(claim: Claim, allowed: Array, arrived: Array | None, most: Array, tolerance: float) -> Claim:
+    """The claim, refused where what it allows, or what arrives at the layer, is above τ of the scale."""
+    share = f"{tolerance:g} of what other inputs move this layer by"
+    if np.any(allowed > most):
+        worst = int(np.argmax(allowed - most))
+        reason = f"representing the colliding input may cost {allowed.flat[worst]:.2g}, above {most.flat[worst]:.2g} = {share}"
+        return Claim(claim.value, float(allowed.flat[worst]), None, reason)
+    if arrived is not None and np.any(arrived > most):
+        worst = int(np.argmax(arrived - most))
+        reason = f"rounding on the way moves the layer by {arrived.flat[worst]:.2g}, above {most.flat[worst]:.2g} = {share}"
+        return Claim(claim.value, claim.bound, None, reason)
+    return claim
 
 
 def runtime_claim(

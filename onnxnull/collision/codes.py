@@ -13,7 +13,7 @@ from functools import partial
 
 import numpy as np
 
-from onnxnull.collision.claims import Reader, runtime_claim
+from onnxnull.collision.claims import Reader, drowned, runtime_claim
 from onnxnull.collision.grid import Rounding
 from onnxnull.collision.results import Claim, Kind, LayerCheck, Run, Steps
 from onnxnull.collision.sites import Site
@@ -38,7 +38,7 @@ def verify_on_grid(subject: Subject, site: Site, trial: Trial, start: Start) -> 
     checks = tuple(
         LayerCheck(
             layer.node,
-            _kernel_claim(layer, moved, trial.kind),
+            _kernel_claim(layer, moved, trial, (found.before.seen[number], found.after.seen[number]), subject),
             _runtime_claim(layer, found.before.seen[number], found.after.seen[number], UNIT_ROUNDOFF[subject.precision]),
         )
         for number, layer in enumerate(site.frontier.layers)
@@ -78,7 +78,17 @@ def _moved(quantizer: Quantizer, stored: list[Array], pair: tuple[Outcome, Outco
     return np.asarray(codes[1] - codes[0])
 
 
-def _kernel_claim(layer: Layer, moved: Integers | str, kind: Kind) -> Claim:
+def _kernel_claim(layer: Layer, moved: Integers | str, trial: Trial, seen: tuple[Seen, Seen], subject: Subject) -> Claim:
+    """The claim in whole numbers; refused where what dequantising rounded moves a layer of floats by much of its scale."""
+    claim = _in_whole_numbers(layer, moved, trial.kind)
+    before, after = seen
+    if not claim.holds or isinstance(before, str) or isinstance(after, str) or before[1].dtype.kind in "iu":
+        return claim
+    reason = drowned(_reader(layer, before[0].shape), (before[0], after[0]), trial.tolerances[subject.precision])
+    return claim if reason is None else Claim(claim.value, claim.bound, None, reason)
+
+
+def _in_whole_numbers(layer: Layer, moved: Integers | str, kind: Kind) -> Claim:
     if isinstance(moved, str):
         return Claim(math.nan, None, math.inf, moved)
     if kind is Kind.QUANTIZER_CELL:
@@ -96,10 +106,13 @@ def _runtime_claim(layer: Layer, before: Seen, after: Seen, unit: float) -> Clai
         return Claim(math.nan, None, None, before if isinstance(before, str) else str(after))
     if before[1].dtype.kind in "iu":
         return _nothing(np.abs(after[1].astype(np.float64) - before[1].astype(np.float64)))
-    shape = before[0].shape
+    return runtime_claim(_reader(layer, before[0].shape), before[0], after[0], before[1], after[1], unit)
+
+
+def _reader(layer: Layer, shape: tuple[int, ...]) -> Reader:
+    """The layer of floats on its own activation."""
     op = "" if layer.view is None else layer.view.op_type
-    reader = Reader(layer.node, op, layer.use.matrix(), partial(_on, layer, shape), Identity(shape), scale=layer.use.scale)
-    return runtime_claim(reader, before[0], after[0], before[1], after[1], unit)
+    return Reader(layer.node, op, layer.use.matrix(), partial(_on, layer, shape), Identity(shape), scale=layer.use.scale)
 
 
 def _on(layer: Layer, shape: tuple[int, ...], blocks: Array) -> LinearMap:

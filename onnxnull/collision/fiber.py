@@ -186,6 +186,7 @@ class FiberSearch(Search):
         facts: Perturbation,
         name: str,
     ) -> Collision:
+        self._check_twins(others if self._tensor is not None else {**others, name: arrays[0]}, subjects, arrays[0])
         runs = []
         trial = Trial(Kind.FIBER, *arrays, box_of(facts), self.execution.tolerances)
         for subject, start in zip(subjects, starts(subjects, arrays[0]), strict=True):

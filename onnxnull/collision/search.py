@@ -20,6 +20,7 @@ from onnxnull.collision.on_grid import kind_on_grid, pair_on_grid
 from onnxnull.collision.perturb import Recipe, control, perturbation
 from onnxnull.collision.results import Collision, EightBit, Kind, Perturbation, Space
 from onnxnull.collision.sites import Cut, Site, cuts, input_site
+from onnxnull.collision.sizing import Target, fitted, own_sizes, rescaled
 from onnxnull.collision.subjects import AtInput, InLayer, Network, Subject, networks_twin, rounded
 from onnxnull.collision.trace import trace
 from onnxnull.collision.verify import UNIT_ROUNDOFF, Trial, compare_all, starts, verify
@@ -35,6 +36,7 @@ from onnxnull.inputs import Preprocessing, from_pixels, pixels
 from onnxnull.kernel.project import NotConvergedError
 from onnxnull.kernel.rank import Notion
 from onnxnull.operators.steps import UnknownShapeError
+from onnxnull.runtime.agreement import Original
 from onnxnull.runtime.canary import check_float32, products_of
 from onnxnull.runtime.precision import INTEGER_ARITHMETIC, Precision, Twin
 from onnxnull.runtime.providers import Provider
@@ -140,6 +142,8 @@ class Search:
         self.execution = replace(execution, precisions=self._precisions(execution.precisions))
         self._twins: dict[_Key, Twin] = {}
         self._at_input: tuple[_Prepared, list[AtInput]] | None = None
+        self._original: Original | None = None
+        self._expected: tuple[dict[str, bytes], dict[str, np.ndarray]] | None = None
 
     def input(self) -> GraphInput:
         """The input that changes. Raises `OnnxnullError` as `run` where there is none."""
@@ -338,7 +342,7 @@ class Search:
         balanced = site.has_balanced_kernel()
         if not balanced:
             below = "only directions below the float64 cut-off are in this kernel, and what follows may amplify what they leave"
-            site = replace(site, aside="; ".join(filter(None, (site.aside, below))))
+            site = replace(site, aside=_joined(site.aside, below))
         kernel = site.kernel(balanced=balanced)
         readers = site.readers(patchwise=not isinstance(kernel, FrontierKernel), balanced=balanced)
         return _Prepared(site, kernel, Kind.KERNEL, 0.0, (found.lower, found.upper), readers)
@@ -355,10 +359,47 @@ class Search:
         if prepared.kernel is None:
             colliding, beside = pair_on_grid(prepared.site, prepared.kind, start, recipe, self._progress)
         else:
-            colliding = start + perturbation(prepared.site, prepared.kernel, start, recipe, self._progress)
-            beside = control(prepared.kernel, start, colliding, recipe)
+            change, beside, told = self._in_kernel(prepared, prepared.kernel, start, recipe, subjects)
+            colliding = start + change
+            prepared = replace(prepared, site=replace(prepared.site, aside=_joined(prepared.site.aside, told)))
         facts = Perturbation.measured(recipe.pattern, recipe.parameters(), start, colliding, beside)
         return self._verified(prepared, subjects, case.source, (start, colliding, beside), others, facts)
+
+    def _in_kernel(
+        self, prepared: _Prepared, kernel: Kernel | NearKernel, start: Array, recipe: Recipe, subjects: Sequence[Subject]
+    ) -> tuple[Array, Array, str | None]:
+        """(δ, the control, what the reader should know of the size): every feature at its own size where nothing bounds it."""
+        site, sizes = prepared.site, np.ones(())
+        mixed = (
+            own_sizes(start) if recipe.box is None and recipe.epsilon is None and not isinstance(kernel, NearKernel) else None
+        )
+        if mixed is not None:
+            site, sizes = rescaled(site, mixed), mixed
+            kernel = site.kernel(balanced=site.has_balanced_kernel())
+        toward = None if recipe.toward is None else recipe.toward / sizes
+        begin = start / sizes
+
+        def make(wanted: Recipe) -> Array:
+            beta = wanted.beta if mixed is None or wanted.pattern == "toward" else None
+            found = sizes * perturbation(site, kernel, begin, replace(wanted, toward=toward, beta=beta), self._progress)
+            if wanted.beta is None or beta is not None:
+                return found
+            return (wanted.beta / float(np.linalg.norm(found))) * found
+
+        told = None
+        if isinstance(kernel, NearKernel):
+            change = make(recipe)
+        else:
+            subject = max(subjects, key=lambda subject: UNIT_ROUNDOFF[subject.precision])
+            target = Target(
+                subject.precision.value,
+                UNIT_ROUNDOFF[subject.precision],
+                self.execution.tolerances[subject.precision],
+                subject.stored,
+            )
+            change, told = fitted(make, recipe, start, prepared.readers, target, _box(recipe.parameters()))
+        beside = start + sizes * (control(kernel, begin, begin + change / sizes, recipe) - begin)
+        return change, beside, told
 
     def _verified(
         self,
@@ -370,6 +411,7 @@ class Search:
         facts: Perturbation,
     ) -> Collision:
         site, readers, quantizer = prepared.site, prepared.readers, prepared.site.frontier.quantizer
+        self._check_twins({**others, site.where: arrays[0]} if site.space is Space.INPUT else others, subjects, arrays[0])
         runs = []
         trial = Trial(prepared.kind, *arrays, box_of(facts), self.execution.tolerances)
         for subject, start in zip(subjects, starts(subjects, arrays[0]), strict=True):
@@ -422,6 +464,23 @@ class Search:
             self._twins[key] = made
         return self._twins[key]
 
+    def _check_twins(self, feeds: Mapping[str, np.ndarray], subjects: Sequence[Subject], start: Array) -> None:
+        """Hold what every subject makes of the original against the file itself in onnxruntime, which runs once for an input.
+
+        A weight that was cut out of its network alone has no output of the network to be held against.
+        """
+        self._progress("checking against the file in onnxruntime")
+        if self._original is None:
+            self._original = Original(self.path, self._limits)
+        given = {name: array.tobytes() for name, array in feeds.items()}
+        if self._expected is None or self._expected[0] != given:
+            self._expected = given, self._original.run(feeds)
+        expected = self._expected[1]
+        for key, subject in zip(self._runs(), subjects, strict=True):
+            outputs = subject.run(subject.stored(start)).outputs
+            if outputs.keys() >= expected.keys():
+                self._original.check(feeds, expected, {name: outputs[name] for name in expected}, self._twins[key], key[1])
+
     @staticmethod
     def _check_shapes(arrays: Sequence[Array], shape: tuple[int, ...]) -> None:
         for array in arrays:
@@ -451,11 +510,19 @@ class Search:
 
 def box_of(facts: Perturbation) -> Box:
     """The least and the largest bound of the box that a pair was made in, to the digits that evidence has; None for no box."""
-    found = facts.parameters.get("box")
+    return _box(facts.parameters)
+
+
+def _box(parameters: Mapping[str, object]) -> Box:
+    found = parameters.get("box")
     if not isinstance(found, list) or len(found) != 2 or not all(isinstance(bound, int | float) for bound in found):
         return None
     low, high = (float(f"{bound:.6g}") for bound in found)
     return low, high
+
+
+def _joined(*parts: str | None) -> str | None:
+    return "; ".join(filter(None, parts)) or None
 
 
 def activations_of(network: Twin, feeds: Mapping[str, np.ndarray], tensors: Sequence[str]) -> dict[str, np.ndarray]:

@@ -1,0 +1,67 @@
+"""How far other inputs move a layer's channels: what the allowance of a kernel claim is measured by.
+
+As for an output of the network, the scale is the lower median, over those entries of a channel
+that move, of an entry's spread across x₀ and inputs that differ from x₀ by at most |x₀| in each entry. The layer is linear and
+its channels are the columns of its weight, so it is evaluated here, in double arithmetic, without its bias.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnxnull.collision.yardstick import SCALE_RUNS, Box, nearby
+
+if TYPE_CHECKING:
+    from onnxnull.collision.claims import Reader
+    from onnxnull.kernel.linear_map import Array, LinearMap
+
+_BY_CHANNEL = frozenset({"Conv", "ConvTranspose", "ConvTransposeWithDynamicPads"})
+"""Operators whose channels are axis 1; several columns of a transposed filter make one channel."""
+
+
+def channel_scale(reader: Reader, x0: Array, box: Box = None) -> Array:
+    """The scale of every entry's channel, of the shape of the layer's output; 0 where nothing of a channel moves.
+
+    Args:
+        x0: the perturbed tensor, float64.
+        box: bounds that the other inputs keep.
+    """
+    layer = reader.make(reader.blocks)
+    spread = np.zeros(layer.output_shape)
+    low = spread.copy()
+    with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+        for run in range(SCALE_RUNS):
+            moved = layer.apply(reader.path.apply(nearby(x0, run, box) - x0))
+            spread, low = np.fmax(spread, moved), np.fmin(low, moved)
+        spread = spread - low
+    spread = np.where(np.isfinite(spread), spread, 0.0)
+    return _median_by(_channels(reader, layer), spread)
+
+
+def _channels(reader: Reader, layer: LinearMap) -> NDArray[np.int64]:
+    """The channel of every entry of the output."""
+    if reader.op in _BY_CHANNEL and len(layer.output_shape) > 2:
+        count = layer.output_shape[1]
+        shape = (count, *(1,) * (len(layer.output_shape) - 2))
+        return np.broadcast_to(np.arange(count).reshape(shape), layer.output_shape)
+    g, q, p = reader.blocks.shape
+    columns = np.broadcast_to(np.arange(g * p, dtype=np.float64).reshape(g, 1, p), (g, q, p))
+    one = np.ones(layer.input_shape)
+    terms = reader.make(np.ones((g, q, p))).apply(one)
+    return np.rint(reader.make(columns).apply(one) / np.maximum(terms, 1.0)).astype(np.int64)
+
+
+def _median_by(labels: NDArray[np.int64], values: Array) -> Array:
+    """For every entry the lower median of the values above 0 that share its label; 0 where there are none."""
+    order = np.lexsort((values.ravel(), labels.ravel()))
+    _, starts, counts = np.unique(labels.ravel()[order], return_index=True, return_counts=True)
+    ordered = values.ravel()[order]
+    positive = np.add.reduceat((ordered > 0).astype(np.int64), starts) if starts.size else starts
+    place = starts + counts - positive + np.maximum(positive - 1, 0) // 2
+    medians = np.where(positive > 0, ordered[np.minimum(place, max(0, ordered.size - 1))], 0.0)
+    found = np.empty(values.size)
+    found[order] = np.repeat(medians, counts)
+    return found.reshape(values.shape)

@@ -1,0 +1,199 @@
+"""Whether a twin computes what its file computes: held, on every run, against the file itself in onnxruntime.
+
+1. The outputs at one input agree to `ROUNDINGS` unit roundoffs of every entry, or of a small typical one where that is more:
+   nothing else is done.
+2. Where they do not, the network may amplify its own rounding (x + 10⁹ − 10⁹). Then every node is looked at by itself. Each
+   gets the tensors that the file's nodes computed, and may differ from what theirs made of the same by `TIMES` times what it
+   does where these tensors are moved by one ulp, and by `APART` of the entry's size or of a typical one, or as in 1 where that
+   is more. The first that differs by more, in the order of the graph, is named.
+
+Neither is ever more than `MOST` of such a size. u is the unit roundoff of the coarser of the two. Whole numbers, truth values
+and texts are equal, or looked into as in 2.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnxnull.errors import Code, OnnxnullError
+from onnxnull.graph.limits import Limits
+from onnxnull.runtime.precision import Precision, Twin
+from onnxnull.runtime.providers import Provider
+from onnxnull.runtime.recast import floats_of
+from onnxnull.runtime.session import Runner
+from onnxnull.runtime.source import load
+
+if TYPE_CHECKING:
+    import onnx
+
+    from onnxnull.kernel.linear_map import Array
+
+ROUNDINGS, MOST = 1024.0, 0.05
+TIMES, RUNS = 16.0, 2
+APART = 2.0**-10
+"""Of an entry: what one node may lose at float32, sums of a few thousand terms included; more at coarser precisions."""
+_UNITS = {11: 2.0**-53, 1: 2.0**-24, 10: 2.0**-11, 16: 2.0**-8}
+"""TensorProto.DataType → unit roundoff."""
+_TYPES = {2.0**-53: np.float64, 2.0**-24: np.float32, 2.0**-11: np.float16}
+Arrays = Mapping[str, np.ndarray]
+
+
+class Original:
+    """The file as it is, in onnxruntime on the CPU.
+
+    Args:
+        path: the .onnx file.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], limits: Limits | None = None) -> None:
+        self._proto = load(path, limits)
+
+    @functools.cached_property
+    def _runner(self) -> Runner:
+        return Runner(Twin(self._proto, Precision.NATIVE, ()))
+
+    def run(self, feeds: Arrays) -> dict[str, np.ndarray]:
+        """The file's outputs."""
+        return self._runner.run(feeds)
+
+    def check(self, feeds: Arrays, expected: Arrays, outputs: Arrays, network: Twin, provider: Provider) -> None:
+        """Compare what a twin, or what was made of it, gave.
+
+        Args:
+            feeds: every input of the file.
+            expected: what `run` gave for them.
+            outputs: of the network as it was run: the twin, or a twin with a part of it run on its own.
+
+        Raises:
+            OnnxnullError: `twin` where they differ by more than rounding, with the first node that does, and what running the
+                model raises.
+        """
+        kinds = floats_of(self._proto) | floats_of(network.proto)
+        unit = max((_UNITS[kind] for kind in kinds if kind in _UNITS), default=_UNITS[1])
+        if _near(expected, outputs, unit):
+            return
+        if not all(np.array_equal(each, again) for each, again in _pairs(expected, self.run(feeds))):
+            return  # a random network; its own check says so
+        whole = Runner(network, provider=provider).run(feeds, list(outputs))
+        if not _near(whole, outputs, unit):
+            seen = "the part of the network that was run by itself, and the rest, do not give what the network gives"
+            raise OnnxnullError(Code.TWIN, seen)
+        apart = self._first_apart(feeds, network, provider, unit)
+        if apart is not None:
+            seen = f"{apart.op_type} (node {apart.name or apart.output[0]!r}) is not what the file computes in onnxruntime"
+            raise OnnxnullError(Code.TWIN, seen)
+
+    def _first_apart(self, feeds: Arrays, network: Twin, provider: Provider, unit: float) -> onnx.NodeProto | None:
+        """The first node of the file that its twin does not compute; None where each is computed, to rounding."""
+        made = {name for node in network.proto.graph.node for name in node.output if name}
+        names = [name for node in self._proto.graph.node for name in node.output if name in made]
+        seen = Runner(Twin(self._proto, Precision.NATIVE, ()), extra_outputs=names).run(feeds, names)
+        seen = {name: array for name, array in seen.items() if isinstance(array, np.ndarray)}
+        cut = Runner(_cut(network, seen), provider=provider)
+        given = {**feeds, **{name: array for name, array in seen.items() if name in cut.inputs}}
+        given = {name: array for name, array in given.items() if name in cut.inputs}
+        own = cut.run(given)
+        noise = {name: np.zeros(array.shape) for name, array in seen.items()}
+        for run in range(RUNS):
+            moved = {name: _by_an_ulp(array, unit, run) for name, array in given.items()}
+            for name, array in cut.run(moved).items():
+                name = name.removeprefix(_OWN)
+                far = _distance(own[_OWN + name], array)
+                noise[name] = np.maximum(noise[name], far) if far.shape == noise[name].shape else np.full(far.shape, np.inf)
+        nodes: list[onnx.NodeProto] = list(self._proto.graph.node)
+        for node in nodes:
+            for name in node.output:
+                if name not in seen or _OWN + name not in own:
+                    continue
+                far = _distance(seen[name], own[_OWN + name])
+                share = max(APART, min(MOST, ROUNDINGS * unit))
+                if far.shape != seen[name].shape or np.any(
+                    far > TIMES * noise[name].max(initial=0.0) + share * _sizes(seen[name])
+                ):
+                    return node
+        return None
+
+
+_OWN = "onnxnull/own/"
+
+
+def _cut(network: Twin, seen: Arrays) -> Twin:
+    """The twin with each of these tensors an input, and what its node makes of the others an output beside it."""
+    import onnx
+    from onnx import helper
+
+    from onnxnull.runtime.types import infer
+
+    proto = onnx.ModelProto()
+    proto.CopyFrom(network.proto)
+    infer(proto)
+    kinds = {value.name: value.type.tensor_type.elem_type for value in [*proto.graph.value_info, *proto.graph.output]}
+    del proto.graph.value_info[:]
+    del proto.graph.output[:]
+    for node in proto.graph.node:
+        for index, name in enumerate(node.output):
+            if name in seen and kinds.get(name):
+                node.output[index] = _OWN + name
+                proto.graph.input.append(helper.make_tensor_value_info(name, kinds[name], [None] * seen[name].ndim))
+                proto.graph.output.append(helper.make_tensor_value_info(_OWN + name, kinds[name], None))
+    return Twin(proto, network.precision, network.lowered)
+
+
+def _by_an_ulp(array: np.ndarray, unit: float, run: int) -> np.ndarray:
+    if array.dtype.kind != "f" or unit not in _TYPES:
+        return array
+    up = np.random.default_rng([7, run]).random(array.shape) < 0.5
+    with np.errstate(over="ignore", under="ignore"):
+        stored = array.astype(_TYPES[unit])
+        moved: NDArray[np.floating] = np.nextafter(stored, np.where(up, np.inf, -np.inf).astype(stored.dtype))
+    return np.where(np.isfinite(moved), moved, stored)
+
+
+def _pairs(one: Arrays, other: Arrays) -> Sequence[tuple[np.ndarray, np.ndarray]]:
+    return [(array, other[name]) for name, array in one.items() if name in other and isinstance(array, np.ndarray)]
+
+
+def _near(expected: Arrays, outputs: Arrays, unit: float) -> bool:
+    """Whether all of them agree to `ROUNDINGS` unit roundoffs."""
+    for array, other in _pairs(expected, outputs):
+        far = _distance(array, other)
+        if far.shape != array.shape or np.any(far > min(MOST, ROUNDINGS * unit) * _sizes(array)):
+            return False
+    return True
+
+
+def _distance(one: np.ndarray, other: np.ndarray) -> Array:
+    """|other − one|: 0 between equal infinities, NaNs and texts, inf where one side is finite; for other shapes inf alone."""
+    if one.shape != other.shape:
+        return np.array(np.inf)
+    if one.dtype.kind in "OSU" or other.dtype.kind in "OSU":
+        return np.where(one == other, 0.0, np.inf)
+    with np.errstate(invalid="ignore", over="ignore"):
+        first, second = one.astype(np.float64), other.astype(np.float64)
+        same = (first == second) | (np.isnan(first) & np.isnan(second))
+        far: Array = np.where(same, 0.0, np.abs(second - first))
+    far[np.isnan(far)] = np.inf
+    return far
+
+
+def _sizes(array: np.ndarray) -> Array:
+    """|entry|, or a typical one where that is more; whole numbers, truth values and texts have no size."""
+    if array.dtype.kind not in "fV":
+        return np.zeros(array.shape)
+    return _at_least_typical(np.nan_to_num(np.abs(array.astype(np.float64)), nan=0.0, posinf=0.0))
+
+
+def _at_least_typical(sizes: Array) -> Array:
+    """Every size, or the lower quartile of those above 0 where that is more; not that of masks of 10³⁰ among other entries."""
+    some = sizes[(sizes > 0) & np.isfinite(sizes)]
+    if not some.size:
+        return sizes
+    least, typical = np.quantile(some, [0.05, 0.25])
+    found: Array = np.maximum(sizes, min(float(typical), 1000.0 * float(least)))
+    return found
