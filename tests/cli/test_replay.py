@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from onnx import helper
+from onnx import TensorProto, helper
 
 from onnxnull.collision.replay import Replayed, replay
 from onnxnull.collision.results import Verdict
@@ -24,6 +24,7 @@ from onnxnull.errors import Code, ExitCode, OnnxnullError
 from onnxnull.runtime.precision import Precision
 from tests import helpers
 from tests.collision.bundles import bundled, document_of, forge, near_model, patch_model, rewrite, two_input_model
+from tests.collision.searches import dense, saved
 from tests.helpers import weight
 
 from .console import ROOT, onnxnull
@@ -116,6 +117,23 @@ def test_a_forged_bundle_on_the_console(bundle: Path) -> None:
     assert "here broken" in done.stdout
     assert "NOT CONFIRMED" in done.stdout
     assert "0 of 1 collision confirmed" in done.stdout
+
+
+@pytest.mark.parametrize("where", [[5], [5, 1], [0]])
+def test_a_number_that_nothing_reads_allows_nothing(where: list[int], tmp_path: Path) -> None:
+    """The colliding input becomes any other one, with 2⁵⁷ in entries of which the layer reads the first two."""
+    w = weight(8, 3).astype(np.float64)
+    w[5] = 0.0
+    path = saved(tmp_path, dense(w, kind=TensorProto.DOUBLE))
+    folder = bundled(tmp_path / "one", path)
+    assert code(folder) == 0
+
+    def unrelated(arrays: dict[str, np.ndarray]) -> None:
+        arrays["colliding"] = np.random.default_rng(7).standard_normal(arrays["colliding"].shape)
+        arrays["colliding"][0, where] = 2.0**57
+
+    forge(folder, unrelated)
+    assert code(folder) != 0
 
 
 def test_a_wrong_hash_on_the_console(bundle: Path, made: Path) -> None:
