@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from onnxnull.errors import Code, OnnxnullError
 from onnxnull.graph.limits import Limits
-from onnxnull.runtime.precision import Precision, Twin
+from onnxnull.runtime.precision import Precision, Twin, twin
 from onnxnull.runtime.providers import Provider
 from onnxnull.runtime.recast import floats_of
 from onnxnull.runtime.session import Runner
@@ -45,7 +45,7 @@ Arrays = Mapping[str, np.ndarray]
 
 
 class Original:
-    """The file as it is, in onnxruntime on the CPU.
+    """The file as it is, in onnxruntime on the CPU; at float32 where onnxruntime has no kernel for the types of the file.
 
     Args:
         path: the .onnx file.
@@ -56,7 +56,14 @@ class Original:
 
     @functools.cached_property
     def _runner(self) -> Runner:
-        return Runner(Twin(self._proto, Precision.NATIVE, ()))
+        try:
+            return Runner(Twin(self._proto, Precision.NATIVE, ()))
+        except OnnxnullError as error:
+            if error.code is not Code.RUNTIME or "NOT_IMPLEMENTED" not in error.seen:
+                raise
+            # a convolution of doubles, say: the same nodes with onnxruntime's own kernels, nothing lowered
+            self._proto = twin(self._proto, Precision.FLOAT32, provider=Provider.CPU).proto
+            return Runner(Twin(self._proto, Precision.NATIVE, ()))
 
     def run(self, feeds: Arrays) -> dict[str, np.ndarray]:
         """The file's outputs."""

@@ -98,5 +98,18 @@ def test_whole_numbers_at_a_tie(tmp_path: Path) -> None:
     held(chain(("MatMul", ["w"], {}), ("ArgMax", [], {"axis": 1}), w=np.ones((8, 8))), weight(2, 8, seed=1), tmp_path)
 
 
+def test_a_file_of_doubles_that_onnxruntime_has_no_kernel_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Conv has none: it is held against the same file at float32."""
+    kind = onnx.TensorProto.DOUBLE
+    nodes = [helper.make_node("Conv", ["x", "w"], ["h"], name="stem"), helper.make_node("Softplus", ["h"], ["y"])]
+    weights = {"w": weight(3, 2, 2, 2).astype(np.float64)}
+    proto = model(nodes, weights, inputs=[value("x", (1, 2, 4, 4), kind)], outputs=[value("y", None, kind)])
+    x = weight(1, 2, 4, 4).astype(np.float64)
+    held(proto, x, tmp_path)
+    monkeypatch.setitem(lowering._LOWERINGS, ("", "Softplus"), wrong)
+    with pytest.raises(OnnxnullError, match="Softplus"):
+        held(proto, x, tmp_path)
+
+
 def test_a_random_network_is_left_to_the_check_of_repeats(tmp_path: Path) -> None:
     held(chain(("RandomNormalLike", [], {})), weight(2, 8, seed=1), tmp_path)
