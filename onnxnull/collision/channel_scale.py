@@ -16,7 +16,7 @@ from onnxnull.collision.yardstick import SCALE_RUNS, Box, nearby
 
 if TYPE_CHECKING:
     from onnxnull.collision.claims import Reader
-    from onnxnull.kernel.linear_map import Array, LinearMap
+    from onnxnull.kernel.maps.linear_map import Array, LinearMap
 
 _BY_CHANNEL = frozenset({"Conv", "ConvTranspose", "ConvTransposeWithDynamicPads"})
 """Operators whose channels are axis 1; several columns of a transposed filter make one channel."""

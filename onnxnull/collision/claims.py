@@ -17,12 +17,12 @@ from numpy.typing import DTypeLike, NDArray
 
 from onnxnull.collision.channel_scale import channel_scale
 from onnxnull.collision.results import Claim
-from onnxnull.collision.yardstick import Box
+from onnxnull.collision.yardstick import DROWNED, Box
 from onnxnull.kernel.maps.linear_map import Array, LinearMap
+from onnxnull.kernel.maps.primitives import Identity
 from onnxnull.kernel.numerics.error_free import Near, enclose, through, two_difference
 from onnxnull.kernel.numerics.rounding import UNIT, gamma
 from onnxnull.kernel.numerics.rounding_model import magnitude, nonzero_terms, powers_of_two, roundings
-from onnxnull.kernel.maps.primitives import Identity
 
 Activations = tuple[NDArray[np.generic], NDArray[np.generic]]
 """a₀ and a₁, as they were computed."""
@@ -182,7 +182,7 @@ def drowned(reader: Reader, seen: Activations, tolerance: float) -> str | None:
 
 def _refused(claim: Claim, allowed: Array, arrived: Array | None, most: Array, tolerance: float) -> Claim:
     """The claim, refused where what it allows, or what arrives at the layer, is above τ of the scale."""
-    share = f"{tolerance:g} of what other inputs move this layer by"
+    share = f"{tolerance:g} of what other inputs move this layer by: {DROWNED}"
     if np.any(allowed > most):
         worst = int(np.argmax(allowed - most))
         reason = f"representing the colliding input may cost {allowed.flat[worst]:.2g}, above {most.flat[worst]:.2g} = {share}"

@@ -16,10 +16,9 @@ import numpy as np
 
 from onnxnull.collision.compare import class_maps, compare
 from onnxnull.collision.results import Decision, Judgement, Kind, LayerCheck, Verdict
-from onnxnull.collision.yardstick import TIMES, Tensors, Yardstick, change
+from onnxnull.collision.yardstick import DROWNED, TIMES, Tensors, Yardstick, change
 from onnxnull.kernel.maps.linear_map import Array
 
-_DROWNED = "rounding drowns what is claimed; make the change smaller (--beta), or ask for a higher precision alone"
 _ELSEWHERE = "start from another input, or take a larger change"
 
 
@@ -140,7 +139,7 @@ def _judged(name: str, tried: Tried) -> Judgement:
         return replace(found, decision=Decision.BROKEN, why=why)
     if np.any(far > tried.tolerance * yardstick.scale):
         share = f"{_number(scale_ratio)} of what other inputs do (at most {tried.tolerance:g})"
-        why = f"{what} moves by {_number(moved.max_abs)}, as rounding moves it, which is {share}: {_DROWNED}"
+        why = f"{what} moves by {_number(moved.max_abs)}, as rounding moves it, which is {share}: {DROWNED}"
         return replace(found, decision=Decision.UNDECIDED, why=why)
     return found
 

@@ -20,9 +20,9 @@ from onnxnull.collision.perturb import Recipe
 from onnxnull.collision.sites import Site
 from onnxnull.collision.yardstick import Box
 from onnxnull.errors import OnnxnullError
-from onnxnull.kernel.linear_map import Array, LinearMap
-from onnxnull.kernel.primitives import Scale
-from onnxnull.kernel.selection import Selection, identity
+from onnxnull.kernel.maps.linear_map import Array, LinearMap
+from onnxnull.kernel.maps.primitives import Scale
+from onnxnull.kernel.maps.selection import Selection, identity
 
 _STEP = 10
 """Sizes are powers of 2¹⁰ of the typical one: what differs by less than a factor of 32 is of one size."""

@@ -40,6 +40,7 @@ TOLERANCES: Mapping[Precision, float] = {
     Precision.FLOAT16: 5e-2,
 }
 """τ: of its scale, what an output may move for a collision to be shown."""
+DROWNED = "rounding drowns what is claimed; make the change smaller (--beta), or ask for a higher precision alone"
 _LEAST_ULPS = 4.0
 _BELOW_FLOAT32 = 2.0**-29
 """u of float64 / u of float32."""

@@ -32,7 +32,7 @@ from onnxnull.runtime.source import load
 if TYPE_CHECKING:
     import onnx
 
-    from onnxnull.kernel.linear_map import Array
+    from onnxnull.kernel.maps.linear_map import Array
 
 ROUNDINGS, MOST = 1024.0, 0.05
 TIMES, RUNS = 16.0, 2

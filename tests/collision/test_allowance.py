@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 
 from onnxnull.collision.channel_scale import channel_scale
 from onnxnull.collision.claims import Reader, kernel_claim
-from onnxnull.kernel.batched import Batched
-from onnxnull.kernel.convolution import Convolution, TransposedConvolution
-from onnxnull.kernel.im2col import ConvGeometry
-from onnxnull.kernel.linear_map import Array
-from onnxnull.kernel.primitives import Matrix, Scale
-from onnxnull.kernel.selection import identity
+from onnxnull.kernel.maps.batched import Batched
+from onnxnull.kernel.maps.convolution import Convolution, TransposedConvolution
+from onnxnull.kernel.maps.im2col import ConvGeometry
+from onnxnull.kernel.maps.linear_map import Array
+from onnxnull.kernel.maps.primitives import Matrix, Scale
+from onnxnull.kernel.maps.selection import identity
 
 U16, U32, U64 = 2.0**-11, 2.0**-24, 2.0**-53
 TAU = {U16: 5e-2, U32: 1e-3, U64: 1e-9}

@@ -151,7 +151,7 @@ CASES = [
     Case("plain", lambda: behind(node("Sin", ["h"], ["y"])), 1.0, HOLDS, HOLDS),
     Case("long", lambda: behind(node("Neg", ["h"], ["y"])), 1e8, UNDECIDED, UNDECIDED, "rounding drowns"),
     Case("too long for anything", lambda: behind(node("Neg", ["h"], ["y"])), 1e18, UNDECIDED, UNDECIDED, "rounding drowns"),
-    Case("long for float32", lambda: behind(node("Neg", ["h"], ["y"])), 3e5, HOLDS, UNDECIDED, "higher precision"),
+    Case("long for float32", lambda: behind(node("Neg", ["h"], ["y"])), 1e5, HOLDS, UNDECIDED, "higher precision"),
     Case("offset", lambda: behind(node("Add", ["h", "c"], ["y"]), c=np.float32(1e9)), 1.0, HOLDS, UNDECIDED),
     Case("mask", masked, 1.0, HOLDS, HOLDS),
     Case("mask, long", masked, 1e9, UNDECIDED, UNDECIDED),
@@ -175,11 +175,11 @@ CASES = [
     ),
     Case("zeros", lambda: behind(node("Mul", ["h", "c"], ["y"]), c=np.float32(0)), 1.0, UNDECIDED, UNDECIDED, "control"),
     Case("dead", dead, 1.0, HOLDS, HOLDS),
-    Case("dead, long", dead, 1e8, UNDECIDED, UNDECIDED, "enters Relu"),
+    Case("dead, long", dead, 1e8, UNDECIDED, UNDECIDED, "rounding drowns"),
     Case("dead inside", dead_inside, 1.0, UNDECIDED, UNDECIDED, "the control moves nothing"),
     Case("one constant output", two_outputs, 1.0, HOLDS, HOLDS),
     Case("clipped, moved and turned", clipped, 1.0, HOLDS, HOLDS),
-    Case("clipped, moved and turned, long", clipped, 1e8, UNDECIDED, UNDECIDED, "enters Clip"),
+    Case("clipped, moved and turned, long", clipped, 1e8, UNDECIDED, UNDECIDED, "rounding drowns"),
     Case("top", top, 1.0, HOLDS, HOLDS),
     *(
         Case(f"{op}, {'long' if beta > 1 else 'short'}", sharp(op, **attributes), beta, decision, decision, words)
@@ -334,7 +334,7 @@ def test_a_large_channel_lends_a_small_one_nothing(shape: tuple[int, ...], tmp_p
 
 
 def test_the_tolerance_is_an_option_and_only_decides_what_is_within_rounding(tmp_path: Path) -> None:
-    proto, long = behind(node("Neg", ["h"], ["y"])), X0 + 3e5 * PHI
+    proto, long = behind(node("Neg", ["h"], ["y"])), X0 + 1e5 * PHI
     loose = Execution(tolerances={Precision.FLOAT64: 1e-9, Precision.FLOAT32: 1.0})
     assert tried(tmp_path, proto, X0, long, execution=loose).holds
     assert not tried(tmp_path, proto, X0, long).holds

@@ -15,8 +15,8 @@ from onnxnull.collision.results import Decision
 from onnxnull.collision.search import Place
 from onnxnull.collision.sizing import own_sizes
 from onnxnull.errors import Code, OnnxnullError
-from onnxnull.kernel.primitives import Matrix
-from onnxnull.kernel.selection import identity
+from onnxnull.kernel.maps.primitives import Matrix
+from onnxnull.kernel.maps.selection import identity
 from onnxnull.operators import lowering
 from onnxnull.runtime.precision import Precision
 from tests.collision.searches import between, collision, saved
@@ -114,7 +114,7 @@ def test_entries_that_rounding_leaves_where_they_were_are_held(tmp_path: Path) -
     """Within ε = 1 nothing of 2³⁰ moves at float32: the claim may not count on it."""
     x = np.r_[2.0**30, np.ones(15)].astype(np.float32)[None]
     found = collision(saved(tmp_path, tabular(np.ones(16), np.zeros(16))), {"x": x}, Recipe(epsilon=1.0))
-    assert found.decision is Decision.HOLDS
+    assert all(run.layers[0].kernel.holds for run in found.runs)  # though no control of that length moves anything
     moved = found.colliding - found.original
     assert moved[0, 0] == 0.0
     assert np.count_nonzero(moved) >= 8
