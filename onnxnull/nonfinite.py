@@ -22,8 +22,8 @@ import numpy as np
 from onnxnull.graph.constants import Constant, EvaluationError
 from onnxnull.graph.flow import Flow
 from onnxnull.graph.view import NodeView
+from onnxnull.operators.linear_use import handled_operators, is_constant
 from onnxnull.operators.lookup import table_uses
-from onnxnull.operators.registry import handled_operators, is_constant
 from onnxnull.ranges.claims import constants_of, live_nodes, observed_outputs, odd_nodes, output_claims
 from onnxnull.ranges.propagation import Propagation
 from onnxnull.results import OddConstant, OutputClaim

@@ -172,7 +172,7 @@ def _operator(node: NodeView, use: LinearUse, ranks: RankProfile, work: float) -
     from onnxnull.kernel.maps.convolution import Convolution, TransposedConvolution
     from onnxnull.kernel.maps.im2col import TooLargeError
     from onnxnull.kernel.maps.primitives import stripped
-    from onnxnull.operators.registry import shape_at
+    from onnxnull.operators.linear_use import shape_at
     from onnxnull.weights import op_name
 
     shape = shape_at(node, use.activation) if use.on_images and use.activation is not None else None

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onnxnull.operators.movement import MOVEMENT
+from onnxnull.operators.movement.steps import MOVEMENT
 
 if TYPE_CHECKING:
     from onnxnull.graph.flow import Flow

@@ -16,7 +16,7 @@ from onnxnull.kernel.maps.convolution import Convolution, TransposedConvolution
 from onnxnull.kernel.maps.im2col import ConvGeometry, Im2col
 from onnxnull.kernel.maps.linear_map import Array, LinearMap, Shape
 from onnxnull.kernel.maps.primitives import BlockMatrix, Identity, Matrix, Permute, Reshape, stripped
-from onnxnull.operators.contraction import ContractionMap, rearranged
+from onnxnull.operators.contraction.maps import ContractionMap, rearranged
 
 
 @dataclass(frozen=True, eq=False)

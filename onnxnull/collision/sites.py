@@ -32,7 +32,7 @@ from onnxnull.kernel.maps.selection import Selection, identity
 from onnxnull.kernel.rank import Notion, rank
 from onnxnull.kernel.span import column_span
 from onnxnull.operators import LinearUse
-from onnxnull.operators.contraction import Contraction, ContractionMap
+from onnxnull.operators.contraction.maps import Contraction, ContractionMap
 from onnxnull.weights import Weight, find_weights, op_name
 
 PRODUCTS = frozenset(

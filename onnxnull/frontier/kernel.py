@@ -18,7 +18,7 @@ from onnxnull.kernel.numerics.arithmetic import PRIME, FieldArray, Prime, residu
 from onnxnull.kernel.project import norm_estimate, same_kernel
 from onnxnull.kernel.rank import ExactPolicy, Notion, rank
 from onnxnull.kernel.span import column_span
-from onnxnull.operators.contraction import ContractionMap
+from onnxnull.operators.contraction.maps import ContractionMap
 from onnxnull.operators.steps import UnknownShapeError
 
 _DENSE_ENTRIES = 6_000_000

@@ -21,7 +21,7 @@ import numpy as np
 from onnxnull.graph.view import NodeView, Operand
 from onnxnull.kernel.maps.linear_map import LinearMap
 from onnxnull.kernel.maps.selection import NOTHING, Selection
-from onnxnull.operators.movement import MOVEMENT
+from onnxnull.operators.movement.steps import MOVEMENT
 from onnxnull.operators.steps import constant_value
 
 if TYPE_CHECKING:

@@ -24,8 +24,7 @@ from onnxnull.graph.constants import Constant, EvaluationError
 from onnxnull.graph.view import NodeView
 from onnxnull.kernel.maps.linear_map import LinearMap
 from onnxnull.kernel.maps.primitives import BlockMatrix, Matrix, Permute, Reshape
-from onnxnull.operators.lowering import Emitter, NotLowerableError, Site, lowers
-from onnxnull.operators.registry import (
+from onnxnull.operators.linear_use import (
     LinearUse,
     Refusal,
     batches,
@@ -35,6 +34,7 @@ from onnxnull.operators.registry import (
     shape_at,
     shows_only_first_output,
 )
+from onnxnull.operators.lowering import Emitter, NotLowerableError, Site, lowers
 
 Shape = tuple[int, ...]
 _MICROSOFT = "com.microsoft"

@@ -27,20 +27,19 @@ from onnxnull.graph.view import NodeView
 from onnxnull.kernel.maps.batched import Batched
 from onnxnull.kernel.maps.linear_map import LinearMap
 from onnxnull.kernel.maps.primitives import Permute
-from onnxnull.operators.activations import lowered_fast_gelu
-from onnxnull.operators.contraction import ContractionMap, contraction_blocks
-from onnxnull.operators.convolution import (
+from onnxnull.operators.activation.lowering import lowered_fast_gelu
+from onnxnull.operators.contraction.maps import ContractionMap, contraction_blocks
+from onnxnull.operators.contraction.weights import gemm, matmul, matmul_contraction
+from onnxnull.operators.convolution.lowering import lowered_conv, lowered_conv_transpose
+from onnxnull.operators.convolution.weights import (
     conv,
     conv_blocks,
     conv_transpose,
     convolution_on,
-    lowered_conv,
-    lowered_conv_transpose,
     transposed_convolution_on,
 )
-from onnxnull.operators.fully_connected import gemm, matmul, matmul_contraction
+from onnxnull.operators.linear_use import LinearUse, Refusal, constant_at, holds_weights, is_constant, shape_at
 from onnxnull.operators.lowering import Emitter, NotLowerableError, Site, lowering_of, lowers
-from onnxnull.operators.registry import LinearUse, Refusal, constant_at, holds_weights, is_constant, shape_at
 
 Shape = tuple[int, ...]
 _MICROSOFT = "com.microsoft"

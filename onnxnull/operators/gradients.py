@@ -1,6 +1,6 @@
 """Gradient rules: how cotangents of a node's outputs become cotangents of its inputs (reverse mode).
 
-A rule is registered per operator, in the file of its family or beside it (`FAMILY_gradient.py`). Given a node to pull back
+A rule is registered per operator, by its family (`gradient.py` of the folder). Given a node to pull back
 (`Pull`) it emits nodes and returns, for every wanted input, the name of that input's cotangent. Rules are written for opset 17
 and later, in real arithmetic, and know shapes as far as inference does. Every operator that a rule emits between cotangents has
 a rule itself: so forward mode is the transpose of reverse mode (see `onnxnull.gradient`).

@@ -19,7 +19,7 @@ import numpy as np
 
 from onnxnull.graph.constants import Blocked, Constant
 from onnxnull.graph.view import NodeView
-from onnxnull.operators.registry import is_constant, shape_at
+from onnxnull.operators.linear_use import is_constant, shape_at
 
 _MICROSOFT = "com.microsoft"
 

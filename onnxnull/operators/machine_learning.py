@@ -20,8 +20,8 @@ from onnxnull.graph.constants import Constant, Stored, known
 from onnxnull.graph.view import NodeView
 from onnxnull.kernel.maps.linear_map import LinearMap
 from onnxnull.kernel.maps.primitives import Matrix, Reshape
+from onnxnull.operators.linear_use import LinearUse, Refusal, holds_weights, is_constant, shape_at
 from onnxnull.operators.lowering import Emitter, NotLowerableError, Site, lowers
-from onnxnull.operators.registry import LinearUse, Refusal, holds_weights, is_constant, shape_at
 
 _DOMAIN = "ai.onnx.ml"
 

@@ -18,7 +18,7 @@ import numpy as np
 from onnxnull.errors import Code
 from onnxnull.graph.view import NodeView
 from onnxnull.operators.attention import last_axis_map
-from onnxnull.operators.registry import LinearUse, Refusal, constant_at, holds_weights, is_constant
+from onnxnull.operators.linear_use import LinearUse, Refusal, constant_at, holds_weights, is_constant
 
 _FC1, _FC2, _FC3 = 2, 4, 6
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from onnxnull.errors import Code
 from onnxnull.graph.view import NodeView
-from onnxnull.operators.registry import LinearUse, Refusal, holds_weights, reads_positions, refuse_constant_operands
+from onnxnull.operators.linear_use import LinearUse, Refusal, holds_weights, reads_positions, refuse_constant_operands
 
 _ATTENTION = "quantized weights fused into an attention operator are not analysed yet"
 _LEARNED_QUERIES = (

@@ -1,4 +1,4 @@
-"""What an operator makes of the sets of its operands' entries, behind one registry; the families register in `ranges_*.py`.
+"""What an operator makes of the sets of its operands' entries, behind one registry; the families register in their `ranges.py`.
 
 A rule takes a node and its operands' ranges, and gives those of its outputs: larger sets are always sound, smaller ones never.
 An operator without a rule may give anything. What holds for all: a deterministic operator gives the same for the same operands.

@@ -19,8 +19,8 @@ from onnxnull.errors import Code
 from onnxnull.graph.view import NodeView
 from onnxnull.kernel.maps.linear_map import LinearMap
 from onnxnull.kernel.maps.primitives import Matrix
+from onnxnull.operators.linear_use import LinearUse, Refusal, constant_at, holds_weights
 from onnxnull.operators.lowering import Emitter, NotLowerableError, Site, lowers
-from onnxnull.operators.registry import LinearUse, Refusal, constant_at, holds_weights
 
 if TYPE_CHECKING:
     import onnx

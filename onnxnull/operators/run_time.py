@@ -21,7 +21,7 @@ from onnxnull.graph.constants import Blocked, EvaluationError, steps_in_order
 from onnxnull.graph.origins.values import Alternatives, Case, Unresolved, combinations, indexed
 from onnxnull.graph.view import NodeView, Operand
 from onnxnull.kernel.maps.linear_map import LinearMap
-from onnxnull.operators.registry import LinearUse, Refusal, batch_axes, is_of_positions, stored_uses
+from onnxnull.operators.linear_use import LinearUse, Refusal, batch_axes, is_of_positions, stored_uses
 
 _SUMS = frozenset({"ReduceSum", "ReduceMean"})
 ADVICE = "store it as a constant, or as slices that the node itself chooses among"

@@ -14,7 +14,7 @@ from onnxnull.kernel.maps.im2col import ConvGeometry
 from onnxnull.kernel.maps.linear_map import LinearMap
 from onnxnull.kernel.maps.primitives import BlockMatrix, Identity, Matrix, Permute, Reshape, Scale
 from onnxnull.kernel.maps.selection import identity
-from onnxnull.operators.contraction import Contraction, ContractionMap
+from onnxnull.operators.contraction.maps import Contraction, ContractionMap
 
 
 def _random(*shape: int) -> np.ndarray:

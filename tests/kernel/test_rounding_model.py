@@ -12,8 +12,8 @@ from onnxnull.kernel.maps.linear_map import Array, Embed, LinearMap, Shape, Stac
 from onnxnull.kernel.maps.primitives import BlockMatrix, Identity, Matrix, Permute, Reshape, Scale
 from onnxnull.kernel.maps.selection import NOTHING, Selection
 from onnxnull.kernel.numerics.rounding_model import magnitude, nonzero_terms, powers_of_two, roundings
-from onnxnull.operators.contraction import Contraction, ContractionMap
-from onnxnull.operators.pooling import AxesSum
+from onnxnull.operators.contraction.maps import Contraction, ContractionMap
+from onnxnull.operators.pooling.steps import AxesSum
 
 RNG = np.random.default_rng(0)
 GEOMETRY = ConvGeometry.of((5, 4), (3, 3), channels=2, pads=1)

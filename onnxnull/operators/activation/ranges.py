@@ -1,7 +1,7 @@
 """Ranges of functions of one number, and of Softmax and its kin, as onnxruntime's CPU provider computes them (all opsets).
 
 Monotone functions take bounds to bounds. What a runtime approximates is given wider bounds. LeakyRelu and PRelu are in
-`ranges_elementwise`.
+`elementwise.ranges`.
 """
 
 from __future__ import annotations

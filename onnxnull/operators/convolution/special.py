@@ -26,8 +26,8 @@ from onnxnull.kernel.maps.convolution import Convolution
 from onnxnull.kernel.maps.im2col import ConvGeometry
 from onnxnull.kernel.maps.linear_map import LinearMap
 from onnxnull.kernel.maps.primitives import BlockMatrix, Permute, Reshape
-from onnxnull.operators.convolution import conv_blocks
-from onnxnull.operators.registry import (
+from onnxnull.operators.convolution.weights import conv_blocks
+from onnxnull.operators.linear_use import (
     LinearUse,
     Refusal,
     constant_at,

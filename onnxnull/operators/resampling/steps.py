@@ -19,7 +19,7 @@ from onnxnull.graph.view import NodeView
 from onnxnull.kernel.maps.linear_map import Array, LinearMap
 from onnxnull.kernel.maps.primitives import Identity, along_axis
 from onnxnull.kernel.maps.selection import Selection, identity
-from onnxnull.operators.resize import TIE, copies, scaled_length
+from onnxnull.operators.resampling.lowering import TIE, copies, scaled_length
 from onnxnull.operators.steps import (
     LARGEST,
     MakeMap,

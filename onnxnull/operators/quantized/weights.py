@@ -31,9 +31,9 @@ from onnxnull.graph.quantization import Quantized
 from onnxnull.graph.view import NodeView
 from onnxnull.kernel.maps.linear_map import LinearMap
 from onnxnull.kernel.maps.primitives import Matrix
-from onnxnull.operators.convolution import constant_filters, conv_use
-from onnxnull.operators.fully_connected import gemm_use, matmul_use
-from onnxnull.operators.registry import LinearUse, Refusal, constant_at, holds_weights, is_constant
+from onnxnull.operators.contraction.weights import gemm_use, matmul_use
+from onnxnull.operators.convolution.weights import constant_filters, conv_use
+from onnxnull.operators.linear_use import LinearUse, Refusal, constant_at, holds_weights, is_constant
 
 if TYPE_CHECKING:
     import onnx_ir as ir

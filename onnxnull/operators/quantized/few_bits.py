@@ -23,9 +23,9 @@ from onnxnull.errors import Code
 from onnxnull.graph.constants import Constant, derived, known
 from onnxnull.graph.quantization import Quantized
 from onnxnull.graph.view import NodeView
-from onnxnull.operators.fully_connected import gemm_use, matmul_use
-from onnxnull.operators.quantized import parameter
-from onnxnull.operators.registry import LinearUse, Refusal, constant_at, holds_weights
+from onnxnull.operators.contraction.weights import gemm_use, matmul_use
+from onnxnull.operators.linear_use import LinearUse, Refusal, constant_at, holds_weights
+from onnxnull.operators.quantized.weights import parameter
 
 _MICROSOFT = "com.microsoft"
 # Values of the codes; FP4 has a sign, two bits of exponent and one of mantissa, normalised to 1.

@@ -1,6 +1,6 @@
-"""What onnxnull knows about each ONNX operator, behind one registry. A new operator touches one file of this package.
+"""The linear weights of a node: what a family registers of the operators that hold some.
 
-A family file registers, per operator, a function that lists the linear weights a node of it holds: `LinearUse`, or a
+A family registers, per operator, a function that lists the linear weights a node of it holds: `LinearUse`, or a
 `Refusal` where it holds one that is not analysed. Operators that hold no linear weight are on the reviewed list in
 `reviewed.py`. What is on neither side is refused as soon as it has a constant of two or more dimensions: a weight is never
 dropped without a word.

@@ -1,0 +1,5 @@
+"""Normalizations and Softmax."""
+
+from onnxnull.operators.normalization import gradient, lowering, ranges
+
+__all__ = ["gradient", "lowering", "ranges"]

@@ -1,0 +1,5 @@
+"""Products of integers, quantizers, and weights packed in a few bits."""
+
+from onnxnull.operators.quantized import few_bits, ranges, weights
+
+__all__ = ["few_bits", "ranges", "weights"]

@@ -1,0 +1,5 @@
+"""Resize and Upsample."""
+
+from onnxnull.operators.resampling import lowering, steps
+
+__all__ = ["lowering", "steps"]
