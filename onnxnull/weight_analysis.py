@@ -37,7 +37,7 @@ def analyze_weight(
     import numpy as np
 
     from onnxnull.graph.constants import EvaluationError
-    from onnxnull.graph.quantization import quantized_parts
+    from onnxnull.graph.quantization import quantized_from
     from onnxnull.weights import op_name
 
     node, use = weight.node, weight.use
@@ -61,7 +61,7 @@ def analyze_weight(
     if not np.isfinite(runs).all():
         lost = np.count_nonzero(~np.isfinite(runs))
         return refuse(Code.NONFINITE, f"holds {lost} NaN or Inf in the floats that run; {Code.NONFINITE.remedy}")
-    quantization = None
+    quantization, source = None, quantized_from(use.constant) if quantized else None
     try:
         unscaled = rank_profile(blocks, exact=exact, spectrum=spectra, deadline=deadline)
         ranks = _scaled(unscaled, use.scale)
@@ -85,7 +85,7 @@ def analyze_weight(
     return WeightReport(
         name=weight.name,
         op=op_name(node),
-        dtype=dtype_name(quantized_parts(use.constant)[0].codes.dtype if quantized else use.constant.dtype),
+        dtype=dtype_name(use.constant.dtype if source is None else source.codes.dtype),
         ranks=ranks,
         stacked=stacked,
         dead_outputs=dead_outputs(runs),

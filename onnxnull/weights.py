@@ -54,58 +54,78 @@ class Weight:
 def find_weights(flow: Flow) -> tuple[list[Weight], list[Unsupported]]:
     """The distinct weights in graph order, and what cannot be analysed."""
     by_signature: dict[tuple[object, ...], Weight] = {}
-    by_root: dict[object, list[Weight]] = {}
-    digests = _Digests()
+    alike = _Alike()
     unsupported: list[Unsupported] = []
     for node in flow.nodes:
         for use in linear_uses(node):
             if isinstance(use, Refusal):
                 unsupported.append(Unsupported(node.name, op_name(node), use.code, use.reason))
                 continue
-            known = by_signature.get(use.signature)
+            known = by_signature.get(use.signature) or alike.find(use)
             if known is None:
-                root = use.constant.root or use.constant.signature
-                siblings = by_root.setdefault(root, [])
-                known = next((s for s in siblings if digests.equal(s.uses[0][1], use, transposed=False)), None)
-                if known is None:
-                    name = (use.constant.root.name if use.constant.root else f"constant of {node.name}") + use.index
-                    again = any(digests.equal(s.uses[0][1], use, transposed=True) for s in siblings)
-                    known = Weight(f"{name} [{use.part}]" if use.part else name, [], again)
-                    siblings.append(known)
-                by_signature[use.signature] = known
+                name = (use.constant.root.name if use.constant.root else f"constant of {node.name}") + use.index
+                again = alike.find(use, transposed=True) is not None
+                known = Weight(f"{name} [{use.part}]" if use.part else name, [], again)
+                alike.add(use, known)
+            by_signature[use.signature] = known
             known.uses.append((node, use))
     weights = list({id(weight): weight for weight in by_signature.values()}.values())
     return weights, unsupported
 
 
-class _Digests:
-    """Tells whether uses of one stored constant, arranged in different ways, give one matrix; each is evaluated once."""
+class _Alike:
+    """Tells whether uses of one stored constant, arranged in different ways, give one matrix.
+
+    A matrix is evaluated, once, only where another of its shape is made of the same constant.
+    """
 
     def __init__(self) -> None:
-        self._known: dict[tuple[tuple[object, ...], bool], bytes | None] = {}
+        self._alone: dict[tuple[object, ...], list[tuple[LinearUse, Weight]]] = {}
+        self._by_digest: dict[tuple[object, ...], Weight] = {}
+        self._digests: dict[tuple[tuple[object, ...], bool], bytes | None] = {}
 
-    def equal(self, first: LinearUse, second: LinearUse, *, transposed: bool) -> bool:
-        """Whether the matrix of `first`, or its transpose, is that of `second`."""
-        g, q, p = second.shape
-        # the experts of a mixture, the slices of a bank, two directions: apart in the node, whatever they hold
-        if (first.part, first.index) != (second.part, second.index):
-            return False
-        if first.shape != ((g, p, q) if transposed else (g, q, p)) or first.scale != second.scale:
-            return False
-        one, other = self._of(first, transposed), self._of(second, False)
-        return one is not None and one == other
+    def add(self, use: LinearUse, weight: Weight) -> None:
+        """Remember the first use of a weight."""
+        self._alone.setdefault(_kind(use, transposed=False), []).append((use, weight))
 
-    def _of(self, use: LinearUse, transposed: bool) -> bytes | None:
+    def find(self, use: LinearUse, *, transposed: bool = False) -> Weight | None:
+        """The weight whose matrix, or its transpose, is that of `use`."""
+        kind = _kind(use, transposed=transposed)
+        if kind not in self._alone:
+            return None
+        for first, weight in self._alone[kind]:
+            digest = self._digest(first, transposed=False)
+            if digest is not None:
+                self._by_digest.setdefault((kind, digest), weight)
+        self._alone[kind].clear()
+        digest = self._digest(use, transposed=transposed)
+        return None if digest is None else self._by_digest.get((kind, digest))
+
+    def _digest(self, use: LinearUse, *, transposed: bool) -> bytes | None:
         key = use.signature, transposed
-        if key not in self._known:
-            try:
-                blocks = use.blocks()
-            except EvaluationError:
-                self._known[key] = None
-            else:
-                array = np.ascontiguousarray(blocks.swapaxes(1, 2) if transposed else blocks)
-                self._known[key] = hashlib.blake2b(array.view(np.uint8).data, key=str(array.dtype).encode()).digest()
-        return self._known[key]
+        if key not in self._digests:
+            self._digests[key] = _digest(use, transposed=transposed)
+        return self._digests[key]
+
+
+def _kind(use: LinearUse, *, transposed: bool) -> tuple[object, ...]:
+    """What two uses have in common, besides the entries, if one has the matrix of the other, or its transpose.
+
+    The experts of a mixture, the slices of a bank and two directions are apart in the node, whatever they hold.
+    """
+    g, q, p = use.shape
+    shape = (g, p, q) if transposed else (g, q, p)
+    return use.constant.root or use.constant.signature, use.part, use.index, use.scale, shape
+
+
+def _digest(use: LinearUse, *, transposed: bool) -> bytes | None:
+    """Of the matrix, or of its transpose; None where it cannot be evaluated."""
+    try:
+        blocks = use.blocks()
+    except EvaluationError:
+        return None
+    array = np.ascontiguousarray(blocks.swapaxes(1, 2) if transposed else blocks)
+    return hashlib.blake2b(array.view(np.uint8).data, key=str(array.dtype).encode()).digest()
 
 
 def op_name(node: NodeView) -> str:

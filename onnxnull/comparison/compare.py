@@ -26,7 +26,7 @@ from onnxnull.graph.constants import EvaluationError, Stored
 from onnxnull.graph.flow import Flow
 from onnxnull.graph.limits import Limits
 from onnxnull.graph.model import Model, open_model
-from onnxnull.graph.quantization import quantized_parts
+from onnxnull.graph.quantization import quantized_from
 from onnxnull.graph.types import dtype_name
 from onnxnull.kernel.maps.linear_map import Array
 from onnxnull.kernel.rank import ExactPolicy, Notion, RankProfile, rank_profile
@@ -267,8 +267,8 @@ def _side(parts: Sequence[Known], ranks: RankProfile | None) -> Side:
 
 def _dtype(weight: Weight) -> str:
     """Of the constant; of its codes where it is quantized."""
-    parts = quantized_parts(weight.use.constant)
-    return dtype_name(parts[0].codes.dtype if parts else weight.use.constant.dtype)
+    quantized = quantized_from(weight.use.constant)
+    return dtype_name(weight.use.constant.dtype if quantized is None else quantized.codes.dtype)
 
 
 def _needed(pairs: Sequence[Pair], *, complete: bool) -> float | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,8 @@ import numpy as np
 
 from onnxnull.errors import one_line
 from onnxnull.graph import external, validity
-from onnxnull.kernel.budget import Budget, OutOfBudget
+from onnxnull.graph.evaluation import Evaluation
+from onnxnull.kernel.budget import OutOfBudget
 
 if TYPE_CHECKING:
     import onnx
@@ -55,7 +56,7 @@ class Step:
 
     Attributes:
         work: what evaluating it costs (`evaluable.work`).
-        budget: what that is taken from each time.
+        evaluation: what that is taken from each time, with a memory of what came out.
     """
 
     node: onnx.NodeProto
@@ -63,7 +64,7 @@ class Step:
     inputs: tuple[Constant | None, ...]
     output: int
     work: float
-    budget: Budget
+    evaluation: Evaluation
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -185,12 +186,17 @@ def derived(
 
 
 def evaluate(constant: Constant) -> np.ndarray:
-    """The values of `constant`: its steps in order, each intermediate dropped once nothing needs it any more."""
+    """The values of `constant`: its steps in order, each intermediate dropped once nothing needs it any more.
+
+    It starts from what is stored, or from what an earlier evaluation gave and is still remembered.
+    """
     results: dict[bytes, np.ndarray] = {}
-    pending = steps_in_order(constant)
+    pending = [each for each in steps_in_order(constant, partial(_recalled, results)) if each.signature not in results]
     last_use = {c.signature: i for i, step in enumerate(pending) for c in operands_of(step)}
     for i, item in enumerate(pending):
-        results[item.signature] = _value(item, results)
+        results[item.signature] = array = _value(item, results)
+        if isinstance(item.source, Step):
+            item.source.evaluation.remember(item.signature, array)
         for operand in operands_of(item):
             if last_use[operand.signature] == i:
                 results.pop(operand.signature, None)
@@ -199,7 +205,7 @@ def evaluate(constant: Constant) -> np.ndarray:
 
 def run(step: Step) -> np.ndarray:
     """The output of one op, whose shape nothing has promised. Raises `EvaluationError`."""
-    return _applied(step, [None if c is None else evaluate(c) for c in step.inputs])
+    return applied(step, [None if c is None else evaluate(c) for c in step.inputs])
 
 
 def _misfit(tensor: ir.TensorProtocol) -> str | None:
@@ -226,8 +232,19 @@ def operands_of(constant: Constant) -> list[Constant]:
     return [c for c in source.inputs if c is not None] if isinstance(source, Step | Derived) else []
 
 
-def steps_in_order(constant: Constant) -> list[Constant]:
-    """The constants that `constant` is made of and itself, operands first; without recursion: chains can be long."""
+def _recalled(results: dict[bytes, np.ndarray], constant: Constant) -> bool:
+    """Whether the values of a constant are remembered: then they are put into `results`."""
+    found = constant.source.evaluation.recall(constant.signature) if isinstance(constant.source, Step) else None
+    if found is not None:
+        results[constant.signature] = found
+    return found is not None
+
+
+def steps_in_order(constant: Constant, known: Callable[[Constant], bool] = lambda _: False) -> list[Constant]:
+    """The constants that `constant` is made of and itself, operands first; without recursion: chains can be long.
+
+    What lies behind a constant that is `known` is left out.
+    """
     order: list[Constant] = []
     seen: set[bytes] = set()
     stack: list[tuple[Constant, bool]] = [(constant, False)]
@@ -238,7 +255,8 @@ def steps_in_order(constant: Constant) -> list[Constant]:
         elif item.signature not in seen:
             seen.add(item.signature)
             stack.append((item, True))
-            stack.extend((operand, False) for operand in operands_of(item))
+            if not known(item):
+                stack.extend((operand, False) for operand in operands_of(item))
     return order
 
 
@@ -247,7 +265,7 @@ def _value(constant: Constant, results: Mapping[bytes, np.ndarray]) -> np.ndarra
     if isinstance(source, np.ndarray):
         return source
     if isinstance(source, Step):
-        array = _applied(source, [None if c is None else results[c.signature] for c in source.inputs])
+        array = applied(source, [None if c is None else results[c.signature] for c in source.inputs])
     else:
         try:
             if isinstance(source, Stored):
@@ -263,11 +281,11 @@ def _value(constant: Constant, results: Mapping[bytes, np.ndarray]) -> np.ndarra
     return array
 
 
-def _applied(step: Step, arrays: Sequence[np.ndarray | None]) -> np.ndarray:
+def applied(step: Step, arrays: Sequence[np.ndarray | None]) -> np.ndarray:
     """The output of a step on these arrays, paid for. Raises `EvaluationError`."""
     op = step.node.op_type
     try:
-        step.budget.spend(step.work)
+        step.evaluation.budget.spend(step.work)
     except OutOfBudget:
         why = "evaluating constants takes more work than a model of this size may ask for (--max-amplification)"
         raise EvaluationError(f"op {op}: {why}") from None

@@ -18,11 +18,12 @@ from onnxnull.errors import Code, OnnxnullError, one_line
 from onnxnull.graph import constants, contrib, evaluable, functions, validity
 from onnxnull.graph.bodies import captured, is_batched_scan, scanned, states, subgraphs, unchanged
 from onnxnull.graph.constants import SMALL, Blocked, Constant, EvaluationError
+from onnxnull.graph.evaluation import Evaluation
 from onnxnull.graph.limits import bounded
 from onnxnull.graph.model import Model
 from onnxnull.graph.origins.tracing import trace
 from onnxnull.graph.origins.values import Origin
-from onnxnull.graph.quantization import Quantized, quantized_parts
+from onnxnull.graph.quantization import Quantized, quantized_from
 from onnxnull.graph.types import declared_type, merged, open_negative, shape_of_type, tensor_type
 from onnxnull.graph.view import NodeView, Operand
 from onnxnull.kernel.budget import Budget, OutOfBudget
@@ -58,7 +59,7 @@ class Flow:
         self._types: dict[ir.Value, onnx.TypeProto] = {}
         self._known: set[ir.Value] = set()
         made = model.limits.made_bytes(model.stored_bytes)
-        self._made, self.work = Budget(made), Budget(_TIMES * made)
+        self._made, self.evaluation = Budget(made), Evaluation(_TIMES * made)
         self._walk(model.graph, "")
         self._origins = trace(self)
         self.nodes = [self._with_origins(node) for node in self.nodes]
@@ -304,7 +305,7 @@ class Flow:
                 raise EvaluationError(f"op {op}: the size of its output is not known beforehand")
             cost = evaluable.work(node, operands, most, 8 * most)
             return constants.known(
-                constants.run(constants.Step(proto, self.model.opsets, operands, index, cost, self.work)), "bounded"
+                constants.run(constants.Step(proto, self.model.opsets, operands, index, cost, self.evaluation)), "bounded"
             )
         sizes, dtype = tuple(dim for dim in shape if dim is not None), ir.DataType(kind.tensor_type.elem_type)
         if dtype.is_string() or dtype.name == "UNDEFINED":
@@ -314,13 +315,15 @@ class Flow:
             raise EvaluationError(f"op {op}: it gives more entries than inference says")
         nbytes = math.ceil(entries * dtype.bitwidth / 8)
         cost = evaluable.work(node, operands, entries, nbytes)
-        result = constants.computed(constants.Step(proto, self.model.opsets, operands, index, cost, self.work), dtype, sizes)
+        result = constants.computed(
+            constants.Step(proto, self.model.opsets, operands, index, cost, self.evaluation), dtype, sizes
+        )
         if not isinstance(result.source, constants.Step) or result.source.node is not proto:
             return result
         self._pay(op, nbytes)
         # evaluated on sight, once: chains of small constants can be long
         small = all(c is None or c.size <= SMALL for c in operands)
-        settle = result.size <= SMALL and (small or dtype.is_integer()) and not quantized_parts(result)
+        settle = result.size <= SMALL and (small or dtype.is_integer()) and quantized_from(result) is None
         return constants.settled(result) if settle else result
 
     def folded(self, view: NodeView, operands: tuple[Constant | None, ...], output: int = 0) -> Constant:

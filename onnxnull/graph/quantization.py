@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onnxnull.errors import one_line
-from onnxnull.graph.constants import Constant, Derived, EvaluationError, Step, apply, derived, evaluate, steps_in_order
+from onnxnull.graph.constants import Constant, Derived, EvaluationError, Step, applied, derived, evaluate, steps_in_order
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -151,32 +151,59 @@ def spread(parameter: np.ndarray, shape: tuple[int, ...], axis: int, block_size:
     return parameter
 
 
-def quantized_parts(constant: Constant) -> tuple[Quantized, ...]:
-    """What a constant is dequantized from, where it is nothing but that, moved: several parts where they are concatenated."""
-    found: dict[bytes, tuple[Quantized, ...]] = {}
-    for item in steps_in_order(constant):
-        source = item.source
-        if isinstance(source, Derived) and source.function.func is dequantized:
-            found[item.signature] = (_quantized(source),)
-        elif isinstance(source, Step) and _moves(source):
-            parts = [found.get(operand.signature, ()) for operand in _moved(source)]
-            found[item.signature] = tuple(q for part in parts for q in part) if all(parts) else ()
-    return found.get(constant.signature, ())
+def quantized_from(constant: Constant) -> Quantized | None:
+    """What a constant is dequantized from, where it is nothing but that, moved; the first of several that are concatenated."""
+    pending = [constant]
+    while pending:
+        step = _unfollowed(pending[-1])
+        behind = [] if step is None else _moved(step)
+        missing = [each for each in behind if _unfollowed(each) is not None]
+        pending.extend(missing)
+        if not missing:
+            last = pending.pop()
+            if step is not None:
+                parts = [_settled(each) for each in behind]
+                step.evaluation.quantized[last.signature] = parts[0] if all(parts) else None
+    return _settled(constant)
+
+
+def _unfollowed(constant: Constant) -> Step | None:
+    """The step that moved a constant, where it is not known yet what that is dequantized from."""
+    source = constant.source
+    is_open = isinstance(source, Step) and _moves(source) and constant.signature not in source.evaluation.quantized
+    return source if isinstance(source, Step) and is_open else None
+
+
+def _settled(constant: Constant) -> Quantized | None:
+    source = constant.source
+    if isinstance(source, Derived) and source.function.func is dequantized:
+        return _quantized(source)
+    return source.evaluation.quantized.get(constant.signature) if isinstance(source, Step) else None
 
 
 def moved(constant: Constant, value: Callable[[Quantized], np.ndarray]) -> np.ndarray:
-    """`value` of the quantized parts of `constant`, moved as `constant` moves them. Raises `EvaluationError`.
+    """`value` of what `constant` is quantized from, moved as `constant` moves it. Raises `EvaluationError`.
 
-    `quantized_parts` must have found some.
+    `quantized_from` must have found something.
     """
     results: dict[bytes, np.ndarray] = {}
-    for item in steps_in_order(constant):
+
+    def recalled(item: Constant) -> bool:
+        found = item.source.evaluation.recall((value, item.signature)) if isinstance(item.source, Step) else None
+        if found is not None:
+            results[item.signature] = found
+        return found is not None
+
+    for item in steps_in_order(constant, recalled):
         source = item.source
+        if item.signature in results:
+            continue
         try:
             if isinstance(source, Derived) and source.function.func is dequantized:
                 results[item.signature] = value(_quantized(source))
             elif isinstance(source, Step) and any(operand.signature in results for operand in _moved(source)):
-                results[item.signature] = _moved_by(source, results)
+                results[item.signature] = array = _moved_by(source, results)
+                source.evaluation.remember((value, item.signature), array)
         except EvaluationError:
             raise
         except Exception as error:
@@ -188,7 +215,7 @@ def _moved_by(step: Step, results: Mapping[bytes, np.ndarray]) -> np.ndarray:
     arrays = [None if o is None else results[o.signature] if o.signature in results else evaluate(o) for o in step.inputs]
     if _casts(step) and arrays[0] is not None:
         return arrays[0]
-    return apply(step.node, step.opsets, arrays, step.output)
+    return applied(step, arrays)
 
 
 def _quantized(source: Derived) -> Quantized:

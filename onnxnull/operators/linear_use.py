@@ -16,7 +16,7 @@ import numpy as np
 
 from onnxnull.errors import Code
 from onnxnull.graph.constants import Blocked, Constant
-from onnxnull.graph.quantization import InexactError, Quantized, moved, quantized_parts
+from onnxnull.graph.quantization import InexactError, Quantized, moved, quantized_from
 from onnxnull.graph.types import Shape
 from onnxnull.graph.view import NodeView, Operand
 from onnxnull.kernel.maps.linear_map import LinearMap
@@ -85,7 +85,7 @@ class LinearUse:
 
     def of_quantized(self, value: Callable[[Quantized], np.ndarray]) -> np.ndarray | None:
         """`value` of a quantized weight (scales, say) arranged as the matrix is (g, q, p); None for others."""
-        return self._arranged(moved(self.constant, value)) if quantized_parts(self.constant) else None
+        return self._arranged(moved(self.constant, value)) if quantized_from(self.constant) is not None else None
 
     def _arranged(self, array: np.ndarray) -> np.ndarray:
         blocks: np.ndarray = self.arrange(array)

@@ -127,7 +127,9 @@ def run(
 
 
 _ROOT = Path(__file__).resolve().parents[2]
-_PROGRAM = (sys.prefix, sys.base_prefix, *get_paths().values(), str(_ROOT / "onnxnull"))
+# packages may also lie beside another interpreter: a .pth file, PYTHONPATH or --system-site-packages leads there
+_PACKAGES = [entry for entry in sys.path if Path(entry).name in ("site-packages", "dist-packages")]
+_PROGRAM = (sys.prefix, sys.base_prefix, *get_paths().values(), *_PACKAGES, str(_ROOT / "onnxnull"))
 
 
 def is_program(path: str) -> bool:

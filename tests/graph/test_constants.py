@@ -14,7 +14,9 @@ import pytest
 from onnx import helper
 
 from onnxnull.errors import Code
-from onnxnull.graph.constants import EvaluationError
+from onnxnull.graph import constants
+from onnxnull.graph.constants import EvaluationError, apply
+from onnxnull.graph.evaluation import Evaluation
 from onnxnull.graph.limits import Limits
 from onnxnull.operators import LinearUse
 from tests.helpers import FLOAT, model, only_refusal, only_use, run, tensor, uses, value, weight
@@ -186,6 +188,50 @@ def test_long_chains_of_real_ops(dtype: type, start: np.ndarray, tmp_path: Path)
     begin = time.process_time()
     np.testing.assert_array_equal(only_use(uses(proto, tmp_path)).blocks()[0], start.astype(np.float32))
     assert time.process_time() - begin < 60
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+@pytest.mark.parametrize("quantized", [False, True])
+def test_every_link_of_a_chain_is_a_weight(
+    quantized: bool, backwards: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each step is evaluated once, in whatever order the weights are asked for: of the floats, and of the rational matrix."""
+    n, size = 60, 70
+    nodes = [node("Transpose" if quantized else "Neg", [f"v{i}"], [f"v{i + 1}"]) for i in range(n)]
+    start: dict[str, Any] = {"v0": weight(size, size)}
+    if quantized:
+        nodes.insert(0, node("DequantizeLinear", ["q", "s"], ["v0"]))
+        start = {"q": np.arange(size * size, dtype=np.int8).reshape(size, size), "s": np.float32(0.5)}
+    links = range(n, 0, -1) if backwards else range(1, n + 1)
+    products = [node("MatMul", ["x", f"v{i}"], [f"y{i}"]) for i in links]
+    found = uses(model([*nodes, *products], start, inputs=[value("x", [1, size])]), tmp_path)
+    counted = []
+    monkeypatch.setattr(constants, "apply", lambda *given: counted.append(given) or apply(*given))
+    base = start["v0"] if not quantized else start["q"] * np.float32(0.5)
+    for i, (_, use) in zip(links, found, strict=True):
+        assert isinstance(use, LinearUse)
+        expected = base if i % 2 == 0 else base.T if quantized else -base
+        np.testing.assert_array_equal(use.blocks()[0], expected)
+        rational = use.rational_blocks()
+        assert (rational is not None) == quantized
+        if rational is not None:
+            np.testing.assert_array_equal(rational[0], expected)
+    assert len(counted) == (2 * n if quantized else n)
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    """The arrays asked for longest ago make room; a view counts what it looks at; nobody writes to what is remembered."""
+    evaluation = Evaluation(0.0, 10_000)
+    arrays = [np.full(500, i) for i in range(3)]
+    for i in (0, 1):
+        evaluation.remember(i, arrays[i])
+    assert evaluation.recall(0) is arrays[0]
+    evaluation.remember(2, arrays[2])
+    assert [i for i in range(3) if evaluation.recall(i) is not None] == [0, 2]
+    evaluation.remember("view", np.zeros(10_000)[:1])
+    assert evaluation.recall("view") is None
+    with pytest.raises(ValueError, match="read-only"):
+        arrays[0][0] = 1
 
 
 @pytest.mark.parametrize("size", [3, 100])

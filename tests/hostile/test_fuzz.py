@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import onnxnull
 from scripts.fuzzing import mutations, seeds
-from scripts.fuzzing.sandbox import Outcome
+from scripts.fuzzing.sandbox import Outcome, is_program
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -57,3 +58,19 @@ def test_what_counts_as_a_failure() -> None:
     assert ended(0, seconds=6.0) is not None
     assert ended(-9) == "it did not end"
     assert ended(2, out='"reason": "Unable to allocate 8.00 TiB"') == "it ran out of memory"
+
+
+def test_packages_are_the_program_wherever_they_lie(tmp_path: Path) -> None:
+    """Also where a .pth file leads to those of another environment; what lies beside the packages is none of them."""
+    packages = tmp_path / "other" / "lib" / "site-packages"
+    packages.mkdir(parents=True)
+    asks = (
+        "import sys; from pathlib import Path; from scripts.fuzzing.sandbox import is_program\n"
+        "print([is_program(path) for path in sys.argv[1:]])"
+    )
+    paths = [packages / "numpy" / "core.py", packages.parent / "secret", ROOT / "onnxnull" / "errors.py", ROOT / "README.md"]
+    env = {**os.environ, "PYTHONPATH": str(packages)}
+    command = [sys.executable, "-c", asks, *map(str, paths)]
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=True)
+    assert done.stdout == "[True, False, True, False]\n"
+    assert not is_program(str(paths[0]))

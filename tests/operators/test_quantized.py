@@ -19,7 +19,7 @@ from onnxnull.errors import Code
 from onnxnull.graph.constants import Constant
 from onnxnull.graph.flow import Flow
 from onnxnull.graph.model import open_model
-from onnxnull.graph.quantization import Quantized, quantized_parts
+from onnxnull.graph.quantization import Quantized, quantized_from
 from onnxnull.graph.view import NodeView
 from onnxnull.operators import LinearUse
 from tests.helpers import all_uses, model, only_refusal, only_use, run, shared_model, uses, value, weight
@@ -328,7 +328,9 @@ def test_dequantize_linear_of_com_microsoft(tmp_path: Path) -> None:
     constants: dict[str, Any] = {"w": codes((3, 5)), "s": scales(3), "z": codes((3,), seed=7)}
     proto = model(made, constants, inputs=[value("x", [5, 5])], imports=MICROSOFT)
     use = only_use(uses(proto, tmp_path))
-    assert [part.codes.dtype.name for part in quantized_parts(use.constant)] == ["INT8"]
+    source = quantized_from(use.constant)
+    assert source is not None
+    assert source.codes.dtype.name == "INT8"
     np.testing.assert_allclose(use.blocks()[0], run(proto, {"x": np.eye(5, dtype=np.float32)})[0], rtol=1e-6)
 
 

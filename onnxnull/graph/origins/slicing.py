@@ -38,7 +38,7 @@ def slices(flow: Flow, held: Held, axis: int, node: ir.Node) -> Held:
             rest = shape[:axis] + shape[axis + 1 :]
             proto = helper.make_node("Gather", ["x", "i"], ["y"], axis=axis)
             for index in one_of(shape[axis], node, ()).cases:
-                step = Step(proto, flow.model.opsets, (case.constant, index.constant), 0, 0.0, flow.work)
+                step = Step(proto, flow.model.opsets, (case.constant, index.constant), 0, 0.0, flow.evaluation)
                 when = joined(case.when, index.when)
                 if when is not None:
                     found.append(Case(computed(step, case.constant.dtype, rest), (*case.index, *index.index), when))

@@ -228,10 +228,10 @@ def with_axes(constant: Constant, shape: tuple[int, ...]) -> Constant:
     from onnx import helper
 
     from onnxnull.graph.constants import Step, computed
-    from onnxnull.kernel.budget import Budget
+    from onnxnull.graph.evaluation import Evaluation
 
     if constant.shape == shape:
         return constant
     node = helper.make_node("Reshape", ["x", "s"], ["y"])
     target = known(np.array(shape, dtype=np.int64), "shape")
-    return computed(Step(node, {"": 17}, (constant, target), 0, 0.0, Budget(1.0)), constant.dtype, shape)
+    return computed(Step(node, {"": 17}, (constant, target), 0, 0.0, Evaluation(1.0)), constant.dtype, shape)
