@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from onnxnull.graph.limits import Limits
 from onnxnull.graph.model import open_model
 from onnxnull.operators import LinearUse
 from tests.helpers import BOOL, FLOAT, INT64, all_uses, model, opened, shared_model, tensor, uses, value, weight
+from tests.work import growth
 
 X = value("x", [2, 4])
 W = weight(4, 3)
@@ -281,18 +281,22 @@ def test_recursion_between_functions(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("leaf", [[node("Relu", ["a"], ["b"])], []], ids=["relu", "empty"])
 def test_exponential_functions_stop_at_the_limit(leaf: list[onnx.NodeProto], tmp_path: Path) -> None:
-    bodies = {"F0": leaf} | {f"F{i}": [call(f"F{i - 1}", "a", "b"), call(f"F{i - 1}", "b", "c")] for i in range(1, 61)}
-    start = time.process_time()
-    assert code_of_model(functions(bodies, "F60"), tmp_path) is Code.TOO_LARGE
-    assert time.process_time() - start < 60
+    def refused(depth: int) -> None:
+        """2 to the power of `depth` calls are counted, and none is expanded."""
+        calls = {f"F{i}": [call(f"F{i - 1}", "a", "b"), call(f"F{i - 1}", "b", "c")] for i in range(1, depth + 1)}
+        assert code_of_model(functions({"F0": leaf, **calls}, f"F{depth}"), tmp_path) is Code.TOO_LARGE
+
+    refused(60)
+    assert growth(refused, 30) < 2.2
 
 
 def test_many_calls_are_inlined_in_linear_time(tmp_path: Path) -> None:
-    bodies = {"F0": [node("Relu", ["a"], ["b"])]}
-    bodies |= {f"F{i}": [call(f"F{i - 1}", "a", "b"), call(f"F{i - 1}", "b", "c")] for i in range(1, 13)}
-    start = time.process_time()
-    assert len(Flow(opened(functions(bodies, "F12"), tmp_path)).nodes) == 1 << 12
-    assert time.process_time() - start < 10  # 0.5 s; a search for unused names takes 20 s
+    def inlined(calls: int) -> None:
+        bodies = {"F0": [node("Relu", ["a"], ["b"])]}
+        bodies["F1"] = [call("F0", f"v{i}" if i else "a", f"v{i + 1}" if i + 1 < calls else "b") for i in range(calls)]
+        assert len(Flow(opened(functions(bodies, "F1"), tmp_path)).nodes) == calls
+
+    assert growth(inlined, 100) < 2.2  # a search for unused names makes it 3
 
 
 def test_the_node_limit(tmp_path: Path) -> None:
