@@ -10,8 +10,8 @@ from onnx import helper
 
 from onnxnull import analyze
 from onnxnull.frontier import joint_nullity, walk
+from onnxnull.kernel.maps.selection import Selection
 from onnxnull.kernel.rank import Notion
-from onnxnull.kernel.selection import Selection
 from onnxnull.operators.steps import UnknownShapeError
 from tests.frontier.judge import nullity, only_frontier
 from tests.helpers import model, value, weight
