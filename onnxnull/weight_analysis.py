@@ -171,7 +171,7 @@ def _operator(node: NodeView, use: LinearUse, ranks: RankProfile, work: float) -
     from onnxnull.kernel.maps.batched import Batched
     from onnxnull.kernel.maps.convolution import Convolution, TransposedConvolution
     from onnxnull.kernel.maps.im2col import TooLargeError
-    from onnxnull.kernel.maps.primitives import stripped
+    from onnxnull.kernel.maps.patches import stripped
     from onnxnull.operators.linear_use import shape_at
     from onnxnull.weights import op_name
 

@@ -13,13 +13,13 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxnull.collision.patches import blocks_of, independent, separate, unfold
 from onnxnull.collision.region import behind, bounding_box, window
 from onnxnull.collision.spans import Complement, columns
 from onnxnull.frontier import Frontier
 from onnxnull.frontier.kernel import merge
 from onnxnull.frontier.projection import Project, projection
 from onnxnull.kernel.maps.linear_map import Array, Composition, LinearMap, Shape, size
+from onnxnull.kernel.maps.patches import patches_of
 from onnxnull.kernel.maps.selection import NOTHING, Selection, identity
 from onnxnull.kernel.project import NotConvergedError
 from onnxnull.kernel.rank import Notion
@@ -114,18 +114,19 @@ class PatchKernel:
         found: tuple[NDArray[np.int64], Array] | None = None
         spans: list[list[Array]] = []
         for one in linear_maps:
-            patches = unfold(one)
-            if patches is None or not independent(one):
+            patches = patches_of(one)
+            if patches is None or not patches.independent:
                 return None
             read = identity(one.input_shape) if path is None else path
             factors = np.where(read.indices == NOTHING, 0.0, read.factors)
             index = np.where(factors == 0.0, NOTHING, read.indices)
-            mine = _grouped(patches.apply(index + 1.0)).astype(np.int64) - 1, _grouped(patches.apply(factors))
+            unfold = patches.unfold
+            mine = _grouped(unfold.apply(index + 1.0)).astype(np.int64) - 1, _grouped(unfold.apply(factors))
             if found is None:
                 found = mine
             elif not all(np.array_equal(a, b) for a, b in zip(found, mine, strict=True)):
                 return None
-            spans.append(columns(blocks_of(one)))
+            spans.append(columns(patches.blocks))
         if found is None:
             return None
         places, factors = found
@@ -286,10 +287,15 @@ def kernel_of(frontier: Frontier, *, patchwise: bool = False) -> Kernel:
     first = paths[0] if paths else None
     if isinstance(first, Selection) and all(isinstance(path, Selection) and _equal(path, first) for path in paths):
         layers = [_core(layer.map()) for layer in frontier.layers]
-        found = PatchKernel.of(layers, first) if patchwise or all(separate(layer) for layer in layers) else None
+        found = PatchKernel.of(layers, first) if patchwise or all(_separate(layer) for layer in layers) else None
         if found is not None:
             return found
     return FrontierKernel(frontier)
+
+
+def _separate(layer: LinearMap) -> bool:
+    patches = patches_of(layer)
+    return patches is not None and patches.separate
 
 
 def _core(linear_map: LinearMap) -> LinearMap:

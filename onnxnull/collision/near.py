@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxnull.collision.patches import blocks_of, independent, unfold
 from onnxnull.collision.sites import Site, carry_back
 from onnxnull.errors import Code, OnnxnullError
 from onnxnull.kernel.maps.linear_map import Array, Shape
+from onnxnull.kernel.maps.patches import patches_of
 from onnxnull.kernel.maps.selection import Selection
 from onnxnull.kernel.nullspace import null_space
 from onnxnull.kernel.rank import Notion
@@ -27,10 +27,10 @@ class NearKernel:
         (layer,) = site.frontier.layers
         assert isinstance(layer.path, Selection)
         own = layer.use.linear_map(layer.use.matrix(), layer.path.output_shape)
-        patches = unfold(own)
+        patches = patches_of(own)
         assert patches is not None
-        self._patches, self._path, self._shape = patches, layer.path, site.shape
-        blocks = blocks_of(own)
+        self._patches, self._path, self._shape = patches.unfold, layer.path, site.shape
+        blocks = patches.blocks
         self._wide, self._narrow = null_space(blocks, Notion.FLOAT32), null_space(blocks)
         if self._wide.dimension == self._narrow.dimension:
             seen = f"no singular value of {layer.node!r} lies between the two cut-offs"
@@ -48,7 +48,8 @@ class NearKernel:
         if len(layers) == 1 and isinstance(layers[0].path, Selection):
             path = layers[0].path
             own = layers[0].use.linear_map(layers[0].use.matrix(), path.output_shape)
-            if independent(own) and np.all(np.isin(path.factors, (0.0, 1.0))):
+            patches = patches_of(own)
+            if patches is not None and patches.independent and np.all(np.isin(path.factors, (0.0, 1.0))):
                 return cls(site)
         seen = f"patches of {site.where!r} overlap or are mixed, and near-kernels are found patch by patch"
         raise OnnxnullError(Code.DATA, seen, "use --space patches")

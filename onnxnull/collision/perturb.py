@@ -15,9 +15,9 @@ import numpy as np
 from onnxnull.collision.boxed import largest, nearest
 from onnxnull.collision.kernel import Kernel
 from onnxnull.collision.near import NearKernel
-from onnxnull.collision.patches import blocks_of, unfold
 from onnxnull.collision.sites import Site, carry_back
 from onnxnull.errors import Code, OnnxnullError
+from onnxnull.kernel.maps.patches import patches_of
 from onnxnull.kernel.nullspace import null_space
 
 if TYPE_CHECKING:
@@ -191,11 +191,12 @@ def _wish(site: Site, start: Array, recipe: Recipe) -> Array:
     layer = site.frontier.layers[0]
     assert layer.path is not None, "a site's shapes are known"
     own = layer.use.linear_map(layer.use.matrix(), layer.path.output_shape)
-    patches = unfold(own)
-    if patches is None:
+    found = patches_of(own)
+    if found is None:
         raise OnnxnullError(Code.DATA, f"{layer.node!r} reads no patches", "use --pattern random")
+    patches = found.unfold
     *_, g, count, q = patches.output_shape
-    kernel = null_space(blocks_of(own))
+    kernel = null_space(found.blocks)
     if kernel.dimension == 0:
         raise OnnxnullError(Code.INJECTIVE, f"the weight of {layer.node!r} has no kernel")
     batch = patches.output_shape[:-3]

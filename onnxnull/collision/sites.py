@@ -11,7 +11,6 @@ import numpy as np
 
 from onnxnull.collision.claims import Reader
 from onnxnull.collision.kernel import Kernel, kernel_of
-from onnxnull.collision.patches import unfold
 from onnxnull.collision.results import Space
 from onnxnull.collision.spans import spectral_norm
 from onnxnull.errors import Code, OnnxnullError
@@ -27,6 +26,7 @@ from onnxnull.kernel.maps.batched import Batched
 from onnxnull.kernel.maps.convolution import Convolution, TransposedConvolution
 from onnxnull.kernel.maps.im2col import ConvGeometry, Im2col
 from onnxnull.kernel.maps.linear_map import Array, LinearMap, Shape
+from onnxnull.kernel.maps.patches import patches_of
 from onnxnull.kernel.maps.primitives import Identity
 from onnxnull.kernel.maps.selection import Selection, identity
 from onnxnull.kernel.rank import Notion, rank
@@ -102,11 +102,11 @@ class Site:
         if self.space in (Space.INPUT, Space.ACTIVATION):
             return joint_nullity(self.frontier, Notion.FLOAT64)
         (layer,) = self.frontier.layers
-        patches = unfold(layer.use.linear_map(layer.use.matrix(), self.shape))
+        patches = patches_of(layer.use.linear_map(layer.use.matrix(), self.shape))
         assert patches is not None, "these operators have patches"
-        *_, g, _, q = patches.output_shape
+        *_, g, _, q = patches.unfold.output_shape
         found = rank(layer.use.blocks(), Notion.FLOAT64)
-        count = patches.outputs // (g * q)
+        count = patches.unfold.outputs // (g * q)
         return Interval(count * (g * q - found.upper), count * (g * q - found.lower), found.certainty.is_proved)
 
     @property
@@ -158,9 +158,9 @@ class Cut:
         if self.space is Space.MATRIX:
             g, q, p = self.use.shape
             if activation is not None and activation.size:
-                rows = unfold(self.use.linear_map(np.zeros((g, q, p)), activation.shape))
+                rows = patches_of(self.use.linear_map(np.zeros((g, q, p)), activation.shape))
                 assert rows is not None, "layers have patches"
-                return np.moveaxis(rows.apply(activation), -3, 0).reshape(g, -1, q)
+                return np.moveaxis(rows.unfold.apply(activation), -3, 0).reshape(g, -1, q)
             return rng.standard_normal((g, _ROWS, q)).astype(np.float32).astype(np.float64)
         assert activation is not None
         x = activation.astype(np.float64)

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxnull.collision.patches import blocks_of, separate, unfold
 from onnxnull.errors import Code, OnnxnullError
 from onnxnull.frontier import Frontier, Layer
 from onnxnull.frontier.kernel import is_small
@@ -22,6 +21,7 @@ from onnxnull.kernel.lattice.reduction import Integers
 from onnxnull.kernel.maps.batched import Batched
 from onnxnull.kernel.maps.convolution import Convolution
 from onnxnull.kernel.maps.linear_map import Array, LinearMap, Shape, Stack, size
+from onnxnull.kernel.maps.patches import patches_of
 from onnxnull.kernel.maps.selection import NOTHING, Selection
 
 _MORE = 1.65
@@ -143,21 +143,23 @@ def integer_layer(layer: Layer) -> LinearMap:
 def _patches(maps: list[LinearMap], paths: list[LinearMap | None]) -> list[Windows] | None:
     """The patches of layers that read the same ones, no entry in two of them; None where that is not so."""
     found: Integers | None = None
+    blocks: list[Array] = []
     for one, path in zip(maps, paths, strict=True):
-        patches = unfold(one)
-        if patches is None or not separate(one) or not isinstance(path, Selection):
+        patches = patches_of(one)
+        if patches is None or not patches.separate or not isinstance(path, Selection):
             return None
         index = np.where(np.broadcast_to(path.factors, path.indices.shape) == 0, NOTHING, path.indices)
-        rows = patches.apply(index + 1.0)  # (..., g, L, q)
+        rows = patches.unfold.apply(index + 1.0)  # (..., g, L, q)
         groups, count, q = rows.shape[-3:]
         mine = np.moveaxis(rows, -3, 0).reshape(groups, size(rows.shape[:-3]) * count, q).astype(np.int64) - 1
         if found is not None and not np.array_equal(found, mine):
             return None
         found = mine
+        blocks.append(patches.blocks)
     assert found is not None
     if np.bincount(found[found != NOTHING], minlength=1).max() > 1:
         return None
-    matrices = [np.concatenate(parts, axis=1) for parts in zip(*(blocks_of(one) for one in maps), strict=True)]
+    matrices = [np.concatenate(parts, axis=1) for parts in zip(*blocks, strict=True)]
     return [Windows(places, matrix.astype(np.int64)) for places, matrix in zip(found, matrices, strict=True)]
 
 

@@ -12,7 +12,8 @@ from onnxnull.kernel.images.input_nullity import DENSE_LIMIT, image_nullities
 from onnxnull.kernel.maps.batched import Batched
 from onnxnull.kernel.maps.convolution import Convolution, TransposedConvolution
 from onnxnull.kernel.maps.linear_map import Array, Composition, LinearMap, Stack, Sum, size
-from onnxnull.kernel.maps.primitives import BlockMatrix, Matrix, Scale, rearranges, stripped
+from onnxnull.kernel.maps.patches import rearranges, stripped
+from onnxnull.kernel.maps.primitives import BlockMatrix, Matrix, Scale
 from onnxnull.kernel.maps.selection import NOTHING, Selection
 from onnxnull.kernel.numerics.arithmetic import PRIME, FieldArray, Prime, residues
 from onnxnull.kernel.project import norm_estimate, same_kernel

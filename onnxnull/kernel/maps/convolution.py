@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from onnxnull.kernel.maps.im2col import ConvGeometry, Im2col, samples_at_once
+from onnxnull.kernel.maps.im2col import ConvGeometry, Im2col
+from onnxnull.kernel.maps.layer import LayerMap
 from onnxnull.kernel.maps.linear_map import Array, LinearMap, Ranges, Shape
+from onnxnull.kernel.maps.primitives import Permute, Reshape
 
 
 @dataclass(frozen=True, eq=False)
-class Convolution(LinearMap):
+class Convolution(LayerMap):
     """ONNX Conv (without bias): (C_in, *spatial) → (C_out, *output_spatial), blocks (g, C_in/g·∏k, C_out/g).
 
     The blocks of an ONNX weight `W` (C_out, C_in/g, *kernel) are `W.reshape(g, C_out // g, -1).transpose(0, 2, 1)`;
@@ -41,6 +42,23 @@ class Convolution(LinearMap):
         """(C_out, *output_spatial)."""
         return (self.blocks.shape[0] * self.blocks.shape[2], *self.geometry.output_spatial)
 
+    @property
+    def unfold(self) -> LinearMap:
+        """im2col."""
+        return Im2col(self.geometry)
+
+    @property
+    def fold(self) -> LinearMap:
+        """(g, L, C_out/g) → (C_out, *output_spatial)."""
+        groups, _, columns = self.blocks.shape
+        turned = Permute((groups, self.geometry.positions, columns), (0, 2, 1))
+        return Reshape(turned.output_shape, self.output_shape) @ turned
+
+    @property
+    def reads_apart(self) -> bool:
+        """Whether no entry of the image lies in two patches."""
+        return not self.geometry.overlaps
+
     def window(self, ranges: Ranges) -> LinearMap:
         """The convolution on a box, (start, stop) of the channels and of each spatial axis.
 
@@ -52,28 +70,9 @@ class Convolution(LinearMap):
             return smaller
         return LinearMap.window(smaller, [channels, *((0, stop - start) for start, stop in spatial)])
 
-    def _apply(self, x: Array) -> Array:
-        im2col = Im2col(self.geometry)
-
-        def some(part: Array) -> Array:
-            images = im2col._apply(part) @ self.blocks
-            return images.swapaxes(2, 3).reshape((len(part), *self.output_shape))
-
-        return _in_parts(some, x, self.output_shape, samples_at_once(self.geometry))
-
-    def _adjoint(self, y: Array) -> Array:
-        im2col = Im2col(self.geometry)
-        groups, _, columns = self.blocks.shape
-
-        def some(part: Array) -> Array:
-            images = part.reshape(len(part), groups, columns, self.geometry.positions).swapaxes(2, 3)
-            return im2col._adjoint(images @ self.blocks.swapaxes(1, 2))
-
-        return _in_parts(some, y, self.input_shape, samples_at_once(self.geometry))
-
 
 @dataclass(frozen=True, eq=False)
-class TransposedConvolution(LinearMap):
+class TransposedConvolution(LayerMap):
     """ONNX ConvTranspose (without bias): (C_in, *spatial) → (C_out, *output_spatial), blocks (g, C_in/g, C_out/g·∏k).
 
     It is the adjoint of the convolution that `geometry` describes: that one reads this one's output. Use `transposed` to
@@ -107,11 +106,22 @@ class TransposedConvolution(LinearMap):
         """(C_out, *output_spatial)."""
         return self.geometry.input_shape
 
-    def _apply(self, x: Array) -> Array:
-        return self.forward._adjoint(x)
+    @property
+    def unfold(self) -> LinearMap:
+        """(C_in, *spatial) → (g, L, C_in/g), L the positions of the input."""
+        groups, rows, _ = self.blocks.shape
+        split = (groups, rows, self.geometry.positions)
+        return Permute(split, (0, 2, 1)) @ Reshape(self.input_shape, split)
 
-    def _adjoint(self, y: Array) -> Array:
-        return self.forward._apply(y)
+    @property
+    def fold(self) -> LinearMap:
+        """col2im."""
+        return Im2col(self.geometry).T
+
+    @property
+    def writes_apart(self) -> bool:
+        """Whether the filters' products do not meet, and none is cropped."""
+        return not any(pad > 0 for pad in (*self.geometry.pads_begin, *self.geometry.pads_end)) and not self.geometry.overlaps
 
 
 def transposed(
@@ -152,13 +162,3 @@ def conv_blocks(weight: Array, groups: int = 1) -> Array:
 def transposed_blocks(weight: Array, groups: int = 1) -> Array:
     """ONNX ConvTranspose's weight (C_in, C_out/g, *kernel) as blocks (g, C_in/g, C_out/g·∏k)."""
     return np.asarray(weight, dtype=np.float64).reshape(groups, weight.shape[0] // groups, -1)
-
-
-def _in_parts(function: Callable[[Array], Array], x: Array, shape: Shape, step: int) -> Array:
-    """Apply to a few samples at a time, so that the patches of a large batch need not lie in memory at once."""
-    if len(x) <= step:
-        return function(x)
-    result = np.empty((len(x), *shape))
-    for start in range(0, len(x), step):
-        result[start : start + step] = function(x[start : start + step])
-    return result

@@ -14,8 +14,6 @@ from numpy.lib.stride_tricks import as_strided
 
 from onnxnull.kernel.maps.linear_map import Array, LinearMap, Ranges, Shape
 
-# Patches are laid out for as many samples at once as fit into this many entries (128 MiB of float64).
-_PATCH_ENTRIES = 16 << 20
 _MOST_POSITIONS, _LONGEST_AXIS, _LONGEST_STEP = 1 << 24, 1 << 17, 1 << 31
 """Of an image with its padding: those of 4096×4096; outputs along an axis; strides and dilations: bounds on memory and time."""
 
@@ -115,6 +113,19 @@ class ConvGeometry:
         """(channels, *spatial)."""
         return (self.channels, *self.spatial)
 
+    @property
+    def overlaps(self) -> bool:
+        """Whether two patches share an entry of the image: patches are boxes, so along each axis on its own."""
+        shared = False
+        axes = zip(self.spatial, self.kernel, self.strides, self.dilations, self.pads_begin, self.output_spatial, strict=True)
+        for length, kernel, stride, dilation, begin, count in axes:
+            read = np.add.outer(np.arange(count) * stride - begin, np.arange(kernel) * dilation).ravel()
+            most = int(np.bincount(read[(read >= 0) & (read < length)], minlength=1).max())
+            if most == 0:
+                return False
+            shared = shared or most > 1
+        return shared
+
     def window(self, ranges: Ranges) -> ConvGeometry:
         """The geometry on the box `ranges` of spatial positions, with all output positions that reach into it.
 
@@ -142,16 +153,6 @@ class ConvGeometry:
             self.channels,
             self.groups,
         )
-
-    def window_outputs(self, ranges: Ranges) -> tuple[tuple[int, int], ...]:
-        """(start, stop) per axis of the output positions that `window(ranges)` keeps."""
-        result = []
-        for axis, (start, stop) in enumerate(ranges):
-            stride, extent, pad = self.strides[axis], self.extent[axis], self.pads_begin[axis]
-            first = max(0, -((extent - 1 - pad - start) // stride))
-            last = min(self.output_spatial[axis] - 1, (stop - 1 + pad) // stride)
-            result.append((first, max(first, last + 1)))
-        return tuple(result)
 
 
 @dataclass(frozen=True, eq=False)
@@ -208,12 +209,6 @@ class Im2col(LinearMap):
                 2,
             )
         return _unpad(padded.reshape((len(y), geometry.channels, *_padded_size(geometry))), geometry)
-
-
-def samples_at_once(geometry: ConvGeometry) -> int:
-    """How many samples' patches may be laid out together."""
-    per_sample = geometry.groups * geometry.positions * geometry.patch_size
-    return max(1, _PATCH_ENTRIES // max(1, per_sample))
 
 
 def tap_slices(geometry: ConvGeometry, tap: Shape) -> tuple[slice, ...]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from onnxnull.kernel.maps.linear_map import Array, Composition, LinearMap, Shape, size
+from onnxnull.kernel.maps.layer import LayerMap
+from onnxnull.kernel.maps.linear_map import Array, LinearMap, Shape, size
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,16 +118,18 @@ class Scale(LinearMap):
 
 
 @dataclass(frozen=True, eq=False)
-class Matrix(LinearMap):
+class Matrix(LayerMap):
     """x → xᵀW on the last axis: (*leading, q) → (*leading, p), W of shape (q, p)."""
 
     weight: Array
     leading: Shape = ()
+    blocks: Array = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "weight", np.asarray(self.weight, dtype=np.float64))
         if self.weight.ndim != 2:
             raise ValueError(f"a matrix has two axes, got {self.weight.shape}")
+        object.__setattr__(self, "blocks", self.weight[None])
 
     @property
     def input_shape(self) -> Shape:
@@ -138,6 +141,21 @@ class Matrix(LinearMap):
         """(*leading, p)."""
         return (*self.leading, self.weight.shape[1])
 
+    @property
+    def unfold(self) -> LinearMap:
+        """(*leading, q) → (1, ∏ leading, q)."""
+        return Reshape(self.input_shape, (1, size(self.leading), self.weight.shape[0]))
+
+    @property
+    def fold(self) -> LinearMap:
+        """(1, ∏ leading, p) → (*leading, p)."""
+        return Reshape((1, size(self.leading), self.weight.shape[1]), self.output_shape)
+
+    def with_blocks(self, blocks: Array) -> Matrix:
+        """The same layer with another block (1, q, p)."""
+        return Matrix(blocks[0], self.leading)
+
+    # without patches, one product does for all samples
     def _apply(self, x: Array) -> Array:
         return x @ self.weight
 
@@ -146,7 +164,7 @@ class Matrix(LinearMap):
 
 
 @dataclass(frozen=True, eq=False)
-class BlockMatrix(LinearMap):
+class BlockMatrix(LayerMap):
     """Block-diagonal: (*leading, g, q) → (*leading, g, p) with blocks (g, q, p)."""
 
     blocks: Array
@@ -167,6 +185,20 @@ class BlockMatrix(LinearMap):
         """(*leading, g, p)."""
         return (*self.leading, self.blocks.shape[0], self.blocks.shape[2])
 
+    @property
+    def unfold(self) -> LinearMap:
+        """(*leading, g, q) → (g, ∏ leading, q)."""
+        split = (size(self.leading), *self.blocks.shape[:2])
+        return Permute(split, (1, 0, 2)) @ Reshape(self.input_shape, split)
+
+    @property
+    def fold(self) -> LinearMap:
+        """(g, ∏ leading, p) → (*leading, g, p)."""
+        groups, _, columns = self.blocks.shape
+        turned = Permute((groups, size(self.leading), columns), (1, 0, 2))
+        return Reshape(turned.output_shape, self.output_shape) @ turned
+
+    # without patches, one product does for all samples
     def _apply(self, x: Array) -> Array:
         result: Array = np.einsum("...gq,gqp->...gp", x, self.blocks, optimize=True)
         return result
@@ -182,26 +214,3 @@ def along_axis(shape: Shape, axis: int, matrix: Array) -> LinearMap:
     moved = tuple(shape[i] for i in last)
     product = Matrix(matrix, moved[:-1])
     return Permute(product.output_shape, tuple(int(i) for i in np.argsort(last))) @ product @ Permute(shape, last)
-
-
-def stripped(linear_map: LinearMap) -> tuple[LinearMap, LinearMap | None]:
-    """(core, entering): the map without the reshapes and transpositions around it, and those that come before it.
-
-    They only rearrange entries: core∘entering is the map up to the order of its outputs. `entering` is None where there are
-    none.
-    """
-    if not isinstance(linear_map, Composition) or rearranges(linear_map):
-        return linear_map, None
-    if rearranges(linear_map.second):
-        return stripped(linear_map.first)
-    if not rearranges(linear_map.first):
-        return linear_map, None
-    core, entering = stripped(linear_map.second)
-    return core, linear_map.first if entering is None else entering @ linear_map.first
-
-
-def rearranges(linear_map: LinearMap) -> bool:
-    """Whether a map only reshapes and transposes."""
-    if isinstance(linear_map, Composition):
-        return rearranges(linear_map.second) and rearranges(linear_map.first)
-    return isinstance(linear_map, Permute | Reshape)

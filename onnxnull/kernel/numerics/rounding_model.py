@@ -15,10 +15,11 @@ from dataclasses import replace
 import numpy as np
 
 from onnxnull.kernel.maps.batched import Batched
-from onnxnull.kernel.maps.convolution import Convolution, TransposedConvolution
+from onnxnull.kernel.maps.convolution import TransposedConvolution
 from onnxnull.kernel.maps.im2col import ConvGeometry, Im2col
+from onnxnull.kernel.maps.layer import LayerMap
 from onnxnull.kernel.maps.linear_map import Adjoint, Array, Composition, Embed, LinearMap, Stack, Sum
-from onnxnull.kernel.maps.primitives import BlockMatrix, Identity, Matrix, Permute, Reshape, Scale
+from onnxnull.kernel.maps.primitives import Identity, Permute, Reshape, Scale
 from onnxnull.kernel.maps.selection import Selection
 
 
@@ -70,23 +71,8 @@ def _scale(linear_map: Scale) -> LinearMap:
 
 
 @magnitude.register
-def _matrix(linear_map: Matrix) -> LinearMap:
-    return replace(linear_map, weight=np.abs(linear_map.weight))
-
-
-@magnitude.register
-def _block_matrix(linear_map: BlockMatrix) -> LinearMap:
-    return replace(linear_map, blocks=np.abs(linear_map.blocks))
-
-
-@magnitude.register
-def _convolution(linear_map: Convolution) -> LinearMap:
-    return replace(linear_map, blocks=np.abs(linear_map.blocks))
-
-
-@magnitude.register
-def _transposed_convolution(linear_map: TransposedConvolution) -> LinearMap:
-    return replace(linear_map, blocks=np.abs(linear_map.blocks))
+def _layer(linear_map: LayerMap) -> LinearMap:
+    return linear_map.with_blocks(np.abs(linear_map.blocks))
 
 
 @magnitude.register
@@ -137,17 +123,7 @@ def _scale_roundings(linear_map: Scale) -> int:
 
 
 @roundings.register
-def _matrix_roundings(linear_map: Matrix) -> int:
-    return nonzero_terms(linear_map.weight)
-
-
-@roundings.register
-def _block_matrix_roundings(linear_map: BlockMatrix) -> int:
-    return nonzero_terms(linear_map.blocks)
-
-
-@roundings.register
-def _convolution_roundings(linear_map: Convolution) -> int:
+def _layer_roundings(linear_map: LayerMap) -> int:
     return nonzero_terms(linear_map.blocks)
 
 

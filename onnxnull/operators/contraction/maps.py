@@ -14,12 +14,12 @@ from __future__ import annotations
 import math
 import string
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
+from onnxnull.kernel.maps.layer import LayerMap
 from onnxnull.kernel.maps.linear_map import Array, LinearMap
-from onnxnull.kernel.numerics.rounding_model import magnitude, nonzero_terms, roundings
 
 Labels = tuple[int, ...]
 Shape = tuple[int, ...]
@@ -99,7 +99,50 @@ def rearranged(array: np.ndarray, labels: Sequence[int], kept: Sequence[int]) ->
 
 
 @dataclass(frozen=True, eq=False)
-class ContractionMap(LinearMap):
+class Grouped(LinearMap):
+    """A tensor whose axes carry labels → (g, L, rows). Entries off a repeated label's diagonal are left out.
+
+    Attributes:
+        patches, block, rows: labels of L, of g and of the rows.
+    """
+
+    shape: Shape
+    labels: Labels
+    patches: Labels
+    block: Labels
+    rows: Labels
+
+    @property
+    def input_shape(self) -> Shape:
+        """`shape`."""
+        return self.shape
+
+    @property
+    def output_shape(self) -> Shape:
+        """(blocks, patches, rows)."""
+        return (*(math.prod(self._sizes(labels)) for labels in (self.block, self.patches, self.rows)),)
+
+    def _sizes(self, labels: Labels) -> Shape:
+        sizes = dict(zip(self.labels, self.shape, strict=True))
+        return tuple(sizes[label] for label in labels)
+
+    def _apply(self, x: Array) -> Array:
+        groups, patches, rows = self.output_shape
+        return self._moved(x).reshape(len(x), patches, groups, rows).swapaxes(1, 2)
+
+    def _adjoint(self, y: Array) -> Array:
+        x = np.zeros((len(y), *self.shape))
+        # without sums the rearrangement is a view of x
+        self._moved(x)[...] = y.swapaxes(1, 2).reshape(len(y), *self._sizes((*self.patches, *self.block, *self.rows)))
+        return x
+
+    def _moved(self, x: Array) -> Array:
+        batch = max(self.labels, default=-1) + 1
+        return rearranged(x, (batch, *self.labels), (batch, *self.patches, *self.block, *self.rows))
+
+
+@dataclass(frozen=True, eq=False)
+class ContractionMap(LayerMap):
     """A contraction as a linear map on the whole activation tensor: rows(x) · blocks, put back in the output's order.
 
     Attributes:
@@ -128,39 +171,14 @@ class ContractionMap(LinearMap):
         known = dict(zip(c.constant, self.constant, strict=True)) | dict(zip(c.activation, self.activation, strict=True))
         return tuple(known[label] for label in labels)
 
-    def _rows(self) -> Labels:
+    @property
+    def unfold(self) -> LinearMap:
+        """The rows of the activation, (g, L, q)."""
         c = self.contraction
-        return (*c.patches, *c.block, *c.contracted, *c.alone)
+        return Grouped(self.activation, c.activation, c.patches, c.block, (*c.contracted, *c.alone))
 
-    def _apply(self, x: Array) -> Array:
-        c, batch = self.contraction, self._batch()
-        rows = rearranged(x, (batch, *c.activation), (batch, *self._rows()))
-        patches = rows.reshape(len(x), math.prod(self._sizes(c.patches)), *self.blocks.shape[:2]).swapaxes(1, 2)
-        products = (patches @ self.blocks).swapaxes(1, 2)  # (n, patches, g, p)
-        tensor = products.reshape(len(x), *self._sizes((*c.patches, *c.block, *c.free)))
-        return rearranged(tensor, (batch, *c.patches, *c.block, *c.free), (batch, *c.output))
-
-    def _adjoint(self, y: Array) -> Array:
-        c, batch = self.contraction, self._batch()
-        columns = rearranged(y, (batch, *c.output), (batch, *c.patches, *c.block, *c.free))
-        g, _, p = self.blocks.shape
-        products = columns.reshape(len(y), math.prod(self._sizes(c.patches)), g, p).swapaxes(1, 2)
-        rows = (products @ self.blocks.swapaxes(1, 2)).swapaxes(1, 2)
-        x = np.zeros((len(y), *self.activation))
-        # a label that the activation repeats lies on a diagonal, which einsum gives as a view
-        view = rearranged(x, (batch, *c.activation), (batch, *self._rows()))
-        view[...] = rows.reshape(len(y), *self._sizes(self._rows()))
-        return x
-
-    def _batch(self) -> int:
-        return max((*self.contraction.constant, *self.contraction.activation), default=-1) + 1
-
-
-@magnitude.register
-def _magnitude(linear_map: ContractionMap) -> LinearMap:
-    return replace(linear_map, blocks=np.abs(linear_map.blocks))
-
-
-@roundings.register
-def _roundings(linear_map: ContractionMap) -> int:
-    return nonzero_terms(linear_map.blocks)
+    @property
+    def fold(self) -> LinearMap:
+        """The columns (g, L, p) in the output's order."""
+        c = self.contraction
+        return Grouped(self.output_shape, c.output, c.patches, c.block, c.free).T

@@ -1,4 +1,4 @@
-"""The patches of a layer: unfold, then the blocks, then putting outputs in place, is the layer."""
+"""The patches of a layer: unfold, then the blocks, then fold, is the layer."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from onnxnull.collision.patches import blocks_of, independent, unfold
 from onnxnull.kernel.maps.batched import Batched
 from onnxnull.kernel.maps.convolution import Convolution, conv_blocks, transposed
 from onnxnull.kernel.maps.im2col import ConvGeometry
 from onnxnull.kernel.maps.linear_map import LinearMap
+from onnxnull.kernel.maps.patches import patches_of, stripped
 from onnxnull.kernel.maps.primitives import BlockMatrix, Identity, Matrix, Permute, Reshape, Scale
 from onnxnull.kernel.maps.selection import identity
 from onnxnull.operators.contraction.maps import Contraction, ContractionMap
+
+from .linear_algebra import dot_test
 
 
 def _random(*shape: int) -> np.ndarray:
@@ -70,7 +72,6 @@ LAYERS: dict[str, tuple[Callable[[], LinearMap], tuple[int, ...], bool]] = {
         (2, 3, 4),
         True,
     ),
-    "identity": (lambda: Identity((2, 3)), (6, 1, 1), True),
 }
 
 
@@ -79,39 +80,63 @@ def test_patches_times_blocks_are_the_layer(name: str) -> None:
     """Up to the place of every output: sorted, the products are the layer's outputs; transposed convolutions add some up."""
     make, shape, _ = LAYERS[name]
     layer = make()
-    patches = unfold(layer)
+    patches = patches_of(layer)
     assert patches is not None
-    assert patches.output_shape == shape
+    assert patches.unfold.output_shape == shape
     x = np.random.default_rng(1).standard_normal(layer.input_shape)
-    products = patches.apply(x) @ blocks_of(layer)
+    products = patches.unfold.apply(x) @ patches.blocks
     if name == "transposed":  # stride and extent are 2: no two products meet
         assert products.size == layer.outputs
     np.testing.assert_allclose(np.sort(products.ravel()), np.sort(layer.apply(x).ravel()), atol=1e-12)
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_dot(name: str) -> None:
-    patches = unfold(LAYERS[name][0]())
+def test_fold_puts_every_product_in_its_place(name: str) -> None:
+    """The layer of one sample, and the adjoint, by their definition."""
+    patches = patches_of(LAYERS[name][0]())
     assert patches is not None
-    rng = np.random.default_rng(2)
-    u, v = rng.standard_normal((3, *patches.input_shape)), rng.standard_normal((3, *patches.output_shape))
-    np.testing.assert_allclose(np.vdot(patches.apply(u), v), np.vdot(u, patches.adjoint(v)), rtol=1e-12)
+    layer = patches.layer
+    rng = np.random.default_rng(3)
+    x, y = rng.standard_normal((2, *layer.input_shape)), rng.standard_normal((2, *layer.output_shape))
+    np.testing.assert_allclose(layer.fold.apply(layer.unfold.apply(x) @ layer.blocks), layer.apply(x), atol=1e-12)
+    back = layer.unfold.adjoint(layer.fold.adjoint(y) @ layer.blocks.swapaxes(1, 2))
+    np.testing.assert_allclose(back, layer.adjoint(y), atol=1e-12)
+    np.testing.assert_allclose(layer.with_blocks(-layer.blocks).apply(x), -layer.apply(x), atol=1e-12)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_dot(name: str) -> None:
+    patches = patches_of(LAYERS[name][0]())
+    assert patches is not None
+    for part in (patches.unfold, patches.layer.fold):
+        dot_test(part, np.random.default_rng(2), (3,))
 
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_independent_means_that_no_entry_is_in_two_patches(name: str) -> None:
     make, _, expected = LAYERS[name]
-    layer = make()
-    patches = unfold(layer)
+    patches = patches_of(make())
     assert patches is not None
-    uses = patches.adjoint(np.ones(patches.output_shape))
-    assert independent(layer) == expected == (uses.max() <= 1)
+    uses = patches.unfold.adjoint(np.ones(patches.unfold.output_shape))
+    assert patches.independent == expected == (uses.max() <= 1)
+
+
+@pytest.mark.parametrize("pads", [0, 1])
+@pytest.mark.parametrize("extent", [2, 3])
+def test_separate_means_that_every_product_is_an_output(extent: int, pads: int) -> None:
+    ones = {"strides": (2, 2), "dilations": (1, 1), "pads_begin": (pads, pads), "pads_end": (pads, pads)}
+    patches = patches_of(transposed((3, 4), (extent, extent), _random(2, 3, 2 * extent**2), **ones))
+    assert patches is not None
+    assert patches.independent
+    sums = patches.layer.fold.apply(np.ones(patches.layer.fold.input_shape))
+    assert patches.separate == (sums.max() <= 1 and sums.sum() == patches.layer.fold.inputs) == (extent == 2 and pads == 0)
 
 
 def test_what_is_no_layer_has_no_patches() -> None:
-    scale = Scale((3,), np.ones(3))
-    assert unfold(scale) is None
-    assert unfold(identity((3,))) is None
-    assert not independent(scale)
-    with pytest.raises(ValueError, match="no layer"):
-        blocks_of(scale)
+    assert patches_of(Scale((3,), np.ones(3))) is None
+    assert patches_of(identity((3,))) is None
+    assert patches_of(Identity((3,))) is None
+    assert patches_of(Permute((2, 3), (1, 0))) is None
+    scaled = Matrix(_random(3, 2)) @ Scale((3,), np.ones(3))
+    assert patches_of(scaled) is None
+    assert stripped(scaled) == (scaled, None)
