@@ -23,6 +23,7 @@ from onnxnull.graph.model import GraphInput
 from onnxnull.graph.types import dtype_name
 from onnxnull.graph.view import NodeView
 from onnxnull.kernel.maps.batched import Batched
+from onnxnull.kernel.maps.contraction import Contraction, ContractionMap
 from onnxnull.kernel.maps.convolution import Convolution, TransposedConvolution
 from onnxnull.kernel.maps.im2col import ConvGeometry, Im2col
 from onnxnull.kernel.maps.linear_map import Array, LinearMap, Shape
@@ -32,7 +33,6 @@ from onnxnull.kernel.maps.selection import Selection, identity
 from onnxnull.kernel.rank import Notion, rank
 from onnxnull.kernel.span import column_span
 from onnxnull.operators import LinearUse
-from onnxnull.operators.contraction.maps import Contraction, ContractionMap
 from onnxnull.weights import Weight, find_weights, op_name
 
 PRODUCTS = frozenset(

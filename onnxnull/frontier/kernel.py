@@ -10,6 +10,7 @@ import numpy as np
 from onnxnull.frontier.walk import Frontier
 from onnxnull.kernel.images.input_nullity import DENSE_LIMIT, image_nullities
 from onnxnull.kernel.maps.batched import Batched
+from onnxnull.kernel.maps.contraction import ContractionMap
 from onnxnull.kernel.maps.convolution import Convolution, TransposedConvolution
 from onnxnull.kernel.maps.linear_map import Array, Composition, LinearMap, Stack, Sum, size
 from onnxnull.kernel.maps.patches import rearranges, stripped
@@ -19,7 +20,6 @@ from onnxnull.kernel.numerics.arithmetic import PRIME, FieldArray, Prime, residu
 from onnxnull.kernel.project import norm_estimate, same_kernel
 from onnxnull.kernel.rank import ExactPolicy, Notion, rank
 from onnxnull.kernel.span import column_span
-from onnxnull.operators.contraction.maps import ContractionMap
 from onnxnull.operators.steps import UnknownShapeError
 
 _DENSE_ENTRIES = 6_000_000

@@ -23,10 +23,10 @@ from onnxnull.graph.evaluable import ENTRY_BY_ENTRY
 from onnxnull.graph.flow import Flow
 from onnxnull.graph.model import GraphInput
 from onnxnull.graph.view import NodeView
+from onnxnull.kernel.maps.contraction import ContractionMap
 from onnxnull.kernel.maps.linear_map import Composition, LinearMap, Stack, Sum
 from onnxnull.kernel.maps.selection import add, compose, identity
 from onnxnull.operators import LinearUse, Refusal, linear_uses
-from onnxnull.operators.contraction.maps import ContractionMap
 from onnxnull.operators.steps import FLOATS, LARGEST, UnknownShapeError, fixed_shape, holds, step_of
 
 if TYPE_CHECKING:

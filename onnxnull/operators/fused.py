@@ -25,10 +25,10 @@ from onnxnull.errors import Code
 from onnxnull.graph.constants import EvaluationError
 from onnxnull.graph.view import NodeView
 from onnxnull.kernel.maps.batched import Batched
+from onnxnull.kernel.maps.contraction import ContractionMap, contraction_blocks
 from onnxnull.kernel.maps.linear_map import LinearMap
 from onnxnull.kernel.maps.primitives import Permute
 from onnxnull.operators.activation.lowering import lowered_fast_gelu
-from onnxnull.operators.contraction.maps import ContractionMap, contraction_blocks
 from onnxnull.operators.contraction.weights import gemm, matmul, matmul_contraction
 from onnxnull.operators.convolution.lowering import lowered_conv, lowered_conv_transpose
 from onnxnull.operators.convolution.weights import (

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from onnxnull.kernel.maps.batched import Batched
+from onnxnull.kernel.maps.contraction import Contraction, ContractionMap
 from onnxnull.kernel.maps.convolution import Convolution, conv_blocks, transposed
 from onnxnull.kernel.maps.im2col import ConvGeometry
 from onnxnull.kernel.maps.linear_map import LinearMap
 from onnxnull.kernel.maps.patches import patches_of, stripped
 from onnxnull.kernel.maps.primitives import BlockMatrix, Identity, Matrix, Permute, Reshape, Scale
 from onnxnull.kernel.maps.selection import identity
-from onnxnull.operators.contraction.maps import Contraction, ContractionMap
 
 from .linear_algebra import dot_test
 

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from onnxnull.kernel.maps.batched import Batched
+from onnxnull.kernel.maps.contraction import Contraction, ContractionMap
 from onnxnull.kernel.maps.convolution import Convolution, transposed
 from onnxnull.kernel.maps.im2col import ConvGeometry, Im2col
 from onnxnull.kernel.maps.linear_map import Array, Embed, LinearMap, Shape, Stack
 from onnxnull.kernel.maps.primitives import BlockMatrix, Identity, Matrix, Permute, Reshape, Scale
 from onnxnull.kernel.maps.selection import NOTHING, Selection
 from onnxnull.kernel.numerics.rounding_model import magnitude, nonzero_terms, powers_of_two, roundings
-from onnxnull.operators.contraction.maps import Contraction, ContractionMap
 from onnxnull.operators.pooling.steps import AxesSum
 
 RNG = np.random.default_rng(0)

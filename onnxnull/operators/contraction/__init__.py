@@ -1,5 +1,5 @@
 """Products with a matrix: MatMul, Gemm, Einsum."""
 
-from onnxnull.operators.contraction import gradient, maps, ranges, weights
+from onnxnull.operators.contraction import gradient, ranges, weights
 
-__all__ = ["gradient", "maps", "ranges", "weights"]
+__all__ = ["gradient", "ranges", "weights"]

@@ -21,9 +21,9 @@ from onnxnull.errors import Code
 from onnxnull.graph.constants import Constant
 from onnxnull.graph.types import Shape
 from onnxnull.graph.view import NodeView
+from onnxnull.kernel.maps.contraction import Contraction, ContractionMap, Labels, contraction_blocks, rearranged
 from onnxnull.kernel.maps.linear_map import LinearMap, size
 from onnxnull.kernel.maps.selection import Selection, compose
-from onnxnull.operators.contraction.maps import Contraction, ContractionMap, Labels, contraction_blocks, rearranged
 from onnxnull.operators.linear_use import LinearUse, Refusal, batches, constant_at, holds_weights, is_constant, shape_at
 from onnxnull.operators.pooling.steps import AxesSum
 from onnxnull.operators.steps import (
