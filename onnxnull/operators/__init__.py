@@ -9,10 +9,10 @@ from onnxnull.operators import (
     contraction,
     convolution,
     elementwise,
+    experts,
     fused,
     lookup,
     machine_learning,
-    mixtures,
     movement,
     normalization,
     not_yet,
@@ -21,6 +21,7 @@ from onnxnull.operators import (
     recurrent,
     reduction,
     resampling,
+    signal,
 )
 from onnxnull.operators.linear_use import LinearUse, Refusal, handled_operators, linear_uses
 
@@ -32,12 +33,12 @@ __all__ = [
     "contraction",
     "convolution",
     "elementwise",
+    "experts",
     "fused",
     "handled_operators",
     "linear_uses",
     "lookup",
     "machine_learning",
-    "mixtures",
     "movement",
     "normalization",
     "not_yet",
@@ -46,4 +47,5 @@ __all__ = [
     "recurrent",
     "reduction",
     "resampling",
+    "signal",
 ]

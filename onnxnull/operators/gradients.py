@@ -16,7 +16,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import cast
 
+from onnxnull.graph.operator_facts import OperatorFacts
 from onnxnull.graph.types import Shape
 from onnxnull.operators.lowering import Emitter, Lowering, Site, lowering_of
 
@@ -98,20 +101,15 @@ class Pull:
 Rule = Callable[[Pull], Mapping[int, str]]
 """Index of an input → the name of its cotangent; wanted inputs that are left out have a gradient of zero."""
 
-_RULES: dict[tuple[str, str], Rule] = {}
-_EXPANSIONS: dict[tuple[str, str], Lowering | None] = {}
+_RULES: OperatorFacts[Rule] = OperatorFacts("gradient rule")
+_EXPANSIONS: OperatorFacts[Lowering | None] = OperatorFacts("expansion")
 """What replaces a node before it is differentiated; None for its lowering to double."""
-
-
-def differentiates(*op_types: str, domain: str = "") -> Callable[[Rule], Rule]:
-    """Register the gradient rule of these operators."""
-
-    def register(function: Rule) -> Rule:
-        for op_type in op_types:
-            _RULES[domain, op_type] = function
-        return function
-
-    return register
+differentiates = _RULES.registers
+"""Register the gradient rule of these operators."""
+expands = cast("Callable[..., Callable[[Lowering], Lowering]]", _EXPANSIONS.registers)
+"""Register what these operators are differentiated as."""
+through_lowering = partial(_EXPANSIONS.add, None)
+"""Note that these operators are differentiated as what they are lowered to."""
 
 
 def derivative(*op_types: str, domain: str = "") -> Callable[[Callable[[Pull], str]], Callable[[Pull], str]]:
@@ -122,21 +120,6 @@ def derivative(*op_types: str, domain: str = "") -> Callable[[Callable[[Pull], s
             return {0: pull.emit.mul(pull.cotangent, function(pull))}
 
         differentiates(*op_types, domain=domain)(rule)
-        return function
-
-    return register
-
-
-def through_lowering(*op_types: str, domain: str = "") -> None:
-    """These operators are differentiated as what they are lowered to."""
-    _EXPANSIONS.update({(domain, op_type): None for op_type in op_types})
-
-
-def expands(*op_types: str, domain: str = "") -> Callable[[Lowering], Lowering]:
-    """Register what these operators are differentiated as."""
-
-    def register(function: Lowering) -> Lowering:
-        _EXPANSIONS.update({(domain, op_type): function for op_type in op_types})
         return function
 
     return register

@@ -16,6 +16,7 @@ import numpy as np
 
 from onnxnull.errors import Code
 from onnxnull.graph.constants import Blocked, Constant
+from onnxnull.graph.operator_facts import OperatorFacts, operator_of
 from onnxnull.graph.quantization import InexactError, Quantized, moved, quantized_from
 from onnxnull.graph.types import Shape
 from onnxnull.graph.view import NodeView, Operand
@@ -110,22 +111,17 @@ Uses = Callable[[NodeView], Iterable[LinearUse]]
 
 _NUMBERS = ("TENSOR", "TENSORS", "SPARSE_TENSOR", "SPARSE_TENSORS", "FLOATS")
 _NO_NUMBERS = ("STRING", "COMPLEX64", "COMPLEX128")
-_WEIGHTS: dict[tuple[str, str], Uses] = {}
-_POSITIONS: set[tuple[str, str]] = set()
+_WEIGHTS: OperatorFacts[Uses] = OperatorFacts("reader of weights")
 BatchAxes = Callable[[NodeView, int, int], Iterable[int]]
 """Node, index of an operand and its rank → axes."""
-_BATCHES: dict[tuple[str, str], BatchAxes] = {}
-
-
-def holds_weights(*op_types: str, domain: str = "") -> Callable[[Uses], Uses]:
-    """Register the function that lists the linear weights of a node of these operators."""
-
-    def register(function: Uses) -> Uses:
-        for op_type in op_types:
-            _WEIGHTS[domain, op_type] = function
-        return function
-
-    return register
+_BATCHES: OperatorFacts[BatchAxes] = OperatorFacts("function of batch axes")
+_POSITIONS: OperatorFacts[bool] = OperatorFacts("note on positions")
+holds_weights = _WEIGHTS.registers
+"""Register the function that lists the linear weights of a node of these operators."""
+batches = _BATCHES.registers
+"""Register the axes of an operand along which these operators hold products of their own."""
+reads_positions = partial(_POSITIONS.add, True)
+"""Note that operands of these operators say where others are read: one that a run decides is no matrix."""
 
 
 def handled_operators() -> frozenset[tuple[str, str]]:
@@ -146,41 +142,24 @@ def stored_uses(node: NodeView) -> Iterator[LinearUse | Refusal]:
     """The same of the operands that are constants."""
     from onnxnull.operators.reviewed import NO_LINEAR_WEIGHT
 
-    domain = "" if node.domain == "ai.onnx" else node.domain
-    function = _WEIGHTS.get((domain, node.op_type))
+    function = _WEIGHTS.of(node)
     try:
         if function is not None:
             yield from function(node)
-        elif (domain, node.op_type) not in NO_LINEAR_WEIGHT:
+        elif operator_of(node) not in NO_LINEAR_WEIGHT:
             yield from _of_unknown_operator(node)
     except Refusal as refusal:
         yield refusal
 
 
-def reads_positions(*op_types: str, domain: str = "") -> None:
-    """Note that operands of these operators say where others are read: one that a run decides is no matrix."""
-    _POSITIONS.update((domain, op_type) for op_type in op_types)
-
-
 def is_of_positions(node: NodeView) -> bool:
     """Whether `reads_positions` was said of the operator."""
-    return ("" if node.domain == "ai.onnx" else node.domain, node.op_type) in _POSITIONS
-
-
-def batches(*op_types: str, domain: str = "") -> Callable[[BatchAxes], BatchAxes]:
-    """Register the axes of an operand along which these operators hold products of their own."""
-
-    def register(function: BatchAxes) -> BatchAxes:
-        for op_type in op_types:
-            _BATCHES[domain, op_type] = function
-        return function
-
-    return register
+    return operator_of(node) in _POSITIONS
 
 
 def batch_axes(node: NodeView, index: int, rank: int) -> frozenset[int]:
     """Axes of operand `index`, of this rank, along which the node holds products of their own; none where nothing is known."""
-    function = _BATCHES.get(("" if node.domain == "ai.onnx" else node.domain, node.op_type))
+    function = _BATCHES.of(node)
     return frozenset() if function is None else frozenset(function(node, index, rank))
 
 

@@ -18,6 +18,7 @@ from functools import partial
 import numpy as np
 
 from onnxnull.graph.constants import Blocked, Constant
+from onnxnull.graph.operator_facts import OperatorFacts
 from onnxnull.graph.view import NodeView
 from onnxnull.operators.linear_use import is_constant, shape_at
 
@@ -43,23 +44,14 @@ class TableUse:
 
 
 Tables = Callable[[NodeView], Iterator[TableUse]]
-_TABLES: dict[tuple[str, str], Tables] = {}
-
-
-def looks_up(*op_types: str, domain: str = "") -> Callable[[Tables], Tables]:
-    """Register the function that lists the tables of a node of these operators."""
-
-    def register(function: Tables) -> Tables:
-        for op_type in op_types:
-            _TABLES[domain, op_type] = function
-        return function
-
-    return register
+_TABLES: OperatorFacts[Tables] = OperatorFacts("reader of tables")
+looks_up = _TABLES.registers
+"""Register the function that lists the tables of a node of these operators."""
 
 
 def table_uses(node: NodeView) -> Iterator[TableUse]:
     """The look-up tables of a node; nothing for a node of constants only."""
-    function = _TABLES.get(("" if node.domain == "ai.onnx" else node.domain, node.op_type))
+    function = _TABLES.of(node)
     if function is not None and not all(is_constant(node, i) or node.input(i) is None for i in range(len(node.inputs))):
         yield from function(node)
 

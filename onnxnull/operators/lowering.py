@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from onnxnull.graph.operator_facts import OperatorFacts
 from onnxnull.graph.types import Shape
 
 if TYPE_CHECKING:
@@ -251,8 +252,8 @@ class Emitter:
 
 Lowering = Callable[[Site, Emitter], str | Sequence[str]]
 
-_LOWERINGS: dict[tuple[str, str], Lowering] = {}
-_ALWAYS: set[tuple[str, str]] = set()
+_LOWERINGS: OperatorFacts[Lowering] = OperatorFacts("lowering")
+_ALWAYS: OperatorFacts[bool] = OperatorFacts("note that it is always lowered")
 
 
 def lowers(*op_types: str, domain: str = "", always: bool = False) -> Callable[[Lowering], Lowering]:
@@ -264,10 +265,9 @@ def lowers(*op_types: str, domain: str = "", always: bool = False) -> Callable[[
     """
 
     def register(function: Lowering) -> Lowering:
-        for op_type in op_types:
-            _LOWERINGS[domain, op_type] = function
-            if always:
-                _ALWAYS.add((domain, op_type))
+        _LOWERINGS.add(function, *op_types, domain=domain)
+        if always:
+            _ALWAYS.add(True, *op_types, domain=domain)
         return function
 
     return register

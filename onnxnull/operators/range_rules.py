@@ -14,6 +14,7 @@ import numpy as np
 
 from onnxnull.graph.constants import Constant
 from onnxnull.graph.evaluable import RANDOM
+from onnxnull.graph.operator_facts import OperatorFacts, operator_of
 from onnxnull.graph.view import NodeView, Operand
 from onnxnull.kernel.budget import Budget, OutOfBudget
 from onnxnull.ranges.domain import Range, anything, collapsed, reshaped, rounded, simplified
@@ -51,8 +52,9 @@ class Operands:
 
 Rule = Callable[[NodeView, Operands], Range | Sequence[Range]]
 
-_RULES: dict[tuple[str, str], Rule] = {}
-_FINITE: set[tuple[str, str]] = set()
+_RULES: OperatorFacts[Rule] = OperatorFacts("range rule")
+gives = _RULES.registers
+"""Register the rule of these operators."""
 _SIGN_OF_ZERO = frozenset({"BatchNormalization", "BitCast", "Div", "Mod", "Pow", "Reciprocal"})
 """What tells −0 from 0, so that operands that are equal need not give equal results."""
 _SHAPED_BY_VALUES = {
@@ -84,22 +86,14 @@ _SHAPED_BY_VALUES = {
 """Operands whose values decide shapes (of the other reductions since opset 18, too: operand 1)."""
 
 
-def gives(*op_types: str, domain: str = "") -> Callable[[Rule], Rule]:
-    """Register the rule of these operators. A second one raises."""
-
-    def register(function: Rule) -> Rule:
-        for op_type in op_types:
-            if (domain, op_type) in _RULES:
-                raise ValueError(f"two range rules for {domain}.{op_type}")
-            _RULES[domain, op_type] = function
-        return function
-
-    return register
-
-
 def finite_of_finite(*op_types: str, domain: str = "") -> None:
-    """Say of these operators that they make finite numbers of finite ones, and nothing else."""
-    _FINITE.update((domain, op_type) for op_type in op_types)
+    """Register of these operators that they make finite numbers of finite ones, and nothing else."""
+    _RULES.add(_finite_of_finite, *op_types, domain=domain)
+
+
+def _finite_of_finite(node: NodeView, of: Operands) -> list[Range]:
+    tame = all((each := of(index)) is None or each.tame for index in range(len(node.inputs)))
+    return [anything(output_type(node, index), finite=tame) for index in range(len(node.outputs))]
 
 
 def ranges(node: NodeView, of: Operands) -> list[Range]:
@@ -109,8 +103,8 @@ def ranges(node: NodeView, of: Operands) -> list[Range]:
 
 
 def _ranges(node: NodeView, of: Operands) -> list[Range]:
-    domain = "" if node.domain == "ai.onnx" else node.domain
-    rule = _RULES.get((domain, node.op_type))
+    domain, _ = operator_of(node)
+    rule = _RULES.of(node)
     free = [
         index for index, operand in enumerate(node.inputs) if operand is not None and not isinstance(operand.constant, Constant)
     ]
@@ -119,9 +113,6 @@ def _ranges(node: NodeView, of: Operands) -> list[Range]:
     if rule is not None:
         found = rule(node, of)
         results = [found] if isinstance(found, Range) else list(found)
-    elif (domain, node.op_type) in _FINITE:
-        tame = all((each := of(index)) is None or each.tame for index in range(len(node.inputs)))
-        results = [anything(output_type(node, index), finite=tame) for index in range(len(node.outputs))]
     else:
         results = []
     for index in range(len(results), len(node.outputs)):

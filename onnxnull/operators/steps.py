@@ -14,6 +14,7 @@ import numpy as np
 from onnxnull.errors import one_line
 from onnxnull.graph.constants import Constant, EvaluationError, apply
 from onnxnull.graph.evaluable import ENTRY_BY_ENTRY
+from onnxnull.graph.operator_facts import OperatorFacts
 from onnxnull.graph.view import NodeView
 from onnxnull.kernel.maps.linear_map import LinearMap, size
 from onnxnull.kernel.maps.selection import Selection
@@ -31,27 +32,18 @@ FLOATS = {"FLOAT16": 11, "BFLOAT16": 8, "FLOAT": 24, "DOUBLE": 53}
 _LARGEST_LOOP = 1 << 20
 """The same for ops that the evaluator works off entry by entry."""
 
-_STEPS: dict[tuple[str, str], Step] = {}
+_STEPS: OperatorFacts[Step] = OperatorFacts("linear step")
+linear_step = _STEPS.registers
+"""Register the step of these operators."""
 
 
 class UnknownShapeError(Exception):
     """A map was asked for at an operand whose shape is not known, or is too large to write its map down."""
 
 
-def linear_step(*op_types: str, domain: str = "") -> Callable[[Step], Step]:
-    """Register the step of these operators."""
-
-    def register(function: Step) -> Step:
-        for op_type in op_types:
-            _STEPS[domain, op_type] = function
-        return function
-
-    return register
-
-
 def step_of(node: NodeView, index: int) -> MakeMap | None:
     """The step from operand `index` of `node` to its outputs; None where there is none that we know to be linear."""
-    function = _STEPS.get(("" if node.domain == "ai.onnx" else node.domain, node.op_type))
+    function = _STEPS.of(node)
     return None if function is None else function(node, index)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from onnxnull.graph.view import NodeView
-from onnxnull.operators.range_rules import Operands, axis_length, given, gives, part_along, rank_of
+from onnxnull.operators.range_rules import Operands, axis_length, finite_of_finite, given, gives, part_along, rank_of
 from onnxnull.ranges import arithmetic
 from onnxnull.ranges.domain import Floats, Range, collapsed, loosened, made, number, some
 
@@ -201,3 +201,7 @@ def softmax(node: NodeView, of: Operands) -> Range:
     fixed = np.broadcast_to(~some(~a.fixed, own), nan.shape)
     ninf = some(a.ninf, own) & ~hopeless if logs else False
     return made(np.where(hopeless, np.inf, lo), np.where(hopeless, -np.inf, hi), nan, False, ninf, fixed, a.sized)
+
+
+finite_of_finite("Cosh")
+finite_of_finite("BiasGelu", "BiasSplitGelu", domain="com.microsoft")

@@ -7,7 +7,7 @@ from functools import reduce
 import numpy as np
 
 from onnxnull.graph.view import NodeView
-from onnxnull.operators.range_rules import Operands, given, gives, output_type
+from onnxnull.operators.range_rules import Operands, finite_of_finite, given, gives, output_type
 from onnxnull.ranges import arithmetic
 from onnxnull.ranges.arithmetic import ONE
 from onnxnull.ranges.domain import Range, aligned, anything, bounds, chosen, collapsed, made, number, union
@@ -210,3 +210,6 @@ def identity(node: NodeView, of: Operands) -> list[Range]:
     if node.op_type == "Dropout" and (trains or (node.version < 7 and not node.attribute("is_test", 0))):
         return [anything(output_type(node))]
     return [given(of, 0)]
+
+
+finite_of_finite("BiasAdd", domain="com.microsoft")

@@ -11,7 +11,16 @@ import numpy as np
 from onnxnull.graph.constants import apply
 from onnxnull.graph.evaluable import ENTRY_BY_ENTRY
 from onnxnull.graph.view import NodeView
-from onnxnull.operators.range_rules import Operands, axis_length, given, gives, output_type, part_along, rank_of
+from onnxnull.operators.range_rules import (
+    Operands,
+    axis_length,
+    finite_of_finite,
+    given,
+    gives,
+    output_type,
+    part_along,
+    rank_of,
+)
 from onnxnull.operators.steps import constant_value
 from onnxnull.ranges.domain import (
     LARGEST,
@@ -244,3 +253,6 @@ def place(node: NodeView, of: Operands) -> Range:
     """An index along an axis."""
     length = axis_length(node, int(node.attribute("axis", 0)))
     return between(0.0, 2.0**62 if length is None else max(length - 1, 0))
+
+
+finite_of_finite("Col2Im", "MaxUnpool")

@@ -46,6 +46,14 @@ def dynamically(node: NodeView, of: Operands) -> list[Range]:
 
 finite_of_finite("QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger")
 finite_of_finite(
+    "DynamicQuantizeLSTM",
+    "DynamicQuantizeMatMul",
+    "MatMulBnb4",
+    "MatMulFpQ4",
+    "MatMulInteger16",
+    "MatMulIntegerToFloat",
+    "MatMulNBits",
+    "QAttention",
     "QGemm",
     "QLinearAdd",
     "QLinearAveragePool",
@@ -56,5 +64,6 @@ finite_of_finite(
     "QLinearSigmoid",
     "QLinearSoftmax",
     "QLinearWhere",
+    "QMoE",
     domain=_MICROSOFT,
 )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from onnxnull.graph.view import NodeView
-from onnxnull.operators.range_rules import Operands, given, gives, output_type, part_along, rank_of
+from onnxnull.operators.range_rules import Operands, finite_of_finite, given, gives, output_type, part_along, rank_of
 from onnxnull.operators.steps import constant_value
 from onnxnull.ranges import arithmetic
 from onnxnull.ranges.domain import INF, Range, anything, collapsed, loosened, made, number, reshaped, some, union
@@ -181,3 +181,7 @@ def running(node: NodeView, of: Operands) -> Range:
     a = collapsed(given(of, 0))
     zero = a.tame and bool((a.lo == 0).all() and (a.hi == 0).all()) and node.op_type == "CumSum"
     return number(0.0) if zero else anything(output_type(node), finite=a.tame, sized=a.sized)
+
+
+finite_of_finite("Det", "NegativeLogLikelihoodLoss")
+finite_of_finite("CDist", "NhwcMaxPool", domain="com.microsoft")

@@ -1,5 +1,5 @@
 """Resize and Upsample."""
 
-from onnxnull.operators.resampling import lowering, steps
+from onnxnull.operators.resampling import lowering, positions, steps
 
-__all__ = ["lowering", "steps"]
+__all__ = ["lowering", "positions", "steps"]

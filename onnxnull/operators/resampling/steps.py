@@ -3,7 +3,7 @@
 Interpolation is separable: along every axis it is a matrix (inputs, outputs), and so is the whole map their product. Output
 position x looks at the coordinate that `coordinate_transformation_mode` says (half_pixel, half_pixel_symmetric,
 pytorch_half_pixel, align_corners, asymmetric, tf_half_pixel_for_nn); coordinates beyond the border are clamped. Where no length
-changes onnxruntime copies (`resize.copies`). Resize 10 and Upsample are asymmetric. Not modelled, hence no steps: antialias,
+changes onnxruntime copies (`lowering.copies`). Resize 10 and Upsample are asymmetric. Not modelled, hence no steps: antialias,
 tf_crop_and_resize, keep_aspect_ratio_policy other than stretch, the nearest mode of Resize 10 and Upsample for scales that are
 no whole numbers (onnxruntime truncates there).
 """

@@ -17,10 +17,13 @@ import numpy as np
 
 from onnxnull.errors import Code
 from onnxnull.graph.view import NodeView
-from onnxnull.operators.attention import last_axis_map
+from onnxnull.operators.attention.weights import last_axis_map
 from onnxnull.operators.linear_use import LinearUse, Refusal, constant_at, holds_weights, is_constant
+from onnxnull.operators.range_rules import finite_of_finite
 
 _FC1, _FC2, _FC3 = 2, 4, 6
+
+finite_of_finite("MoE", domain="com.microsoft")
 
 
 @holds_weights("MoE", domain="com.microsoft")

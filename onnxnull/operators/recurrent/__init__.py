@@ -1,0 +1,5 @@
+"""RNN, GRU and LSTM."""
+
+from onnxnull.operators.recurrent import lowering, ranges, weights
+
+__all__ = ["lowering", "ranges", "weights"]
