@@ -13,13 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxnull.collision.yardstick import SCALE_RUNS, Box, nearby
+from onnxnull.operators.products import product_called
 
 if TYPE_CHECKING:
     from onnxnull.collision.claims import Reader
     from onnxnull.kernel.maps.linear_map import Array, LinearMap
-
-_BY_CHANNEL = frozenset({"Conv", "ConvTranspose", "ConvTransposeWithDynamicPads"})
-"""Operators whose channels are axis 1; several columns of a transposed filter make one channel."""
 
 
 def channel_scale(reader: Reader, x0: Array, box: Box = None) -> Array:
@@ -42,8 +40,9 @@ def channel_scale(reader: Reader, x0: Array, box: Box = None) -> Array:
 
 
 def _channels(reader: Reader, layer: LinearMap) -> NDArray[np.int64]:
-    """The channel of every entry of the output."""
-    if reader.op in _BY_CHANNEL and len(layer.output_shape) > 2:
+    """The channel of every entry of the output; several columns of a transposed filter make one."""
+    kind = product_called(reader.op)
+    if kind is not None and kind.channels == 1 and len(layer.output_shape) > 2:
         count = layer.output_shape[1]
         shape = (count, *(1,) * (len(layer.output_shape) - 2))
         return np.broadcast_to(np.arange(count).reshape(shape), layer.output_shape)

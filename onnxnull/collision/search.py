@@ -35,10 +35,11 @@ from onnxnull.graph.runnable import check_runnable
 from onnxnull.inputs import Preprocessing, from_pixels, pixels
 from onnxnull.kernel.project import NotConvergedError
 from onnxnull.kernel.rank import Notion
+from onnxnull.operators.products import is_integer_arithmetic
 from onnxnull.operators.steps import UnknownShapeError
 from onnxnull.runtime.agreement import Original
 from onnxnull.runtime.canary import check_float32, products_of
-from onnxnull.runtime.precision import INTEGER_ARITHMETIC, Precision, Twin
+from onnxnull.runtime.precision import Precision, Twin
 from onnxnull.runtime.providers import Provider
 from onnxnull.runtime.session import Runner
 from onnxnull.weights import find_weights
@@ -441,7 +442,7 @@ class Search:
 
     def _precisions(self, asked: tuple[Precision, ...]) -> tuple[Precision, ...]:
         """What runs: a model with integer arithmetic as it is. Raises OnnxnullError where that is not what was asked for."""
-        if all(node.op_type not in INTEGER_ARITHMETIC for node in self._flow.nodes):
+        if all(not is_integer_arithmetic(node) for node in self._flow.nodes):
             return asked
         if asked not in ((Precision.NATIVE,), Execution().precisions):
             others = ", ".join(precision.value for precision in asked if precision is not Precision.NATIVE)

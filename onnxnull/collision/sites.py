@@ -33,15 +33,9 @@ from onnxnull.kernel.maps.selection import Selection, identity
 from onnxnull.kernel.rank import Notion, rank
 from onnxnull.kernel.span import column_span
 from onnxnull.operators import LinearUse
+from onnxnull.operators.products import PRODUCTS
 from onnxnull.weights import Weight, find_weights, op_name
 
-PRODUCTS = frozenset(
-    {"Conv", "ConvTranspose", "Gemm", "MatMul", "Einsum"}
-    | {f"com.microsoft.{name}" for name in ("ConvTransposeWithDynamicPads", "FusedMatMul", "TransposeMatMul")}
-)
-"""Operators whose first output is the product itself, plus a bias."""
-INTEGER_PRODUCTS = frozenset({"ConvInteger", "MatMulInteger", "MatMulInteger16", "QLinearConv", "QLinearMatMul", "QGemm"})
-"""Operators that multiply codes by codes, in integers, and give what they make of the sums."""
 _CONDITION = 8.0
 """How much a projection through conjugate gradients may enlarge rounding; a heuristic: 1.4 was seen on small padded images."""
 _ROWS = 16
@@ -268,9 +262,10 @@ def _cut(flow: Flow, weight: Weight, view: NodeView, use: LinearUse, space: Spac
     others = [o for index, o in enumerate(view.inputs) if o is not None and index != use.activation]
     codes = RANGES.get(operand.dtype.name) if operand is not None and operand.dtype is not None else None
     product = view.outputs[0]
-    if view.op_type in INTEGER_PRODUCTS and tensor is not None and codes is not None and product is not None:
+    kind = PRODUCTS.of(view)
+    if kind is not None and kind.of_codes and tensor is not None and codes is not None and product is not None:
         return Cut(weight.name, view, use, space, tensor, product.name, _read_elsewhere(view, use), codes)
-    if op_name(view) not in PRODUCTS:
+    if kind is None or kind.of_codes:
         why = f"{op_name(view)} keeps the product to itself"
     elif tensor is None:
         why = "it sits in a branch"

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from onnxnull.collision.results import Space
-from onnxnull.collision.sites import INTEGER_PRODUCTS, PRODUCTS, Cut, Site
+from onnxnull.collision.sites import Cut, Site
 from onnxnull.errors import Code, OnnxnullError
 from onnxnull.graph.constants import Constant
+from onnxnull.operators.products import PRODUCTS, product_called
 from onnxnull.runtime.precision import Precision, Twin, has_integer_arithmetic, twin
 from onnxnull.runtime.providers import Provider
 from onnxnull.runtime.recast import floats_of
 from onnxnull.runtime.session import Runner
 from onnxnull.runtime.switch import Switchboard, with_switches
-from onnxnull.weights import op_name
 
 if TYPE_CHECKING:
     import onnx
@@ -29,11 +29,6 @@ if TYPE_CHECKING:
 
 _FLOATS = {1: Precision.FLOAT32, 10: Precision.FLOAT16, 11: Precision.FLOAT64}
 """TensorProto.DataType → precision."""
-_CHANNELS = {
-    **dict.fromkeys(("Conv", "ConvTranspose", "QLinearConv", "ConvInteger", "ConvTransposeWithDynamicPads"), 1),
-    **dict.fromkeys(("Gemm", "MatMul", "QLinearMatMul", "MatMulInteger", "MatMulInteger16", "QGemm", "FusedMatMul"), -1),
-}
-"""Operator → the axis of its product that its weight's outputs lie along."""
 Feeds = Mapping[str, np.ndarray]
 Seen = tuple[np.ndarray, np.ndarray] | str
 """A layer's activation and output as they were computed, or why they cannot be had."""
@@ -169,7 +164,8 @@ class InLayer:
         self._network = None if cut.product is None else network
         self._output = "product" if cut.product is None else cut.product
         self.enters: Mapping[str, str] = {} if self._network is None else self._network.enters
-        axis = _CHANNELS.get("MatMul" if site.space is Space.MATRIX else cut.view.op_type)
+        product = product_called("MatMul") if site.space is Space.MATRIX else PRODUCTS.of(cut.view)
+        axis = None if product is None else product.channels
         self.channels: Mapping[str, int] = {} if axis is None else {self._output: axis}
 
     @property
@@ -218,8 +214,7 @@ def _tensors(view: NodeView | None, activation: int | None) -> tuple[str, ...]:
     """Names of what the layer reads and of its product; nothing where the node keeps the product to itself."""
     operand = None if view is None or activation is None else view.inputs[activation]
     output = None if view is None else view.outputs[0]
-    products = view is not None and (op_name(view) in PRODUCTS or view.op_type in INTEGER_PRODUCTS)
-    if view is None or not products or operand is None or output is None:
+    if view is None or PRODUCTS.of(view) is None or operand is None or output is None:
         return ()
     return (operand.name, output.name)
 

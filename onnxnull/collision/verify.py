@@ -16,6 +16,7 @@ from onnxnull.collision.subjects import Outcome, Seen, Subject
 from onnxnull.collision.yardstick import NOISE_RUNS, SCALE_RUNS, Box, Yardstick, distances, nearby, one_ulp, yardsticks
 from onnxnull.errors import Code, OnnxnullError
 from onnxnull.kernel.maps.linear_map import Array
+from onnxnull.operators.products import product_called
 from onnxnull.runtime.precision import Precision
 from onnxnull.runtime.providers import Provider
 
@@ -26,7 +27,6 @@ UNIT_ROUNDOFF = {
     Precision.FLOAT16: 2.0**-11,
 }
 """Unit roundoffs. What a quantized model computes in floats, it computes in float32."""
-_BY_CUDNN = frozenset({"Conv", "ConvTranspose", "ConvTransposeWithDynamicPads"})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -172,7 +172,7 @@ def _runtime(subject: Subject, reader: Reader, before: Seen, after: Seen) -> Cla
     if isinstance(before, str) or isinstance(after, str):
         return Claim(float("nan"), None, None, before if isinstance(before, str) else str(after))
     reason = None
-    if subject.provider is Provider.CUDA and reader.op in _BY_CUDNN:
+    if subject.provider is Provider.CUDA and (kind := product_called(reader.op)) is not None and kind.may_be_transformed:
         reason = "cuDNN may compute it by Winograd's or Fourier transforms"
     own = with_weights(reader, before[0].dtype)
     return runtime_claim(own, before[0], after[0], before[1], after[1], UNIT_ROUNDOFF[subject.precision], reason)

@@ -1,14 +1,16 @@
 """Output shapes of com.microsoft operators, which onnx has no schema for, by the ONNX operator whose shape rule they share.
 
-Source: contrib operator schemas of onnxruntime 1.31. An operator that is not in the table, or runs on channels-last tensors,
-keeps an unknown shape.
+Source: contrib operator schemas of onnxruntime 1.31. An operator for which no family registers a rule keeps an unknown shape,
+and so do those that run on channels-last tensors.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
+from onnxnull.graph.operator_facts import OperatorFacts
 from onnxnull.graph.types import Shape, shape_of_type, tensor_type
 
 if TYPE_CHECKING:
@@ -22,61 +24,50 @@ _OPSET = 17
 _FLOAT = 1
 
 
-@dataclass(frozen=True, slots=True)
-class _Like:
-    """The shape of output 0 is that of `op` on these operands; its type is that of operand `typed` (None: float32)."""
-
-    op: str
-    operands: tuple[int, ...] = (0,)
-    typed: int | None = 0
+OutputType = Callable[["ir.Node", "tuple[Operand | None, ...]"], "onnx.TypeProto | None"]
+_RULES: OperatorFacts[OutputType] = OperatorFacts("type of output 0")
+gives_type = _RULES.registers
+"""Register the type of output 0: node, operands → type; None where it is not known."""
 
 
-_RULES = {
-    "BiasGelu": _Like("Identity"),
-    "DynamicQuantizeMatMul": _Like("MatMul", (0, 1), None),
-    "FastGelu": _Like("Identity"),
-    "FusedConv": _Like("Conv", (0, 1)),
-    "FusedGemm": _Like("Gemm", (0, 1)),
-    "Gelu": _Like("Identity"),
-    "MatMulIntegerToFloat": _Like("MatMul", (0, 1), None),
-    "QGemm": _Like("Gemm", (0, 3), 8),
-    "QLinearAdd": _Like("Add", (0, 3)),
-    "QLinearAveragePool": _Like("AveragePool"),
-    "QLinearConv": _Like("Conv", (0, 3), 7),
-    "QLinearGlobalAveragePool": _Like("GlobalAveragePool"),
-    "QLinearLeakyRelu": _Like("Identity"),
-    "QLinearMul": _Like("Mul", (0, 3)),
-    "QLinearReduceMean": _Like("ReduceMean"),
-    "QLinearSigmoid": _Like("Identity"),
-    "QLinearSoftmax": _Like("Identity"),
-    "QuantizeLinear": _Like("Identity", (0,), 2),
-    "QuickGelu": _Like("Identity"),
-    "SkipLayerNormalization": _Like("Identity"),
-    "SkipSimplifiedLayerNormalization": _Like("Identity"),
-}
+def shaped_like(op: str, *op_types: str, operands: tuple[int, ...] = (0,), typed: int | None = 0) -> None:
+    """Register operators of com.microsoft whose output 0 has the shape of that of `op` on these operands.
+
+    Args:
+        typed: the operand whose type output 0 has; None for float32.
+    """
+    _RULES.add(partial(_like, op, operands, typed), *op_types, domain=DOMAIN)
 
 
 def output_type(node: ir.Node, inputs: tuple[Operand | None, ...]) -> onnx.TypeProto | None:
-    """The type of output 0; None where it is not known."""
-    rule = _RULES.get(node.op_type)
-    if rule is None or ("channels_last" in node.attributes and node.attributes["channels_last"].as_int()):
-        return _of_packed_product(node, inputs) if node.op_type == "MatMulNBits" else None
-    shapes = [inputs[i].shape if i < len(inputs) and inputs[i] is not None else None for i in rule.operands]  # type: ignore[union-attr]
+    """The type of output 0; None where it is not known.
+
+    Raises:
+        RuntimeError: no family of operators is registered.
+    """
+    if not _RULES:
+        raise RuntimeError("import onnxnull.operators first: it registers what is known of operators")
+    rule = _RULES.of(node)
+    return None if rule is None else rule(node, inputs)
+
+
+def _like(
+    op: str, operands: tuple[int, ...], typed: int | None, node: ir.Node, inputs: tuple[Operand | None, ...]
+) -> onnx.TypeProto | None:
+    if "channels_last" in node.attributes and node.attributes["channels_last"].as_int():
+        return None
+    shapes = [None if operand is None else operand.shape for operand in (_at(inputs, index) for index in operands)]
     if any(shape is None for shape in shapes):
         return None
-    shape = _inferred(node, rule.op, shapes)
-    typed = None if rule.typed is None or rule.typed >= len(inputs) else inputs[rule.typed]
-    if typed is not None and typed.dtype is None:
+    shape = _inferred(node, op, shapes)
+    like = None if typed is None else _at(inputs, typed)
+    if like is not None and like.dtype is None:
         return None
-    return None if shape is None else tensor_type(_FLOAT if typed is None else int(typed.dtype or 0), shape)
+    return None if shape is None else tensor_type(_FLOAT if like is None else int(like.dtype or 0), shape)
 
 
-def _of_packed_product(node: ir.Node, inputs: tuple[Operand | None, ...]) -> onnx.TypeProto | None:
-    """MatMulNBits: (..., K) becomes (..., N) in the type of A."""
-    a = inputs[0] if inputs else None
-    if a is None or a.dtype is None or not a.shape or "N" not in node.attributes:
-        return None
-    return tensor_type(int(a.dtype), (*a.shape[:-1], node.attributes["N"].as_int()))
+def _at(inputs: tuple[Operand | None, ...], index: int) -> Operand | None:
+    return inputs[index] if index < len(inputs) else None
 
 
 def _inferred(node: ir.Node, op: str, shapes: list[Shape | None]) -> Shape | None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from onnxnull.errors import Code, OnnxnullError
 from onnxnull.graph.limits import Limits
 from onnxnull.operators.lowering import Emitter, always_lowered, lowering_of
+from onnxnull.operators.products import is_integer_arithmetic
 from onnxnull.runtime import source
 from onnxnull.runtime.dequantize import store_dequantized
 from onnxnull.runtime.kernels import has_kernel
@@ -27,31 +28,6 @@ if TYPE_CHECKING:
     import onnx
 
 _FLOAT, _FLOAT16, _DOUBLE = 1, 10, 11
-INTEGER_ARITHMETIC = frozenset(
-    [
-        "ConvInteger",
-        "DynamicQuantizeLinear",
-        "MatMulInteger",
-        "QLinearConv",
-        "QLinearMatMul",
-        "QuantizeLinear",
-        "DynamicQuantizeLSTM",
-        "DynamicQuantizeMatMul",
-        "MatMulIntegerToFloat",
-        "QAttention",
-        "QEmbedLayerNormalization",
-        "QGemm",
-        "QLinearAdd",
-        "QLinearAveragePool",
-        "QLinearConcat",
-        "QLinearGlobalAveragePool",
-        "QLinearLeakyRelu",
-        "QLinearMul",
-        "QLinearSigmoid",
-        "QLinearSoftmax",
-        "QMoE",
-    ]
-)
 
 
 class Precision(enum.Enum):
@@ -128,7 +104,7 @@ def _twin(proto: onnx.ModelProto, precision: Precision, provider: Provider) -> T
 
 def has_integer_arithmetic(proto: onnx.ModelProto) -> bool:
     """Whether the model computes on quantized activations; weights that are dequantized first are floats as any."""
-    return any(node.op_type in INTEGER_ARITHMETIC for graph in source.graphs(proto.graph) for node in graph.node)
+    return any(is_integer_arithmetic(node) for graph in source.graphs(proto.graph) for node in graph.node)
 
 
 def _lower(proto: onnx.ModelProto, provider: Provider, prefix: str) -> tuple[str, ...]:

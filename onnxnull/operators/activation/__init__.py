@@ -1,5 +1,5 @@
 """Activations, and what networks apply entry by entry."""
 
-from onnxnull.operators.activation import gradient, lowering, ranges
+from onnxnull.operators.activation import facts, gradient, lowering, ranges
 
-__all__ = ["gradient", "lowering", "ranges"]
+__all__ = ["facts", "gradient", "lowering", "ranges"]

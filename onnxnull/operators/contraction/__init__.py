@@ -1,5 +1,5 @@
 """Products with a matrix: MatMul, Gemm, Einsum."""
 
-from onnxnull.operators.contraction import gradient, ranges, weights
+from onnxnull.operators.contraction import facts, gradient, ranges, weights
 
-__all__ = ["gradient", "ranges", "weights"]
+__all__ = ["facts", "gradient", "ranges", "weights"]

@@ -1,5 +1,5 @@
 """Conv, ConvTranspose and their relatives."""
 
-from onnxnull.operators.convolution import gradient, lowering, ranges, special, strided, weights
+from onnxnull.operators.convolution import facts, gradient, lowering, ranges, special, strided, weights
 
-__all__ = ["gradient", "lowering", "ranges", "special", "strided", "weights"]
+__all__ = ["facts", "gradient", "lowering", "ranges", "special", "strided", "weights"]

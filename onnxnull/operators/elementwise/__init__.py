@@ -1,5 +1,5 @@
 """Arithmetic, comparisons and casts, entry by entry."""
 
-from onnxnull.operators.elementwise import gradient, ranges, steps
+from onnxnull.operators.elementwise import facts, gradient, ranges, steps
 
-__all__ = ["gradient", "ranges", "steps"]
+__all__ = ["facts", "gradient", "ranges", "steps"]

@@ -1,5 +1,5 @@
 """Normalizations and Softmax."""
 
-from onnxnull.operators.normalization import gradient, lowering, ranges
+from onnxnull.operators.normalization import facts, gradient, lowering, ranges
 
-__all__ = ["gradient", "lowering", "ranges"]
+__all__ = ["facts", "gradient", "lowering", "ranges"]

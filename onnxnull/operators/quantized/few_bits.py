@@ -16,16 +16,23 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from onnxnull.errors import Code
 from onnxnull.graph.constants import Constant, derived, known
+from onnxnull.graph.contrib import gives_type
 from onnxnull.graph.quantization import Quantized
-from onnxnull.graph.view import NodeView
+from onnxnull.graph.types import tensor_type
+from onnxnull.graph.view import NodeView, Operand
 from onnxnull.operators.contraction.weights import gemm_use, matmul_use
 from onnxnull.operators.linear_use import LinearUse, Refusal, constant_at, holds_weights
 from onnxnull.operators.quantized.weights import parameter
+
+if TYPE_CHECKING:
+    import onnx
+    import onnx_ir as ir
 
 _MICROSOFT = "com.microsoft"
 # Values of the codes; FP4 has a sign, two bits of exponent and one of mantissa, normalised to 1.
@@ -36,6 +43,15 @@ _NF4 = (
     *(0.44070982933044434, 0.5626170039176941, 0.7229568362236023, 1.0),
 )
 _TABLES = ((*_FP4, *(-value for value in _FP4)), _NF4)
+
+
+@gives_type("MatMulNBits", domain=_MICROSOFT)
+def packed_product_type(node: ir.Node, inputs: tuple[Operand | None, ...]) -> onnx.TypeProto | None:
+    """(..., K) becomes (..., N) in the type of A."""
+    a = inputs[0] if inputs else None
+    if a is None or a.dtype is None or not a.shape or "N" not in node.attributes:
+        return None
+    return tensor_type(int(a.dtype), (*a.shape[:-1], node.attributes["N"].as_int()))
 
 
 @holds_weights("MatMulNBits", domain=_MICROSOFT)

@@ -1,5 +1,5 @@
 """RNN, GRU and LSTM."""
 
-from onnxnull.operators.recurrent import lowering, ranges, weights
+from onnxnull.operators.recurrent import facts, lowering, ranges, weights
 
-__all__ = ["lowering", "ranges", "weights"]
+__all__ = ["facts", "lowering", "ranges", "weights"]

@@ -1,0 +1,16 @@
+"""Normalizations: parameters and shapes."""
+
+from __future__ import annotations
+
+from onnxnull.graph.contrib import shaped_like
+from onnxnull.operators.parameters import holds_parameters
+
+_MICROSOFT = "com.microsoft"
+
+holds_parameters("BatchNormalization", inputs=(1, 2, 3, 4))
+holds_parameters("GroupNormalization", "InstanceNormalization", "LayerNormalization", inputs=(1, 2))
+holds_parameters("RMSNormalization", "SimplifiedLayerNormalization", inputs=(1,))
+holds_parameters("SkipLayerNormalization", inputs=(2, 3, 4), domain=_MICROSOFT)
+holds_parameters("SkipSimplifiedLayerNormalization", inputs=(2, 3), domain=_MICROSOFT)
+holds_parameters("EmbedLayerNormalization", inputs=(5, 6), domain=_MICROSOFT)
+shaped_like("Identity", "SkipLayerNormalization", "SkipSimplifiedLayerNormalization")

@@ -1,0 +1,69 @@
+"""Constants beside the weights: biases, slopes, parameters of normalizations, operands of arithmetic, scales of quantizers.
+
+A family registers what no healthy network holds in them, or seldom. Linear weights and look-up tables have registries of their
+own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from onnxnull.graph.operator_facts import OperatorFacts
+from onnxnull.graph.view import NodeView
+from onnxnull.operators.linear_use import is_constant
+
+NAN, INF, NO_NUMBER, NO_SCALE = "NaN", "Inf", "NaN or Inf", "no positive scale"
+"""What a constant holds."""
+
+Places = Callable[[NodeView], Iterable[tuple[int, str]]]
+"""Node → (index of an operand, what it must not hold, or seldom does)."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Beside:
+    places: Places
+    all_operands: bool
+
+
+_BESIDE: OperatorFacts[_Beside] = OperatorFacts("account of constants beside the weights")
+
+
+def accounts_for(*op_types: str, domain: str = "", places: Places = lambda node: (), all_operands: bool = False) -> None:
+    """Register what operands of these operators must not hold.
+
+    Args:
+        all_operands: nothing is said of NaN in the other operands: what follows of it is.
+    """
+    _BESIDE.add(_Beside(places, all_operands), *op_types, domain=domain)
+
+
+def holds_parameters(*op_types: str, inputs: tuple[int, ...], domain: str = "") -> None:
+    """Register the inputs that hold biases, slopes or parameters of a normalization: no entry is NaN, and Inf is unusual."""
+    accounts_for(*op_types, domain=domain, places=lambda node: [(index, what) for index in inputs for what in (NAN, INF)])
+
+
+def hands_on_nan(*op_types: str) -> None:
+    """Register operators that hand on a NaN of any operand."""
+    accounts_for(*op_types, places=lambda node: [(index, NAN) for index in range(len(node.inputs))], all_operands=True)
+
+
+def has_scales(*op_types: str, scales: tuple[tuple[int | None, int], ...], domain: str = "") -> None:
+    """Register (input that is quantized, None for the output; its scale). Scales of constants are part of the weight."""
+
+    def places(node: NodeView) -> Iterable[tuple[int, str]]:
+        return [(scale, NO_SCALE) for of, scale in scales if of is None or not is_constant(node, of)]
+
+    accounts_for(*op_types, domain=domain, places=places, all_operands=True)
+
+
+def places_of(node: NodeView) -> list[tuple[int, str]]:
+    """(index of an operand, what it must not hold, or seldom does) as far as it is registered."""
+    found = _BESIDE.of(node)
+    return [] if found is None else list(found.places(node))
+
+
+def accounts_for_all(node: NodeView) -> bool:
+    """Whether nothing is to be said of NaN in operands other than those of `places_of`."""
+    found = _BESIDE.of(node)
+    return found is not None and found.all_operands
