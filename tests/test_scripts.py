@@ -100,6 +100,44 @@ def test_the_benchmark_measures_gradients(tmp_path: Path) -> None:
     assert len(rows) == 8
 
 
+def test_new_examples_are_those_of_the_seed(tmp_path: Path) -> None:
+    """A round that fails is told with the command that finds it again; what the options leave is pytest's."""
+    (tmp_path / "conftest.py").write_text((ROOT / "tests" / "conftest.py").read_text(encoding="utf-8"), encoding="utf-8")
+    made = tmp_path / "test_examples.py"
+    made.write_text(
+        "from hypothesis import given, strategies\n"
+        "@given(strategies.integers(0, 1 << 60))\n"
+        "def test_sees(n):\n"
+        "    open(__file__ + '.seen', 'a').write(f'{n}\\n')\n"
+        "@given(strategies.integers(0, 100))\n"
+        "def test_fails(n):\n"
+        "    assert n < 50\n"
+        "def test_has_no_examples():\n"
+        "    raise AssertionError\n",
+        encoding="utf-8",
+    )
+    drawn = Path(f"{made}.seen")
+    run = script("explore.py", "--rounds", "2", "--seed", "7", made, "-k", "sees", folder=tmp_path)
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "2 rounds from seed 7, 0 with failures: []" in run.stdout
+    seen = drawn.read_text(encoding="utf-8").splitlines()
+    first, second = seen[: len(seen) // 2], seen[len(seen) // 2 :]
+    assert first != second
+    drawn.unlink()
+    run = script("explore.py", "--rounds", "1", "--seed", "7", made, folder=tmp_path)
+    assert drawn.read_text(encoding="utf-8").splitlines() == first
+    assert run.returncode == 1
+    assert "again: python -m pytest -m hypothesis --hypothesis-profile=explore --hypothesis-seed=7" in run.stdout
+    assert "test_has_no_examples" not in run.stdout
+
+
+def test_broken_models_are_broken_and_none_passes(tmp_path: Path) -> None:
+    run = script("explore_broken_models.py", "--seed", "1", "--cases", "4", folder=tmp_path)
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert re.search(r"^0 of \d+ healthy models did not pass$", run.stdout, re.MULTILINE)
+    assert re.search(r"^seed 1: 4 broken models among \d+ cases, 0 passed$", run.stdout, re.MULTILINE)
+
+
 @pytest.mark.skipif(cuda_problem() is None, reason="CUDA works here")
 @pytest.mark.parametrize("how", ["option", "environment"])
 def test_gpu_check_without_cuda_says_so(tmp_path: Path, how: str) -> None:

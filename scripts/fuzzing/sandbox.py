@@ -6,6 +6,7 @@ over the import. Linux: the bound on memory is one on the address space, so that
 
 from __future__ import annotations
 
+import cProfile
 import json
 import os
 import resource
@@ -43,6 +44,7 @@ class Outcome:
         modules: which of the modules that were asked about it had imported in the end.
         sessions: how many sessions of onnxruntime it made, where that was asked.
         limit: processor time that it might use.
+        calls: of Python functions, where they were counted: the same however busy the machine is.
     """
 
     code: int
@@ -54,6 +56,7 @@ class Outcome:
     modules: tuple[str, ...] = ()
     sessions: int = 0
     limit: float = SECONDS
+    calls: int = 0
 
     @property
     def crashed(self) -> str | None:
@@ -110,20 +113,26 @@ def run(
     memory: int = MEMORY,
     modules: Sequence[str] = (),
     sessions: bool = False,
+    calls: bool = False,
 ) -> Outcome:
-    """`onnxnull ARGUMENTS...` in `folder`, in a child; `sessions`: import onnxruntime first, and count its sessions."""
+    """`onnxnull ARGUMENTS...` in `folder`, in a child.
+
+    Args:
+        sessions: import onnxruntime first, and count its sessions.
+        calls: count calls of Python functions, which takes up to twice the time.
+    """
     with tempfile.TemporaryDirectory(prefix="onnxnull-sandbox-") as name:
         place = Path(name)
         child = os.fork()
         if child == 0:
-            _be_the_child(arguments, folder, place, seconds, memory, modules, sessions)
+            _be_the_child(arguments, folder, place, seconds, memory, modules, sessions, calls)
         status, used = _wait(child, seconds * PATIENCE)
         said = place / "said.json"
         found = json.loads(said.read_text()) if said.exists() else {}
         out, err = ((place / each).read_text(errors="replace") if (place / each).exists() else "" for each in ("out", "err"))
     code = os.waitstatus_to_exitcode(status)
     touched, alarms, loaded = (tuple(found.get(key, ())) for key in ("touched", "alarms", "modules"))
-    return Outcome(code, used, out, err, touched, alarms, loaded, found.get("sessions", 0), seconds)
+    return Outcome(code, used, out, err, touched, alarms, loaded, found.get("sessions", 0), seconds, found.get("calls", 0))
 
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -168,9 +177,11 @@ def _be_the_child(
     memory: int,
     modules: Sequence[str],
     sessions: bool,
+    calls: bool,
 ) -> None:
     """Never returns."""
     code = 70
+    profile = cProfile.Profile(builtins=False)
     made: list[object] = []
     try:
         if sessions:
@@ -192,15 +203,18 @@ def _be_the_child(
         sys.argv = ["onnxnull", *arguments]
         from onnxnull.cli.main import main
 
+        if calls:
+            profile.enable()
         try:
             main()
         except SystemExit as ended:
             code = int(ended.code or 0)
+        profile.disable()
+        counted = sum(entry.callcount for entry in profile.getstats())
         seen, alarms = [path for path in watch.touched if not is_program(path)], list(watch.alarms)
         loaded = [module for module in modules if module in sys.modules]
-        (place / "said.json").write_text(
-            json.dumps({"touched": seen, "alarms": alarms, "modules": loaded, "sessions": len(made)})
-        )
+        said = {"touched": seen, "alarms": alarms, "modules": loaded, "sessions": len(made), "calls": counted}
+        (place / "said.json").write_text(json.dumps(said))
     except BaseException:  # noqa: BLE001 - a child must not go on as a second parent
         traceback.print_exc()
     finally:

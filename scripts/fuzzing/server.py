@@ -62,12 +62,14 @@ class Server:
         memory: int = MEMORY,
         modules: Sequence[str] = (),
         sessions: bool = False,
+        calls: bool = False,
     ) -> Outcome:
         """See `sandbox.run`."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         request = {"arguments": list(arguments), "folder": str(folder), "seconds": seconds, "memory": memory}
-        self._process.stdin.write(json.dumps({**request, "modules": list(modules), "sessions": sessions}) + "\n")
+        request |= {"modules": list(modules), "sessions": sessions, "calls": calls}
+        self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
         return from_json(self._process.stdout.readline())
 
