@@ -21,6 +21,7 @@ from onnxnull.operators import (
     recurrent,
     reduction,
     resampling,
+    reviewed,
     signal,
 )
 from onnxnull.operators.linear_use import LinearUse, Refusal, handled_operators, linear_uses
@@ -47,5 +48,6 @@ __all__ = [
     "recurrent",
     "reduction",
     "resampling",
+    "reviewed",
     "signal",
 ]

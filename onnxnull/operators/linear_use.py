@@ -1,8 +1,8 @@
 """The linear weights of a node: what a family registers of the operators that hold some.
 
-A family registers, per operator, a function that lists the linear weights a node of it holds: `LinearUse`, or a
-`Refusal` where it holds one that is not analysed. Operators that hold no linear weight are on the reviewed list in
-`reviewed.py`. What is on neither side is refused as soon as it has a constant of two or more dimensions: a weight is never
+A family registers, per operator, a function that lists the linear weights a node of it holds: `LinearUse`, or a `Refusal`
+where it holds one that is not analysed. It also registers the operators that were reviewed and hold none (`reviewed.py`: those
+of no family). What is on neither side is refused as soon as it has a constant of two or more dimensions: a weight is never
 dropped without a word.
 """
 
@@ -124,9 +124,23 @@ reads_positions = partial(_POSITIONS.add, True)
 """Note that operands of these operators say where others are read: one that a run decides is no matrix."""
 
 
+def holds_no_weight(op_types: str, domain: str = "") -> None:
+    """Register operators that were reviewed and hold no linear weight: names, separated by spaces."""
+    _WEIGHTS.add(_none, *op_types.split(), domain=domain)
+
+
+def _none(node: NodeView) -> tuple[LinearUse, ...]:
+    return ()
+
+
 def handled_operators() -> frozenset[tuple[str, str]]:
-    """(domain, op type) of every operator that a family file speaks for."""
-    return frozenset(_WEIGHTS)
+    """(domain, op type) of every operator whose weights a family reads, or refuses."""
+    return frozenset(operator for operator, uses in _WEIGHTS.items() if uses is not _none)
+
+
+def reviewed_operators() -> frozenset[tuple[str, str]]:
+    """(domain, op type) of every operator that was reviewed and holds no linear weight."""
+    return frozenset(_WEIGHTS) - handled_operators()
 
 
 def linear_uses(node: NodeView) -> Iterator[LinearUse | Refusal]:
@@ -140,13 +154,11 @@ def linear_uses(node: NodeView) -> Iterator[LinearUse | Refusal]:
 
 def stored_uses(node: NodeView) -> Iterator[LinearUse | Refusal]:
     """The same of the operands that are constants."""
-    from onnxnull.operators.reviewed import NO_LINEAR_WEIGHT
-
     function = _WEIGHTS.of(node)
     try:
         if function is not None:
             yield from function(node)
-        elif operator_of(node) not in NO_LINEAR_WEIGHT:
+        else:
             yield from _of_unknown_operator(node)
     except Refusal as refusal:
         yield refusal

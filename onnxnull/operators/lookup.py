@@ -20,7 +20,7 @@ import numpy as np
 from onnxnull.graph.constants import Blocked, Constant
 from onnxnull.graph.operator_facts import OperatorFacts
 from onnxnull.graph.view import NodeView
-from onnxnull.operators.linear_use import is_constant, shape_at
+from onnxnull.operators.linear_use import holds_no_weight, is_constant, shape_at
 
 _MICROSOFT = "com.microsoft"
 
@@ -141,3 +141,7 @@ def axis_first(axis: int, table: np.ndarray) -> np.ndarray:
 def first_axes(count: int, table: np.ndarray) -> np.ndarray:
     """The first axes as rows, the others as columns."""
     return table.reshape(math.prod(table.shape[:count]), math.prod(table.shape[count:]))
+
+
+# Tables that rows are picked from.
+holds_no_weight("EmbedLayerNormalization GatherBlockQuantized TorchEmbedding", domain=_MICROSOFT)

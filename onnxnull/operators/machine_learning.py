@@ -20,7 +20,7 @@ from onnxnull.graph.constants import Constant, Stored, known
 from onnxnull.graph.view import NodeView
 from onnxnull.kernel.maps.linear_map import LinearMap
 from onnxnull.kernel.maps.primitives import Matrix, Reshape
-from onnxnull.operators.linear_use import LinearUse, Refusal, holds_weights, is_constant, shape_at
+from onnxnull.operators.linear_use import LinearUse, Refusal, holds_no_weight, holds_weights, is_constant, shape_at
 from onnxnull.operators.lowering import Emitter, NotLowerableError, Site, lowers
 
 _DOMAIN = "ai.onnx.ml"
@@ -108,3 +108,13 @@ def lowered_linear_regressor(site: Site, emit: Emitter) -> str:
     product = emit.op("MatMul", site.inputs[0], emit.constant(coefficient_rows(targets, coefficients)[0]))
     intercepts = site.attribute("intercepts", None)
     return product if not intercepts else emit.add(product, np.asarray(intercepts, dtype=np.float64))
+
+
+# Scales, tables and trees.
+holds_no_weight(
+    """
+    ArrayFeatureExtractor Binarizer CastMap CategoryMapper DictVectorizer FeatureVectorizer Imputer LabelEncoder
+    Normalizer OneHotEncoder Scaler TreeEnsemble TreeEnsembleClassifier TreeEnsembleRegressor ZipMap
+    """,
+    domain=_DOMAIN,
+)

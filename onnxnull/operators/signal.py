@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from onnxnull.operators.linear_use import holds_no_weight
 from onnxnull.operators.range_rules import finite_of_finite
+
+_MICROSOFT = "com.microsoft"
 
 finite_of_finite("BlackmanWindow", "DFT", "HammingWindow", "HannWindow", "STFT")
 finite_of_finite("Irfft", "Rfft", domain="com.microsoft")
+
+# Linear, by a rule and not by stored weights; products of complex numbers entry by entry.
+holds_no_weight("BlackmanWindow DFT HammingWindow HannWindow MelWeightMatrix STFT")
+holds_no_weight("ComplexMul ComplexMulConj Irfft Rfft", domain=_MICROSOFT)

@@ -13,7 +13,7 @@ from onnxruntime.capi.onnxruntime_pybind11_state import get_all_operator_schema
 
 from onnxnull.errors import Code
 from onnxnull.operators import handled_operators
-from onnxnull.operators.reviewed import NO_LINEAR_WEIGHT
+from onnxnull.operators.linear_use import reviewed_operators
 from tests.helpers import model, only_refusal, tensor, uses, value, weight
 
 Operator = tuple[str, str]
@@ -40,7 +40,7 @@ LEFT_UNKNOWN = {
 def unreviewed(operators: set[Operator]) -> set[Operator]:
     """Those that are neither handled nor reviewed, nor meant to stay unknown."""
     ours = {operator for operator in operators if operator[0] not in OF_THE_OPTIMISER}
-    return ours - LEFT_UNKNOWN - handled_operators() - NO_LINEAR_WEIGHT
+    return ours - LEFT_UNKNOWN - handled_operators() - reviewed_operators()
 
 
 def test_every_installed_operator_is_handled_or_reviewed() -> None:
@@ -58,17 +58,13 @@ def test_a_new_operator_is_not_overlooked(domain: str) -> None:
 
 @pytest.mark.parametrize("domain", sorted(OF_THE_OPTIMISER))
 def test_what_the_optimiser_writes_is_refused_by_name(domain: str, tmp_path: Path) -> None:
-    assert not {operator for operator in handled_operators() | NO_LINEAR_WEIGHT if operator[0] == domain}
+    assert not {operator for operator in handled_operators() | reviewed_operators() if operator[0] == domain}
     found = refusal("Conv", domain, {"w": weight(4, 3, 1, 1)}, tmp_path, ["x", "w"])
     assert found.reason == f"operator {domain}.Conv is not known (constant 'w')"
 
 
-def test_no_operator_is_on_both_sides() -> None:
-    assert not handled_operators() & NO_LINEAR_WEIGHT
-
-
 def test_no_name_is_stale() -> None:
-    stale = (handled_operators() | NO_LINEAR_WEIGHT) - of_onnx() - of_onnxruntime()
+    stale = (handled_operators() | reviewed_operators()) - of_onnx() - of_onnxruntime()
     newest = tuple(int(part) for part in onnx.__version__.split(".")[:2]) >= (1, 23)
     if not newest:
         pytest.skip(f"onnx {onnx.__version__} is older than the lists")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from onnxnull.graph.contrib import shaped_like
+from onnxnull.operators.linear_use import holds_no_weight
 from onnxnull.operators.parameters import holds_parameters
 
 _MICROSOFT = "com.microsoft"
@@ -10,3 +11,13 @@ _MICROSOFT = "com.microsoft"
 holds_parameters("PRelu", inputs=(1,))
 holds_parameters("BiasGelu", "FastGelu", inputs=(1,), domain=_MICROSOFT)
 shaped_like("Identity", "BiasGelu", "FastGelu", "Gelu", "QuickGelu")
+
+# Slopes and biases act on each entry on its own.
+holds_no_weight(
+    """
+    Abs Acos Acosh Asin Asinh Atan Atanh Ceil Celu Cos Cosh Elu Erf Exp Floor Gelu HardSigmoid HardSwish LeakyRelu Log
+    Mish PRelu ParametricSoftplus Reciprocal Relu Round ScaledTanh Selu Shrink Sigmoid Sign Sin Sinh Softplus Softsign
+    Sqrt SwiGLU Swish Tan Tanh ThresholdedRelu
+    """
+)
+holds_no_weight("BiasGelu BiasSplitGelu FastGelu Gelu QuickGelu ScaledSiLU", domain=_MICROSOFT)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from onnxnull.graph.contrib import shaped_like
+from onnxnull.operators.linear_use import holds_no_weight
 from onnxnull.operators.parameters import holds_parameters
 
 _MICROSOFT = "com.microsoft"
@@ -14,3 +15,18 @@ holds_parameters("SkipLayerNormalization", inputs=(2, 3, 4), domain=_MICROSOFT)
 holds_parameters("SkipSimplifiedLayerNormalization", inputs=(2, 3), domain=_MICROSOFT)
 holds_parameters("EmbedLayerNormalization", inputs=(5, 6), domain=_MICROSOFT)
 shaped_like("Identity", "SkipLayerNormalization", "SkipSimplifiedLayerNormalization")
+
+# The learned constants scale and shift channels.
+holds_no_weight(
+    """
+    BatchNormalization GroupNormalization Hardmax InstanceNormalization LRN LayerNormalization LogSoftmax
+    LpNormalization MeanVarianceNormalization RMSNormalization SimplifiedLayerNormalization Softmax
+    """
+)
+holds_no_weight(
+    """
+    BiasSoftmax BranchwiseRMSNorm GatedRMSNorm GroupNorm SkipGroupNorm SkipLayerNormalization
+    SkipSimplifiedLayerNormalization
+    """,
+    domain=_MICROSOFT,
+)

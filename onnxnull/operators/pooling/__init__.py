@@ -1,5 +1,5 @@
 """Averages and largest entries of windows."""
 
-from onnxnull.operators.pooling import gradient, lowering, steps
+from onnxnull.operators.pooling import facts, gradient, lowering, steps
 
-__all__ = ["gradient", "lowering", "steps"]
+__all__ = ["facts", "gradient", "lowering", "steps"]

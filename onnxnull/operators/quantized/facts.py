@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from onnxnull.graph.contrib import shaped_like
+from onnxnull.operators.linear_use import holds_no_weight
 from onnxnull.operators.parameters import has_scales
 from onnxnull.operators.products import Product, computes_on_codes, gives_product
 
@@ -38,3 +39,14 @@ shaped_like("GlobalAveragePool", "QLinearGlobalAveragePool")
 shaped_like("ReduceMean", "QLinearReduceMean")
 shaped_like("Identity", "QLinearLeakyRelu", "QLinearSigmoid", "QLinearSoftmax")
 shaped_like("Identity", "QuantizeLinear", typed=2)
+
+# Codes and scales, entry by entry.
+holds_no_weight("DequantizeLinear DynamicQuantizeLinear QuantizeLinear")
+holds_no_weight(
+    """
+    DequantizeBFP DequantizeLinear DequantizeWithOrder MulInteger QEmbedLayerNormalization QLinearAdd QLinearAveragePool
+    QLinearConcat QLinearGlobalAveragePool QLinearLeakyRelu QLinearMul QLinearReduceMean QLinearSigmoid QLinearSoftmax
+    QLinearWhere QOrderedGelu QOrderedLayerNormalization QuantizeBFP QuantizeLinear QuantizeWithOrder
+    """,
+    domain=_MICROSOFT,
+)

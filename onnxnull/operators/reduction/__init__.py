@@ -1,5 +1,5 @@
 """Reductions: sums, means, norms and extremes along axes."""
 
-from onnxnull.operators.reduction import gradient, ranges
+from onnxnull.operators.reduction import facts, gradient, ranges
 
-__all__ = ["gradient", "ranges"]
+__all__ = ["facts", "gradient", "ranges"]

@@ -1,5 +1,5 @@
 """Resize and Upsample."""
 
-from onnxnull.operators.resampling import lowering, positions, steps
+from onnxnull.operators.resampling import facts, lowering, positions, steps
 
-__all__ = ["lowering", "positions", "steps"]
+__all__ = ["facts", "lowering", "positions", "steps"]

@@ -1,0 +1,16 @@
+"""Reductions: no stored weights."""
+
+from __future__ import annotations
+
+from onnxnull.operators.linear_use import holds_no_weight
+
+_MICROSOFT = "com.microsoft"
+
+# Linear by a rule, or not linear; CDist and DynamicTimeWarping see every change of the input.
+holds_no_weight(
+    """
+    ArgMax ArgMin CumProd CumSum Det ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin
+    ReduceProd ReduceSum ReduceSumSquare TopK
+    """
+)
+holds_no_weight("CDist DynamicTimeWarping ReduceSumInteger", domain=_MICROSOFT)
