@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from onnxnull.errors import OnnxnullError
 from onnxnull.graph.limits import Limits
 from onnxnull.graph.model import open_model
+from onnxnull.kernel.bounds import Bounds
 from onnxnull.kernel.rank import ExactPolicy, Notion, RankProfile
 from onnxnull.results import (
-    Bounds,
     FrontierReport,
     FullSummary,
     KernelShare,
@@ -28,7 +28,7 @@ from onnxnull.results import (
 from onnxnull.weight_analysis import analyze_weight
 
 if TYPE_CHECKING:
-    from onnxnull.frontier import Frontier, KernelProjector
+    from onnxnull.frontier import Frontier, JointKernel
     from onnxnull.graph.model import Model
     from onnxnull.inputs import Preprocessing, Sample
     from onnxnull.weights import Weight
@@ -166,10 +166,9 @@ def _frontier_report(
         reason = "a weight that reads it was not analysed"
     elif front.guaranteed:
         try:
-            found = frontiers.joint_nullity(front, Notion.EXACT if front.quantizer else Notion.FLOAT64)
-            bounds = Bounds(found.lower, found.upper, found.proved)
+            bounds = frontiers.joint_nullity(front, Notion.EXACT if front.quantizer else Notion.FLOAT64)
             own = [sample for sample in samples if sample.input == front.input.name and front.quantizer is None]
-            shares = _shares(frontiers.KernelProjector(front), own, deadline) if own else ()
+            shares = _shares(frontiers.JointKernel(front), own, deadline) if own else ()
         except (UnknownShapeError, EvaluationError) as error:
             reason = str(error)
     return FrontierReport(
@@ -199,7 +198,7 @@ def _in_order(
         yield from pool.map(function, items)
 
 
-def _shares(projector: KernelProjector, samples: Sequence[Sample], deadline: float | None) -> tuple[KernelShare, ...]:
+def _shares(kernel: JointKernel, samples: Sequence[Sample], deadline: float | None) -> tuple[KernelShare, ...]:
     """The share of each sample; None where the time was up or the projection did not converge."""
     from onnxnull.kernel.project import NotConvergedError
 
@@ -207,7 +206,7 @@ def _shares(projector: KernelProjector, samples: Sequence[Sample], deadline: flo
         if deadline is not None and time.monotonic() > deadline:
             return None
         try:
-            return projector.share(sample.array)
+            return kernel.share(sample.array)
         except NotConvergedError:
             return None
 

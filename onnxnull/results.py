@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from onnxnull.errors import Code, one_line
 from onnxnull.graph.model import GraphInput
+from onnxnull.kernel.bounds import Bounds
 from onnxnull.kernel.rank import RankProfile
 
 
@@ -46,15 +47,6 @@ def caveat(overridable: Sequence[str]) -> str | None:
     more = f" and {len(overridable) - 3:,} more" if len(overridable) > 3 else ""
     what = "a stored constant that is an input as well" if len(overridable) == 1 else "stored constants that are inputs as well"
     return f"a caller may replace {what} ({names}{more}): ranks, kernels and proofs are those of the stored numbers"
-
-
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """lower ≤ dimension ≤ upper; `proved` if both are theorems about the stored numbers in the notion they are given for."""
-
-    lower: int
-    upper: int
-    proved: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from onnxnull.errors import Code, one_line
 from onnxnull.graph.types import dtype_name
 from onnxnull.kernel.rank import ExactPolicy, Notion, RankProfile, rank, rank_profile
 from onnxnull.kernel.structure import dead_outputs, duplicate_outputs, nearly_dead_outputs, unread_inputs
-from onnxnull.results import Bounds, OperatorReport, Quantization, Scales, Unsupported, WeightNode, WeightReport
+from onnxnull.results import OperatorReport, Quantization, Scales, Unsupported, WeightNode, WeightReport
 
 if TYPE_CHECKING:
     import numpy as np
@@ -191,8 +191,8 @@ def _operator(node: NodeView, use: LinearUse, ranks: RankProfile, work: float) -
     return OperatorReport(
         input_shape=sample.input_shape,
         unread=exact.unread,
-        float64=Bounds(float64.lower, float64.upper, float64.proved),
-        exact=Bounds(exact.lower, exact.upper, exact.proved),
+        float64=float64.bounds,
+        exact=exact.bounds,
     )
 
 

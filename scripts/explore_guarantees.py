@@ -90,7 +90,7 @@ def kernel_vectors(found: Frontier, seed: int) -> NDArray[np.float64] | str:
     if bounds[Notion.FLOAT64].upper == 0:
         return np.zeros((0, *shape))
     try:
-        projected = [frontier.project_on_kernel(found, rng.standard_normal(shape)).vector for _ in range(2)]
+        projected = [frontier.JointKernel(found).project(rng.standard_normal(shape)) for _ in range(2)]
     except NotConvergedError as error:
         projected = [error.projection.vector]
     if bounds[Notion.FLOAT64].lower > 0 and not any(vector.any() for vector in projected):

@@ -16,14 +16,13 @@ from numpy.typing import NDArray
 from onnxnull.collision.region import behind, bounding_box, window
 from onnxnull.collision.spans import Complement, columns
 from onnxnull.frontier import Frontier
-from onnxnull.frontier.kernel import merge
-from onnxnull.frontier.projection import Project, projection
+from onnxnull.frontier.joining import merge
+from onnxnull.frontier.projection import kernel_of_maps
 from onnxnull.kernel.maps.linear_map import Array, Composition, LinearMap, Shape, size
 from onnxnull.kernel.maps.patches import patches_of
 from onnxnull.kernel.maps.selection import NOTHING, Selection, identity
-from onnxnull.kernel.project import NotConvergedError
+from onnxnull.kernel.project import KernelSpace, NotConvergedError, SolvedKernel
 from onnxnull.kernel.rank import Notion
-from onnxnull.operators.steps import UnknownShapeError
 
 Mask = NDArray[np.bool_]
 
@@ -36,21 +35,12 @@ _PATCH_PACE, _FRONTIER_PACE = 150_000, 25_000
 _NEAR = 4
 
 
-class Kernel(Protocol):
-    """A linear space of changes of a tensor."""
-
-    @property
-    def shape(self) -> Shape:
-        """Shape of the tensor."""
-        ...
+class Kernel(KernelSpace, Protocol):
+    """A `KernelSpace` in which collisions are sought: every reader of the tensor maps its vectors to 0 up to rounding."""
 
     @property
     def pace(self) -> float:
         """How many iterations a second can be afforded, roughly: 1 is some hundred. It depends on shapes only."""
-        ...
-
-    def project(self, wish: Array) -> Array:
-        """The orthogonal projection of `wish` (`shape`): every reader maps it to 0 up to rounding."""
         ...
 
     def rough(self, wish: Array) -> Array:
@@ -148,7 +138,7 @@ class PatchKernel:
         """1 for 150,000 entries."""
         return _PATCH_PACE / max(1, size(self._shape))
 
-    def project(self, wish: Array) -> Array:
+    def project(self, wish: Array, /) -> Array:
         """The orthogonal projection, to rounding."""
         return self._each(wish, Complement.project)
 
@@ -196,11 +186,11 @@ class FrontierKernel:
     def __init__(self, frontier: Frontier, *, free: Mask | None = None) -> None:
         """Prepares nothing before the first projection. Raises UnknownShapeError, EvaluationError."""
         self._maps = merge([layer.map() for layer in frontier.layers], Notion.FLOAT64)
-        self._shape = self._maps[0].input_shape if self._maps else _input_shape(frontier)
+        self._shape = self._maps[0].input_shape if self._maps else frontier.shape
         self._frontier = frontier
         self._free = None if free is None else np.broadcast_to(free, self._shape)
         self._box = bounding_box(self._free) if self._free is not None else None
-        self._prepared: Project | None = None
+        self._prepared: SolvedKernel | None = None
 
     @property
     def shape(self) -> Shape:
@@ -212,7 +202,7 @@ class FrontierKernel:
         """1 for 25,000 entries."""
         return _FRONTIER_PACE / max(1, size(self._shape))
 
-    def project(self, wish: Array) -> Array:
+    def project(self, wish: Array, /) -> Array:
         """The orthogonal projection, to rounding. Raises NotConvergedError."""
         return self._run(wish, 1e-13, polish=True)
 
@@ -251,9 +241,9 @@ class FrontierKernel:
 
     def _through(self, wish: Array, tol: float, polish: bool) -> Array:
         if self._prepared is None:
-            self._prepared = projection(self._restricted(), many=True)
+            self._prepared = kernel_of_maps(self._restricted(), wish.shape, many=True)
         try:
-            found = self._prepared(wish, tol, polish)
+            found = self._prepared.solve(wish, tol=tol, polish=polish)
         except NotConvergedError as error:
             found = error.projection
             # `bound` is tol·‖A‖·‖wish‖
@@ -285,7 +275,7 @@ def kernel_of(frontier: Frontier, *, patchwise: bool = False) -> Kernel:
     """
     paths = [layer.path for layer in frontier.layers]
     first = paths[0] if paths else None
-    if isinstance(first, Selection) and all(isinstance(path, Selection) and _equal(path, first) for path in paths):
+    if isinstance(first, Selection) and all(isinstance(path, Selection) and path.equals(first) for path in paths):
         layers = [_core(layer.map()) for layer in frontier.layers]
         found = PatchKernel.of(layers, first) if patchwise or all(_separate(layer) for layer in layers) else None
         if found is not None:
@@ -304,14 +294,6 @@ def _core(linear_map: LinearMap) -> LinearMap:
     return linear_map.second
 
 
-def _equal(one: Selection, other: Selection) -> bool:
-    return one is other or (
-        one.shape == other.shape
-        and np.array_equal(one.indices, other.indices)
-        and np.array_equal(np.broadcast_to(one.factors, one.indices.shape), np.broadcast_to(other.factors, other.indices.shape))
-    )
-
-
 def _grouped(patches: Array) -> Array:
     """(..., g, L, q) as (g, ...·L, q)."""
     groups, count, q = patches.shape[-3:]
@@ -321,10 +303,3 @@ def _grouped(patches: Array) -> Array:
 def _joined(parts: Sequence[Array]) -> Array:
     """Columns that span what the parts span together."""
     return columns(np.concatenate(parts, axis=1)[None])[0]
-
-
-def _input_shape(frontier: Frontier) -> Shape:
-    shape = frontier.input.shape
-    if shape is None or None in shape:
-        raise UnknownShapeError(f"the shape of input {frontier.input.name!r} is not known")
-    return tuple(d for d in shape if d is not None)

@@ -59,7 +59,7 @@ class NearKernel:
         """Shape of the tensor."""
         return self._shape
 
-    def project(self, wish: Array) -> Array:
+    def project(self, wish: Array, /) -> Array:
         """The orthogonal projection of `wish`."""
         patches = np.moveaxis(self._patches.apply(self._path.apply(wish)), -3, -2)  # (..., L, g, q)
         rows = patches.reshape(*patches.shape[:-2], -1)

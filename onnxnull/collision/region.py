@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxnull.frontier.kernel import canonical
+from onnxnull.frontier.joining import canonical
 from onnxnull.kernel.maps.batched import Batched
 from onnxnull.kernel.maps.convolution import Convolution
 from onnxnull.kernel.maps.linear_map import Composition, LinearMap

@@ -14,7 +14,7 @@ from onnxnull.collision.kernel import Kernel, kernel_of
 from onnxnull.collision.results import Space
 from onnxnull.collision.spans import spectral_norm
 from onnxnull.errors import Code, OnnxnullError
-from onnxnull.frontier.kernel import Interval, joint_nullity
+from onnxnull.frontier.nullity import joint_nullity
 from onnxnull.frontier.quantizer import RANGES, Quantizer
 from onnxnull.frontier.walk import Frontier, Layer
 from onnxnull.graph.constants import Constant
@@ -22,6 +22,7 @@ from onnxnull.graph.flow import Flow
 from onnxnull.graph.model import GraphInput
 from onnxnull.graph.types import dtype_name
 from onnxnull.graph.view import NodeView
+from onnxnull.kernel.bounds import Bounds
 from onnxnull.kernel.maps.batched import Batched
 from onnxnull.kernel.maps.contraction import Contraction, ContractionMap
 from onnxnull.kernel.maps.convolution import Convolution, TransposedConvolution
@@ -89,7 +90,7 @@ class Site:
         ]
         return replace(self.frontier, layers=tuple(layers))
 
-    def nullity(self) -> Interval:
+    def nullity(self) -> Bounds:
         """The kernel's dimension at the float64 cut-off, over ℚ on the grid of a quantizer. Raises as `kernel` does."""
         if self.frontier.quantizer is not None:
             return joint_nullity(self.frontier, Notion.EXACT)
@@ -101,7 +102,7 @@ class Site:
         *_, g, _, q = patches.unfold.output_shape
         found = rank(layer.use.blocks(), Notion.FLOAT64)
         count = patches.unfold.outputs // (g * q)
-        return Interval(count * (g * q - found.upper), count * (g * q - found.lower), found.certainty.is_proved)
+        return Bounds(count * (g * q - found.upper), count * (g * q - found.lower), found.certainty.is_proved)
 
     @property
     def shape(self) -> Shape:

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from onnxnull.errors import Code, OnnxnullError
 from onnxnull.frontier import Frontier, Layer
-from onnxnull.frontier.kernel import is_small
 from onnxnull.kernel.lattice.integer_kernel import kernel_lattice
 from onnxnull.kernel.lattice.reduction import Integers
 from onnxnull.kernel.maps.batched import Batched
@@ -23,6 +22,7 @@ from onnxnull.kernel.maps.convolution import Convolution
 from onnxnull.kernel.maps.linear_map import Array, LinearMap, Shape, Stack, size
 from onnxnull.kernel.maps.patches import patches_of
 from onnxnull.kernel.maps.selection import NOTHING, Selection
+from onnxnull.kernel.nullity import is_small
 
 _MORE = 1.65
 """Inputs beyond the rank, relative to it: fewer make long vectors, more cost time. Measured at a rank of 128."""

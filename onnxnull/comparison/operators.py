@@ -10,18 +10,20 @@ from onnxnull.comparison.angles import dense_angle, kernel_angle, operator_angle
 from onnxnull.comparison.inputs import Link, carried
 from onnxnull.comparison.results import InputPair, KernelAngle
 from onnxnull.frontier import Frontier, joint_nullity
-from onnxnull.frontier.kernel import Interval, canonical, is_small, merge, normalised
-from onnxnull.frontier.projection import projection
+from onnxnull.frontier.joining import canonical, merge
+from onnxnull.frontier.projection import kernel_of_maps
 from onnxnull.graph.constants import EvaluationError
+from onnxnull.kernel.bounds import Bounds
 from onnxnull.kernel.maps.batched import Batched
 from onnxnull.kernel.maps.convolution import Convolution
 from onnxnull.kernel.maps.im2col import ConvGeometry
 from onnxnull.kernel.maps.linear_map import Array, LinearMap, Stack
 from onnxnull.kernel.maps.selection import Selection
+from onnxnull.kernel.nullity import is_small
+from onnxnull.kernel.orthonormal import orthonormal
 from onnxnull.kernel.project import NotConvergedError
 from onnxnull.kernel.rank import Notion
 from onnxnull.operators.steps import UnknownShapeError
-from onnxnull.results import Bounds
 
 _TOLERANCE = 1e-9
 """Of the projections in the iteration."""
@@ -31,22 +33,20 @@ def input_pair(link: Link, a: Frontier, b: Frontier) -> InputPair:
     """The kernels of both, and the angle between them in the coordinates of a."""
     bounds: list[Bounds | None] = []
     reason = None
-    found: list[Interval | None] = []
     for front in (a, b):
         try:
-            interval = joint_nullity(front, Notion.FLOAT64) if front.guaranteed else None
-            if interval is None:
+            found = joint_nullity(front, Notion.FLOAT64) if front.guaranteed else None
+            if found is None:
                 reason = reason or front.obstacle
         except (UnknownShapeError, EvaluationError) as error:
-            interval, reason = None, reason or str(error)
-        found.append(interval)
-        bounds.append(None if interval is None else Bounds(interval.lower, interval.upper, interval.proved))
-    angle = _angle(link, a, b, found[0], found[1], reason)
+            found, reason = None, reason or str(error)
+        bounds.append(found)
+    angle = _angle(link, a, b, bounds[0], bounds[1], reason)
     return InputPair(link.a.name, link.b.name, link.mapped, bounds[0], bounds[1], angle, link.reason)
 
 
 def _angle(
-    link: Link, a: Frontier, b: Frontier, first: Interval | None, second: Interval | None, reason: str | None
+    link: Link, a: Frontier, b: Frontier, first: Bounds | None, second: Bounds | None, reason: str | None
 ) -> KernelAngle:
     if first is None or second is None:
         return KernelAngle(None, reason=reason)
@@ -67,15 +67,15 @@ def _angle(
     if _is_same(one, other):
         return KernelAngle(0.0)
     if is_small(one) and is_small(other):
-        return dense_angle(normalised(one).dense(), normalised(other).dense())
+        return dense_angle(orthonormal(one).dense(), orthonormal(other).dense())
     patches = _patch_angle(one, other)
     if patches is not None:
         return patches
-    projections = [projection(maps, many=True) for maps in (ours, theirs)]
+    kernels = [kernel_of_maps(maps, one.input_shape, many=True) for maps in (ours, theirs)]
     try:
         return operator_angle(
-            lambda x: projections[0](x, _TOLERANCE, False).vector,
-            lambda x: projections[1](x, _TOLERANCE, False).vector,
+            lambda x: kernels[0].solve(x, tol=_TOLERANCE).vector,
+            lambda x: kernels[1].solve(x, tol=_TOLERANCE).vector,
             one.input_shape,
             a_is_smaller=first.upper <= second.upper,
         )

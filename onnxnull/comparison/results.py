@@ -11,8 +11,12 @@ from dataclasses import dataclass
 from onnxnull.collision.results import Change
 from onnxnull.comparison.verdicts import Crossed, Factors, InputMap, Matched, Order, Verdict
 from onnxnull.errors import ExitCode
+from onnxnull.kernel.bounds import Bounds
 from onnxnull.kernel.rank import RankProfile
-from onnxnull.results import Bounds, ModelInfo, Unsupported
+from onnxnull.results import (
+    ModelInfo,
+    Unsupported,
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,30 +1,28 @@
-"""The projection on the joint kernel of a frontier, and the way back from a layer to the input."""
+"""The projection on the joint kernel of a frontier."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from onnxnull.frontier.kernel import canonical, is_small, joint_nullity, merge, normalised
+from onnxnull.frontier.joining import canonical, merge
+from onnxnull.frontier.nullity import joint_nullity
 from onnxnull.frontier.walk import Frontier
 from onnxnull.kernel.maps.batched import Batched
-from onnxnull.kernel.maps.linear_map import Array, Composition, LinearMap, Stack
+from onnxnull.kernel.maps.linear_map import Array, Composition, LinearMap, Shape, Stack
 from onnxnull.kernel.maps.selection import Selection, identity
+from onnxnull.kernel.nullity import is_small
 from onnxnull.kernel.nullspace import null_space
-from onnxnull.kernel.project import NotConvergedError, Projection, Projector
+from onnxnull.kernel.orthonormal import orthonormal
+from onnxnull.kernel.project import TOLERANCE, NotConvergedError, Projection, Projector, SolvedKernel
 from onnxnull.kernel.rank import Notion
 
-Project = Callable[[Array, float, bool], Projection]
-"""(wish, tolerance, polish) → projection, as `Projector.__call__` takes them. Raises NotConvergedError."""
 
-_TOLERANCE = 1e-13
-
-
-class KernelProjector:
-    """The orthogonal projection on a frontier's joint kernel at the float64 cut-off, prepared once for many wishes.
+class JointKernel(SolvedKernel):
+    """A frontier's joint kernel at the float64 cut-off, prepared once for many wishes.
 
     Where the path only moves entries, the projection is done in front of the layer, where it is fast, and carried back.
     `residual` and `bound` are those of the layers with orthonormal filters, each of which counts as much as the others.
@@ -35,108 +33,117 @@ class KernelProjector:
 
     def __init__(self, frontier: Frontier) -> None:
         maps = merge([layer.map() for layer in frontier.distinct], Notion.FLOAT64)
-        self._project: Project
+        self._kernel: SolvedKernel
         if maps and joint_nullity(frontier, Notion.FLOAT64).upper == 0:
-            self._project = lambda wish, tol, polish: Projection(np.zeros_like(wish), 0.0, 0.0, 0, "injective")
+            self._kernel = _Zero(maps[0].input_shape)
         else:
-            self._project = projection(maps)
+            self._kernel = kernel_of_maps(maps, maps[0].input_shape if maps else frontier.shape)
 
-    def __call__(self, wish: Array) -> Projection:
+    @property
+    def shape(self) -> Shape:
+        """The input's shape."""
+        return self._kernel.shape
+
+    def solve(self, wish: Array, *, tol: float = TOLERANCE, polish: bool = False) -> Projection:
         """The projection of `wish` (the input's shape). Raises NotConvergedError."""
         wish = np.asarray(wish, dtype=np.float64)
-        return self._project(wish, _TOLERANCE, False) if wish.size else Projection(wish, 0.0, 0.0, 0, "nothing to project")
+        if not wish.size:
+            return Projection(wish, 0.0, 0.0, 0, "nothing to project")
+        return self._kernel.solve(wish, tol=tol, polish=polish)
 
     def share(self, x: Array) -> float:
         """The share of the energy ‖x‖² that lies in the kernel; 0 for x = 0. Raises NotConvergedError."""
         energy = float(np.vdot(x, x))
-        inside = self(x).vector if energy else x
+        inside = self.project(x) if energy else x
         return float(np.vdot(inside, inside)) / energy if energy else 0.0
 
 
-def project_on_kernel(frontier: Frontier, wish: Array) -> Projection:
-    """The projection of one wish; see `KernelProjector`."""
-    return KernelProjector(frontier)(wish)
-
-
-def kernel_share(frontier: Frontier, x: Array) -> float:
-    """The share of the energy of one input that lies in the joint kernel; see `KernelProjector`."""
-    return KernelProjector(frontier).share(x)
-
-
-def pull_back(path: LinearMap, change: Array) -> Array:
-    """The change of the input that makes `change` at the end of a path that is a bijection.
-
-    Raises:
-        ValueError: the path is not a bijection (it drops, repeats, mixes or adds entries).
-    """
-    if not isinstance(path, Selection) or path.inputs != path.outputs or path.rank != path.inputs:
-        raise ValueError("the path from the input to this layer is not a bijection")
-    factors = np.broadcast_to(path.factors, path.indices.shape)
-    flat = np.zeros(path.inputs)
-    flat[path.indices.ravel()] = np.asarray(change, dtype=np.float64).ravel() / factors.ravel()
-    return flat.reshape(path.input_shape)
-
-
-def projection(maps: Sequence[LinearMap], *, many: bool = False) -> Project:
-    """The projection on the joint kernel of maps as `merge` returns them; `many` as in `Projector`."""
+def kernel_of_maps(maps: Sequence[LinearMap], shape: Shape, *, many: bool = False) -> SolvedKernel:
+    """The joint kernel of maps of inputs of `shape`, as `merge` returns them; `many` as in `Projector`."""
     if not maps:
-        return lambda wish, tol, polish: Projection(wish, 0.0, 0.0, 0, "nothing reads the input")
-    whole = normalised(maps[0] if len(maps) == 1 else Stack(tuple(maps)))
+        return _Everything(shape)
+    whole = orthonormal(maps[0] if len(maps) == 1 else Stack(tuple(maps)))
     if is_small(whole):
-        return _dense_projection(whole)
+        return _DenseKernel(whole)
     if len(maps) == 1:
         core, selection = canonical(maps[0])
         length = 1.0 if selection is None else _length(selection)
         if isinstance(core, Batched) and length is not None:
-            return _through_samples([core.sample] * core.count, selection, length, whole, many)
+            return _SamplesKernel([core.sample] * core.count, selection, length, whole, many)
         parts = _diagonal(selection) if isinstance(core, Batched) and selection is not None else None
         if isinstance(core, Batched) and parts is not None:
-            return _through_samples([Composition(core.sample, part) for part in parts], None, 1.0, whole, many)
-    return _whole(whole, many)
+            return _SamplesKernel([Composition(core.sample, part) for part in parts], None, 1.0, whole, many)
+    return Projector(whole, many=many, operator=whole)
 
 
-def _whole(linear_map: LinearMap, many: bool) -> Project:
-    projector = Projector(linear_map, many=many)
-    return lambda wish, tol, polish: projector(wish, tol=tol, polish=polish)
+class _Everything(SolvedKernel):
+    """The whole space: nothing reads the input."""
+
+    def __init__(self, shape: Shape) -> None:
+        self._shape = shape
+
+    @property
+    def shape(self) -> Shape:
+        return self._shape
+
+    def solve(self, wish: Array, *, tol: float = TOLERANCE, polish: bool = False) -> Projection:
+        return Projection(wish, 0.0, 0.0, 0, "nothing reads the input")
 
 
-def _through_samples(
-    samples: list[LinearMap], selection: Selection | None, length: float, whole: LinearMap, many: bool
-) -> Project:
+class _Zero(_Everything):
+    """{0}: the layers are injective."""
+
+    def solve(self, wish: Array, *, tol: float = TOLERANCE, polish: bool = False) -> Projection:
+        return Projection(np.zeros_like(wish), 0.0, 0.0, 0, "injective")
+
+
+class _SamplesKernel(SolvedKernel):
     """Sample by sample in front of the layer, behind a path that is a permutation times `length`."""
-    prepared = {sample: Projector(sample, many=many) for sample in dict.fromkeys(samples)}
-    projectors = [prepared[sample] for sample in samples]
 
-    def run(wish: Array, tol: float, polish: bool) -> Projection:
-        parts = wish if selection is None else selection.apply(wish) / length
+    def __init__(
+        self, samples: list[LinearMap], selection: Selection | None, length: float, whole: LinearMap, many: bool
+    ) -> None:
+        prepared = {sample: Projector(sample, many=many) for sample in dict.fromkeys(samples)}
+        self._kernels = [prepared[sample] for sample in samples]
+        self._selection, self._length, self._whole = selection, length, whole
+
+    @property
+    def shape(self) -> Shape:
+        return self._whole.input_shape
+
+    def solve(self, wish: Array, *, tol: float = TOLERANCE, polish: bool = False) -> Projection:
+        selection = self._selection
+        parts = wish if selection is None else selection.apply(wish) / self._length
         try:
-            found = [project(one, tol=tol, polish=polish) for project, one in zip(projectors, parts, strict=True)]
+            found = [kernel.solve(one, tol=tol, polish=polish) for kernel, one in zip(self._kernels, parts, strict=True)]
         except NotConvergedError:  # preconditioners can fail where the rows are dependent; without them it is slower
-            return Projector(whole)(wish, tol=tol, polish=polish)
+            return Projector(self._whole, operator=self._whole).solve(wish, tol=tol, polish=polish)
         vector = np.stack([one.vector for one in found])
         return Projection(
-            vector if selection is None else selection.adjoint(vector) / length,
+            vector if selection is None else selection.adjoint(vector) / self._length,
             math.hypot(*(one.residual for one in found)),
             math.hypot(*(one.bound for one in found)),
             sum(one.iterations for one in found),
             found[0].method if found else "",
         )
 
-    return run
 
-
-def _dense_projection(linear_map: LinearMap) -> Project:
+class _DenseKernel(SolvedKernel):
     """By the null space of the matrix, of as many dimensions as `joint_nullity` counts."""
-    matrix = linear_map.dense()
-    kernel = null_space(matrix)
-    bound = float(np.linalg.norm(matrix, 2)) * max(matrix.shape) * Notion.FLOAT64.eps if matrix.size else 0.0
 
-    def run(wish: Array, tol: float, polish: bool) -> Projection:
-        vector = kernel.project(kernel.project(wish.ravel())).reshape(wish.shape)
-        residual = float(np.linalg.norm(linear_map.apply(vector)))
-        return Projection(vector, residual, bound * float(np.linalg.norm(wish)), 0, "null space")
+    def __init__(self, linear_map: LinearMap) -> None:
+        matrix = linear_map.dense()
+        self._map, self._kernel = linear_map, null_space(matrix)
+        self._bound = float(np.linalg.norm(matrix, 2)) * max(matrix.shape) * Notion.FLOAT64.eps if matrix.size else 0.0
 
-    return run
+    @property
+    def shape(self) -> Shape:
+        return self._map.input_shape
+
+    def solve(self, wish: Array, *, tol: float = TOLERANCE, polish: bool = False) -> Projection:
+        vector = self._kernel.project(self._kernel.project(wish.ravel())).reshape(wish.shape)
+        residual = float(np.linalg.norm(self._map.apply(vector)))
+        return Projection(vector, residual, self._bound * float(np.linalg.norm(wish)), 0, "null space")
 
 
 def _diagonal(selection: Selection) -> list[Selection] | None:

@@ -24,7 +24,7 @@ from onnxnull.graph.flow import Flow
 from onnxnull.graph.model import GraphInput
 from onnxnull.graph.view import NodeView
 from onnxnull.kernel.maps.contraction import ContractionMap
-from onnxnull.kernel.maps.linear_map import Composition, LinearMap, Stack, Sum
+from onnxnull.kernel.maps.linear_map import LinearMap, Stack
 from onnxnull.kernel.maps.selection import add, compose, identity
 from onnxnull.operators import LinearUse, Refusal, linear_uses
 from onnxnull.operators.steps import FLOATS, LARGEST, UnknownShapeError, fixed_shape, holds, step_of
@@ -118,6 +118,13 @@ class Frontier:
     def guaranteed(self) -> bool:
         """Whether a change of the input in the joint kernel of the layers is guaranteed to reach no output."""
         return self.obstacle is None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the input: of one sample where the batch size is open. Raises `UnknownShapeError`."""
+        if self.input.shape is None or self.entries is None:
+            raise UnknownShapeError(f"the shape of input {self.input.name!r} is not known")
+        return tuple(1 if d is None else d for d in self.input.shape)
 
     @property
     def distinct(self) -> tuple[Layer, ...]:
@@ -306,12 +313,7 @@ def _narrower(node: NodeView, dtype: str, images: Mapping[ir.Value, LinearMap | 
 
 def _terms(linear_map: LinearMap) -> int:
     """How many maps a path is made of; what is used twice counts twice, since it is applied twice."""
-    match linear_map:
-        case Composition(second=second, first=first):
-            return _terms(second) + _terms(first)
-        case Sum(terms=terms):
-            return sum(map(_terms, terms))
-    return 1
+    return sum(map(_terms, linear_map.components)) or 1
 
 
 def _check_sizes(linear_map: ContractionMap) -> None:

@@ -102,11 +102,16 @@ class NullSpace:
         self.inputs = problem.inputs
 
     @property
+    def shape(self) -> tuple[int]:
+        """(Q,)."""
+        return (self.inputs,)
+
+    @property
     def dimension(self) -> int:
         """The nullity: inputs − rank."""
         return len(self._free) + sum(block.dimension for block in self._blocks)
 
-    def project(self, x: npt.ArrayLike) -> Array:
+    def project(self, x: npt.ArrayLike, /) -> Array:
         """Orthogonal projection onto the kernel: x (..., Q) to (..., Q)."""
         given = np.asarray(x, dtype=np.float64)
         if given.shape[-1:] != (self.inputs,):

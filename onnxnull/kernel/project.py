@@ -1,8 +1,8 @@
-"""Orthogonal projection on the kernel of a linear map, matrix-free, and kernel vectors that live on a small window.
+"""The one protocol for projecting on a kernel, and the orthogonal projection on that of any linear map, matrix-free.
 
 The projection of a wish d is d − Aᵀ(AAᵀ)⁺A d (design §2). Three things make it fast and accurate:
 
-1. Filters are replaced by an orthonormal basis of their numerical span at the float64 cut-off (`same_kernel`): the kernel at
+1. Filters are replaced by an orthonormal basis of their numerical span at the float64 cut-off (`orthonormal`): the kernel at
    that notion stays, what is numerically dead is gone, and AAᵀ has unit diagonal blocks.
 2. AAᵀ y = A d is solved by conjugate gradients. Their residual *is* A times the projection, so they stop on the number that
    is promised. For a convolution they are preconditioned by the circulant matrix of the same stencil (Chan, "An optimal
@@ -15,22 +15,25 @@ The residual that is returned is that of the map as given, with its own filters.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
+from typing import Protocol
 
 import numpy as np
 
 from onnxnull.kernel.maps.convolution import Convolution
 from onnxnull.kernel.maps.im2col import ConvGeometry
-from onnxnull.kernel.maps.linear_map import Array, Composition, LinearMap, Ranges, Stack
-from onnxnull.kernel.maps.primitives import BlockMatrix, Matrix
+from onnxnull.kernel.maps.linear_map import Array, Composition, LinearMap, Shape
 from onnxnull.kernel.maps.selection import Selection
-from onnxnull.kernel.nullspace import null_space
+from onnxnull.kernel.orthonormal import norm_estimate, orthonormal
 from onnxnull.kernel.preconditioner import Solve, circulant, factorised
-from onnxnull.kernel.span import column_span
 from onnxnull.kernel.sparse_preconditioner import factorised_behind
 
+TOLERANCE = 1e-13
+"""Of a projection: the share of ‖A‖·‖wish‖ that its image may have."""
+MOST_ITERATIONS = 3000
 # Preconditioned iterations are given up when this many of them have not gained this factor.
 _PATIENCE, _GAIN = 200, 1e3
 # Filters that fill more than this share of a cell of the stride are factorised at once.
@@ -71,26 +74,73 @@ class NotConvergedError(ArithmeticError):
         self.projection = projection
 
 
-class Projector:
-    """The orthogonal projection on ker(map), prepared once for many wishes."""
+class KernelSpace(Protocol):
+    """A linear space of changes of a tensor that something does not see: what projects on it orthogonally.
 
-    def __init__(self, linear_map: LinearMap, *, many: bool = False) -> None:
-        """`many`: hundreds of wishes will come, so that preparing pays which makes each of them cheap."""
+    Implemented by `nullspace.NullSpace` (a weight), `Projector` (any linear map), `frontier.JointKernel` (the layers that read
+    an input) and the spaces in which collisions are sought. What is known of the dimension is `nullity`'s to say.
+    """
+
+    @property
+    def shape(self) -> Shape:
+        """Shape of the tensor."""
+        ...
+
+    def project(self, wish: Array, /) -> Array:
+        """The orthogonal projection of `wish` (`shape`), to rounding. Raises NotConvergedError where it was not reached."""
+        ...
+
+
+class SolvedKernel(ABC):
+    """A `KernelSpace` whose projections are solved for, and tell what they leave."""
+
+    @property
+    @abstractmethod
+    def shape(self) -> Shape:
+        """Shape of the tensor."""
+
+    @abstractmethod
+    def solve(self, wish: Array, *, tol: float = TOLERANCE, polish: bool = False) -> Projection:
+        """The projection of `wish` (`shape`), residual ≤ tol·‖A‖·‖wish‖.
+
+        `polish` goes on from there for as long as it helps: down to the rounding of A applied to the projection.
+
+        Raises:
+            NotConvergedError: with the best that was reached.
+        """
+
+    def project(self, wish: Array, /) -> Array:
+        """The orthogonal projection of `wish`. Raises NotConvergedError."""
+        return self.solve(wish).vector
+
+
+class Projector(SolvedKernel):
+    """The kernel of a linear map, prepared once for many wishes."""
+
+    def __init__(self, linear_map: LinearMap, *, many: bool = False, operator: LinearMap | None = None) -> None:
+        """Use a map as it is.
+
+        Args:
+            many: hundreds of wishes will come, so that preparing pays which makes each of them cheap.
+            operator: `orthonormal(linear_map)`, where it is known.
+        """
         self.map = linear_map
         self._many = many
-        self._operator = same_kernel(linear_map)
+        self._operator = orthonormal(linear_map) if operator is None else operator
         self._norm = norm_estimate(linear_map)
         # the iteration sees the replaced filters, whose norm differs
         self._operator_norm = self._norm if self._operator is linear_map else norm_estimate(self._operator)
         self._preconditioners: dict[str, Solve | None] = {}
 
-    def __call__(self, wish: Array, *, tol: float = 1e-13, max_iterations: int = 3000, polish: bool = False) -> Projection:
-        """The projection of `wish` (input shape), residual ≤ tol·‖A‖·‖wish‖.
+    @property
+    def shape(self) -> Shape:
+        """The map's input shape."""
+        return self.map.input_shape
 
-        `polish` goes on from there for as long as a pass helps: down to the rounding of A applied to the projection.
-
-        Raises NotConvergedError with the best that was reached. Where the kernel is {0} the result is 0 up to the residual.
-        """
+    def solve(
+        self, wish: Array, *, tol: float = TOLERANCE, polish: bool = False, max_iterations: int = MOST_ITERATIONS
+    ) -> Projection:
+        """As promised; where the kernel is {0} the result is 0 up to the residual."""
         wish = np.asarray(wish, dtype=np.float64)
         operator = self._operator
         if wish.shape != operator.input_shape:
@@ -138,9 +188,9 @@ class Projector:
         return result
 
 
-def project(linear_map: LinearMap, wish: Array, *, tol: float = 1e-13, max_iterations: int = 3000) -> Projection:
+def project(linear_map: LinearMap, wish: Array, *, tol: float = TOLERANCE, max_iterations: int = MOST_ITERATIONS) -> Projection:
     """The orthogonal projection of one wish (input shape) on ker(map); see `Projector`."""
-    return Projector(linear_map)(wish, tol=tol, max_iterations=max_iterations)
+    return Projector(linear_map).solve(wish, tol=tol, max_iterations=max_iterations)
 
 
 def _strategies(operator: LinearMap, many: bool = False) -> Iterator[tuple[str, Callable[[], Solve | None], int | None]]:
@@ -164,47 +214,6 @@ def _strategies(operator: LinearMap, many: bool = False) -> Iterator[tuple[str, 
 
 def _overlaps(geometry: ConvGeometry) -> bool:
     return any(extent > stride for extent, stride in zip(geometry.extent, geometry.strides, strict=True))
-
-
-def local_kernel_vectors(linear_map: LinearMap, ranges: Ranges) -> Array:
-    """Kernel vectors supported in a box of the input; `ranges` holds (start, stop) per input axis.
-
-    Returns (count, *box), orthonormal: the dense null space of the windowed map at the float64 cut-off, all outputs that it
-    reaches kept. Padded by zeros they are kernel vectors of the map.
-    """
-    window = same_kernel(linear_map).window(ranges)
-    basis = null_space(window.dense()).basis()
-    return basis.reshape((len(basis), *window.input_shape))
-
-
-def same_kernel(linear_map: LinearMap) -> LinearMap:
-    """A map of the same kernel at the float64 cut-off whose last weight has orthonormal columns."""
-    match linear_map:
-        case Convolution(geometry=geometry, blocks=blocks):
-            return Convolution(geometry, column_span(blocks).stacked())
-        case Matrix(weight=weight):
-            return replace(linear_map, weight=column_span(weight[None]).stacked()[0])
-        case BlockMatrix(blocks=blocks):
-            return replace(linear_map, blocks=column_span(blocks).stacked())
-        case Composition(second=second, first=first):
-            return Composition(same_kernel(second), first)
-        case Stack(parts=parts):
-            return Stack(tuple(same_kernel(part) for part in parts))
-    return linear_map
-
-
-def norm_estimate(linear_map: LinearMap, steps: int = 12) -> float:
-    """A lower estimate of ‖A‖₂ by power iteration from a fixed start."""
-    x = np.random.default_rng(0).standard_normal(linear_map.input_shape)
-    norm = 0.0
-    for _ in range(steps):
-        x /= max(float(np.linalg.norm(x)), np.finfo(float).tiny)
-        y = linear_map.apply(x)
-        norm = float(np.linalg.norm(y))
-        if norm == 0.0:
-            break
-        x = linear_map.adjoint(y)
-    return norm
 
 
 def _one_pass(

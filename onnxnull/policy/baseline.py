@@ -14,8 +14,14 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from onnxnull.errors import Code, OnnxnullError
+from onnxnull.kernel.bounds import Bounds
 from onnxnull.kernel.rank import Certainty, Notion
-from onnxnull.results import Bounds, FrontierReport, ModelReport, WeightReport, reads_together
+from onnxnull.results import (
+    FrontierReport,
+    ModelReport,
+    WeightReport,
+    reads_together,
+)
 
 SCHEMA = "onnxnull.analysis/1"
 Interval = tuple[int, int]

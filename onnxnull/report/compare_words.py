@@ -15,10 +15,10 @@ from onnxnull.comparison.results import (
     Side,
 )
 from onnxnull.comparison.verdicts import Crossed, Factors, InputMap, Matched, Order, Verdict
+from onnxnull.kernel.bounds import Bounds
 from onnxnull.kernel.rank import Notion
 from onnxnull.report.tables import Table
 from onnxnull.report.words import count, described, nullity_cell, rank_cell, shown, some, unsupported
-from onnxnull.results import Bounds
 
 _PLACES = {"a": "first", "b": "second"}
 

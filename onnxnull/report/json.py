@@ -10,10 +10,10 @@ import json
 import math
 from typing import Any
 
+from onnxnull.kernel.bounds import Bounds
 from onnxnull.kernel.rank import Notion, Rank, RankProfile
 from onnxnull.report.batch import Batch
 from onnxnull.results import (
-    Bounds,
     FrontierReport,
     LookupTable,
     ModelInfo,

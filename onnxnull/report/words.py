@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from onnxnull.kernel.bounds import Bounds
 from onnxnull.kernel.rank import Certainty, Notion, RankProfile
 from onnxnull.report.batch import Failure
 from onnxnull.results import (
-    Bounds,
     FrontierReport,
     LookupTable,
     ModelInfo,

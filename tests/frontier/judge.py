@@ -60,7 +60,7 @@ def kernel_is_invisible(
     rng = np.random.default_rng(seed)
     name = found.input.name
     wish = rng.standard_normal(feeds[name].shape)
-    change = frontier.project_on_kernel(found, wish).vector
+    change = frontier.JointKernel(found).project(wish)
     length = float(np.linalg.norm(change))
     if dense_nullity(found) == 0:
         assert length <= 1e-6 * np.linalg.norm(wish)

@@ -11,7 +11,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from onnxnull.frontier import joint_nullity, project_on_kernel
+from onnxnull.frontier import JointKernel, joint_nullity
 from onnxnull.kernel.rank import Notion
 from tests.frontier.judge import dense_nullity, kernel_is_invisible, moved, nullity, only_frontier
 from tests.helpers import FLOAT, model, value, weight
@@ -236,6 +236,6 @@ def test_a_path_of_small_scale_beside_another_counts_in_full(tmp_path: Path) -> 
     found = only_frontier(proto, tmp_path)
     assert nullity(found) == (4, 4)
     x, wish = np.random.default_rng(0).standard_normal((2, 4, 6))
-    change = project_on_kernel(found, wish).vector
+    change = JointKernel(found).project(wish)
     assert np.linalg.norm(change) > 0.1
     assert moved(proto, {"x": x.astype(np.float32)}, "x", change) < 2e-5

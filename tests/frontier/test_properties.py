@@ -13,7 +13,6 @@ from onnx import TensorProto, helper
 
 from onnxnull import frontier
 from onnxnull.kernel.maps.linear_map import Composition
-from onnxnull.kernel.maps.selection import Selection
 from tests.frontier.judge import dense_nullity, kernel_is_invisible, nullity, only_frontier
 from tests.helpers import model, run, value
 
@@ -162,20 +161,6 @@ def test_random_models(seed: int, double: bool, tmp_path: Path) -> None:
     kernel_is_invisible(proto, found, {"x": x}, seed=seed, tolerance=1e-11 if double else 2e-5)
 
 
-@pytest.mark.parametrize("seed", range(60))
-def test_pull_back_inverts_bijections(seed: int, tmp_path: Path) -> None:
-    proto, _, _ = random_model(seed, double=False)
-    for layer in only_frontier(proto, tmp_path).layers:
-        path = layer.path
-        assert path is not None
-        if isinstance(path, Selection) and path.inputs == path.outputs == path.rank:
-            change = np.random.default_rng(seed).standard_normal(path.output_shape)
-            np.testing.assert_allclose(path.apply(frontier.pull_back(path, change)), change, rtol=1e-13)
-        else:
-            with pytest.raises(ValueError, match="not a bijection"):
-                frontier.pull_back(path, np.zeros(path.output_shape))
-
-
 def test_a_share_of_the_energy(tmp_path: Path) -> None:
     """Scaling by 1/255 in front of the layer must not scale the share (nor the projection)."""
     rng = np.random.default_rng(0)
@@ -188,9 +173,10 @@ def test_a_share_of_the_energy(tmp_path: Path) -> None:
     seen[:, :, 1::2] = 0
     seen[:, :, :, 1::2] = 0
     share = 1 - np.vdot(seen, seen) / np.vdot(x, x)
-    np.testing.assert_allclose(frontier.kernel_share(found, x), share, rtol=1e-12)
-    np.testing.assert_allclose(frontier.project_on_kernel(found, x).vector, x - seen, atol=1e-13)
-    assert frontier.kernel_share(found, np.zeros_like(x)) == 0.0
+    kernel = frontier.JointKernel(found)
+    np.testing.assert_allclose(kernel.share(x), share, rtol=1e-12)
+    np.testing.assert_allclose(kernel.project(x), x - seen, atol=1e-13)
+    assert kernel.share(np.zeros_like(x)) == 0.0
 
 
 def test_padding_joins_the_convolution(tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ def test_kernel_vectors_reach_no_output(name: str) -> None:
     x, wish = rng.standard_normal(shape), 0.1 * rng.standard_normal(shape)
     if name.startswith("ppocr"):
         wish[1:] = 0  # one of its batch of six: the projection takes seconds for each
-    change = frontier.project_on_kernel(found, wish).vector
+    change = frontier.JointKernel(found).project(wish)
     control = wish - change
     control *= np.linalg.norm(change) / np.linalg.norm(control)
     proto, feeds = onnx.load(path), {found.input.name: x.astype(np.float32)}

@@ -5,17 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from onnxnull.frontier.kernel import _to_unit
 from onnxnull.kernel.budget import Budget, OutOfBudget
 from onnxnull.kernel.images.banded_rank import frontier_rank
 from onnxnull.kernel.images.counting_bound import rank_at_most
-from onnxnull.kernel.images.input_nullity import Bounds, count_read, image_nullities, image_nullity
+from onnxnull.kernel.images.input_nullity import InputNullity, count_read, image_nullities, image_nullity
 from onnxnull.kernel.images.splitting import Axis, Part, flip, parts, swap, unroll
 from onnxnull.kernel.images.sweep import Strategy, Sweep, views
 from onnxnull.kernel.maps.convolution import Convolution, TransposedConvolution
 from onnxnull.kernel.maps.im2col import ConvGeometry
 from onnxnull.kernel.maps.linear_map import Array
 from onnxnull.kernel.numerics.arithmetic import PRIME, Float64, Prime, residues
+from onnxnull.kernel.orthonormal import to_unit
 from onnxnull.kernel.rank import Notion
 from onnxnull.kernel.span import column_span
 
@@ -271,7 +271,7 @@ def test_residues_are_a_ring_homomorphism() -> None:
 def test_bounds_say_what_they_are() -> None:
     convolution, _ = random_operator(1)
     bounds = image_nullity(convolution, Notion.EXACT, dense_limit=0)
-    assert isinstance(bounds, Bounds)
+    assert isinstance(bounds, InputNullity)
     assert bounds.lower_reason
     assert bounds.upper_reason
     assert bounds.proved
@@ -308,6 +308,6 @@ def test_nothing_is_proved_of_a_span_whose_dimension_is_ambiguous() -> None:
 
 def test_no_entry_is_lost_to_a_common_scale() -> None:
     """Layers side by side are brought to one scale; an entry that underflows would be rank lost over ℚ."""
-    assert np.array_equal(_to_unit(np.array([[[12.0, 0], [0, -3]]])), [[[0.75, 0], [0, -0.1875]]])
+    assert np.array_equal(to_unit(np.array([[[12.0, 0], [0, -3]]])), [[[0.75, 0], [0, -0.1875]]])
     denormal = np.array([[[4.0, 0], [0, 5e-324]]])
-    assert np.count_nonzero(_to_unit(denormal)) == 2
+    assert np.count_nonzero(to_unit(denormal)) == 2

@@ -7,10 +7,11 @@ import pytest
 
 from onnxnull.kernel.maps.convolution import Convolution, transposed
 from onnxnull.kernel.maps.im2col import ConvGeometry
-from onnxnull.kernel.maps.linear_map import Array, Embed, LinearMap, Stack
+from onnxnull.kernel.maps.linear_map import Array, LinearMap, Stack
 from onnxnull.kernel.maps.primitives import BlockMatrix, Matrix, Permute, Scale
+from onnxnull.kernel.orthonormal import norm_estimate, orthonormal
 from onnxnull.kernel.preconditioner import circulant, factorised, sparse_matrix
-from onnxnull.kernel.project import NotConvergedError, local_kernel_vectors, norm_estimate, project, same_kernel
+from onnxnull.kernel.project import NotConvergedError, project
 
 from .linear_algebra import random_geometry
 from .real_weights import first_convolution
@@ -76,7 +77,7 @@ def test_nearly_dead_filters_are_dropped_not_inverted() -> None:
     dead = 1e-17 * np.random.default_rng(9).standard_normal((1, 27, 1))
     nearly_equal = healthy.blocks[:, :, :1] * (1 + 1e-16)
     sick = Convolution(healthy.geometry, np.concatenate([healthy.blocks, dead, nearly_equal], axis=2))
-    assert same_kernel(sick).output_shape[0] == 7
+    assert orthonormal(sick).output_shape[0] == 7
     wish = RNG.standard_normal(healthy.input_shape)
     np.testing.assert_allclose(project(sick, wish).vector, project(healthy, wish).vector, atol=1e-10)
 
@@ -92,7 +93,7 @@ def test_whole_images() -> None:
 
 def test_metaroom_at_its_shape() -> None:
     convolution = first_convolution("metaroom_4cnn.onnx")
-    assert same_kernel(convolution).output_shape[0] == 7
+    assert orthonormal(convolution).output_shape[0] == 7
     wish = np.random.default_rng(3).standard_normal(convolution.input_shape)
     found = project(convolution, wish)
     assert found.residual <= 1e-12 * norm_estimate(convolution) * np.linalg.norm(wish)
@@ -140,7 +141,7 @@ def test_the_sparse_matrix_is_the_convolution(seed: int) -> None:
 
 
 def test_the_factorisation_inverts_the_normal_matrix() -> None:
-    convolution = same_kernel(strided(5))
+    convolution = orthonormal(strided(5))
     assert isinstance(convolution, Convolution)
     solve = factorised(convolution)
     assert solve is not None
@@ -149,26 +150,10 @@ def test_the_factorisation_inverts_the_normal_matrix() -> None:
 
 
 def test_the_circulant_is_the_inverse_away_from_borders() -> None:
-    convolution = same_kernel(strided(3, size=60))
+    convolution = orthonormal(strided(3, size=60))
     assert isinstance(convolution, Convolution)
     solve = circulant(convolution)
     assert solve is not None
     y = np.zeros(convolution.output_shape)
     y[:, 15, 15] = [1.0, -2.0, 0.5]
     np.testing.assert_allclose(solve(convolution.apply(convolution.adjoint(y))), y, atol=1e-9)
-
-
-def test_local_kernel_vectors_stay_in_their_window_and_vanish_everywhere() -> None:
-    convolution = strided(8, size=20)
-    ranges = [(0, 3), (6, 12), (5, 13)]
-    vectors = local_kernel_vectors(convolution, ranges)
-    window = convolution.window(ranges)
-    assert len(vectors) == window.inputs - np.linalg.matrix_rank(window.dense()) > 0
-    flat = vectors.reshape(len(vectors), -1)
-    np.testing.assert_allclose(flat @ flat.T, np.eye(len(vectors)), atol=1e-12)
-    images = Embed(convolution.input_shape, tuple(ranges)).apply(vectors)
-    assert np.abs(convolution.apply(images)).max() < 1e-13 * norm_estimate(convolution)
-
-
-def test_an_injective_window_has_no_kernel_vector() -> None:
-    assert len(local_kernel_vectors(strided(20, size=12), [(0, 3), (2, 8), (2, 8)])) == 0

@@ -14,7 +14,7 @@ from onnxnull.kernel.maps.convolution import Convolution, TransposedConvolution
 from onnxnull.kernel.maps.im2col import ConvGeometry
 from onnxnull.kernel.maps.linear_map import Array
 from onnxnull.kernel.nullspace import null_space
-from onnxnull.kernel.project import same_kernel
+from onnxnull.kernel.orthonormal import orthonormal
 from onnxnull.kernel.rank import Notion, rank, rank_profile
 from onnxnull.kernel.span import column_span
 from tests.kernel.exact_truth import Truth, assemble
@@ -150,7 +150,7 @@ def test_filters_are_replaced_by_what_the_certificate_counts() -> None:
     for seed in range(30):
         blocks = near_the_cutoff(seed, 8, 4)
         operator = Convolution(ConvGeometry.of((6, 6), (2, 2), channels=2), blocks)
-        replaced = same_kernel(operator)
+        replaced = orthonormal(operator)
         assert isinstance(replaced, Convolution)
         assert np.count_nonzero(replaced.blocks.any(axis=1)) == rank(blocks, Notion.FLOAT64).value
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from onnxnull.errors import Code, ExitCode, OnnxnullError
+from onnxnull.kernel.bounds import Bounds
 from onnxnull.kernel.rank import Certainty, Rank
 from onnxnull.policy.baseline import SCHEMA, BaselineModel, parse
 from onnxnull.policy.config import Policy
@@ -25,7 +26,6 @@ from onnxnull.policy.rules import RULES
 from onnxnull.report.json import dump
 from onnxnull.report.json import model as model_json
 from onnxnull.results import (
-    Bounds,
     Effect,
     KernelShare,
     ModelReport,

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 from onnxnull.errors import Code, OnnxnullError
 from onnxnull.graph.model import GraphInput
+from onnxnull.kernel.bounds import Bounds
 from onnxnull.kernel.rank import Certainty, Rank, RankProfile
 from onnxnull.report import Batch, Failure
 from onnxnull.results import (
-    Bounds,
     FrontierReport,
     FullSummary,
     KernelShare,

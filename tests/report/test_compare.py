@@ -26,8 +26,8 @@ from onnxnull.comparison.results import (
     TablePair,
 )
 from onnxnull.comparison.verdicts import Crossed, Factors, InputMap, Matched, Order, Verdict
+from onnxnull.kernel.bounds import Bounds
 from onnxnull.report import compare_json, compare_markdown, compare_text
-from onnxnull.results import Bounds
 from tests.comparison.networks import folded, network, permuted, write
 from tests.schemas import conforms, validator
 

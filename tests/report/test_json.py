@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
+from onnxnull.kernel.bounds import Bounds
 from onnxnull.report import json as report_json
-from onnxnull.results import Bounds
 from tests.shared import matmul, random
 
 from .batches import HOSTILE, batch, failure, frontier, hostile, operator, profile, report, unsupported, weight

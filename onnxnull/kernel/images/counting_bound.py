@@ -32,9 +32,9 @@ def rank_at_most(axes: tuple[Axis, ...], channels: int, filters: int) -> int:
     for axis in axes:
         trims = min(_TRIMS.get(len(axes), 0), max(0, math.isqrt(_LONGEST // max(1, axis.outputs)) - 1))
         ends = [(a, axis.outputs - b) for a in range(trims + 1) for b in range(trims + 1)]
-        choices.append([_interval(axis, a, b) for a, b in ends if a < b])
+        choices.append([_output_range(axis, a, b) for a, b in ends if a < b])
     readable = channels * math.prod(_span(axis, 0, axis.outputs) for axis in axes)
-    everywhere = _outputs(tuple(_interval(axis, 0, axis.outputs).counts for axis in axes), channels, filters)
+    everywhere = _outputs(tuple(_output_range(axis, 0, axis.outputs).counts for axis in axes), channels, filters)
     best = min(readable, everywhere)
     for box in product(*choices):
         inside = _outputs(tuple(interval.counts for interval in box), channels, filters)
@@ -47,7 +47,7 @@ def rank_at_most(axes: tuple[Axis, ...], channels: int, filters: int) -> int:
     return best
 
 
-class _Interval:
+class _OutputRange:
     """Outputs [a, b) of an axis: how many inputs each reads, how many only they read, how many they read at all."""
 
     def __init__(self, axis: Axis, a: int, b: int) -> None:
@@ -63,8 +63,8 @@ class _Interval:
 
 
 @lru_cache(maxsize=4096)
-def _interval(axis: Axis, a: int, b: int) -> _Interval:
-    return _Interval(axis, a, b)
+def _output_range(axis: Axis, a: int, b: int) -> _OutputRange:
+    return _OutputRange(axis, a, b)
 
 
 def _span(axis: Axis, a: int, b: int) -> int:

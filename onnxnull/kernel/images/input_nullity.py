@@ -24,6 +24,7 @@ from itertools import product
 
 import numpy as np
 
+from onnxnull.kernel.bounds import Bounds
 from onnxnull.kernel.images.elimination import injective_channels
 from onnxnull.kernel.images.rank_bounds import NOTHING, RankBounds, exact_filters, group_bounds, numerical_filters
 from onnxnull.kernel.maps.convolution import Convolution, TransposedConvolution
@@ -41,7 +42,7 @@ WORK = 2e9
 
 
 @dataclass(frozen=True)
-class Bounds:
+class InputNullity:
     """lower ≤ input nullity ≤ upper, in the notion that was asked for."""
 
     lower: int
@@ -63,6 +64,11 @@ class Bounds:
         """Whether both ends are theorems (see the module's docstring for of what)."""
         return self.lower_proved and self.upper_proved
 
+    @property
+    def bounds(self) -> Bounds:
+        """The two ends alone."""
+        return Bounds(self.lower, self.upper, self.proved)
+
 
 def image_nullity(
     operator: Convolution | TransposedConvolution,
@@ -71,7 +77,7 @@ def image_nullity(
     ranks: RankProfile | None = None,
     dense_limit: int = DENSE_LIMIT,
     work: float = WORK,
-) -> Bounds:
+) -> InputNullity:
     """Bounds on the dimension of {x : operator(x) = 0}, x of the operator's input shape.
 
     `ranks`: of the operator's blocks, where they are known. `dense_limit`: operators with at most this many inputs are done by
@@ -91,7 +97,7 @@ def image_nullity(
     readable = min(read_inputs, read_outputs)
     if readable < upper_rank or (readable == upper_rank and not upper_proved):
         upper_rank, upper_method, upper_proved = readable, "unread", True
-    return Bounds(
+    return InputNullity(
         lower=operator.inputs - upper_rank,
         upper=operator.inputs - min(bounds.lower, upper_rank),
         lower_reason=_LOWER_REASONS.get(upper_method, upper_method),
@@ -105,7 +111,7 @@ def image_nullity(
 
 def image_nullities(
     operator: Convolution | TransposedConvolution, *, ranks: RankProfile | None = None, work: float = WORK
-) -> tuple[Bounds, Bounds]:
+) -> tuple[InputNullity, InputNullity]:
     """`image_nullity` at the float64 cut-off and over ℚ. `ranks`: of the operator's blocks, where they are known already.
 
     Where the filters' rank at the cut-off is their rank over ℚ (both proved), their numerical span is their span: there is one

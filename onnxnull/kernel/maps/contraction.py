@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import string
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -170,6 +170,11 @@ class ContractionMap(LayerMap):
         c = self.contraction
         known = dict(zip(c.constant, self.constant, strict=True)) | dict(zip(c.activation, self.activation, strict=True))
         return tuple(known[label] for label in labels)
+
+    def with_blocks(self, blocks: Array) -> ContractionMap:
+        """The same contraction with other blocks (g, q, p); where they have fewer columns, the other outputs are 0."""
+        missing = self.blocks.shape[2] - blocks.shape[2]
+        return replace(self, blocks=np.pad(blocks, ((0, 0), (0, 0), (0, missing))) if missing else blocks)
 
     @property
     def unfold(self) -> LinearMap:

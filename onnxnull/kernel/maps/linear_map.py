@@ -57,6 +57,11 @@ class LinearMap(ABC):
         """(n, *output_shape) → (n, *input_shape)."""
 
     @property
+    def components(self) -> tuple[LinearMap, ...]:
+        """The maps that this one is composed, stacked or summed of; () for a map of its own."""
+        return ()
+
+    @property
     def inputs(self) -> int:
         """Number of input entries."""
         return size(self.input_shape)
@@ -182,6 +187,11 @@ class Composition(LinearMap):
         """The output shape of the second map."""
         return self.second.output_shape
 
+    @property
+    def components(self) -> tuple[LinearMap, ...]:
+        """The two, the one that is applied first in front."""
+        return (self.first, self.second)
+
     def window(self, ranges: Ranges) -> LinearMap:
         """The first map's window, with the second map after it where the window keeps all of the first's outputs."""
         first = self.first.window(ranges)
@@ -217,6 +227,11 @@ class Sum(LinearMap):
         """The shared output shape."""
         return self.terms[0].output_shape
 
+    @property
+    def components(self) -> tuple[LinearMap, ...]:
+        """The terms."""
+        return self.terms
+
     def _apply(self, x: Array) -> Array:
         return np.asarray(sum(term._apply(x) for term in self.terms), dtype=np.float64)
 
@@ -244,6 +259,11 @@ class Stack(LinearMap):
     def output_shape(self) -> Shape:
         """(sum of the parts' output sizes,)."""
         return (sum(part.outputs for part in self.parts),)
+
+    @property
+    def components(self) -> tuple[LinearMap, ...]:
+        """The parts."""
+        return self.parts
 
     def window(self, ranges: Ranges) -> LinearMap:
         """The stack of the parts' windows."""

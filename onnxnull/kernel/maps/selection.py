@@ -86,6 +86,14 @@ class Selection(LinearMap):
         factors = np.where(mine, self.factors, 0.0) + np.where(theirs, other.factors, 0.0)
         return Selection(self.shape, np.where(mine, self.indices, other.indices), factors)
 
+    def equals(self, other: Selection) -> bool:
+        """Whether both select the same entries with the same factors."""
+        return self is other or (
+            self.shape == other.shape
+            and np.array_equal(self.indices, other.indices)
+            and bool(np.all(np.broadcast_to(self.factors, self.indices.shape) == other.factors))
+        )
+
     def padding(self) -> tuple[tuple[int, int], ...] | None:
         """(before, after) per axis, where this is zero padding (and scaling by factors other than zero); else None."""
         if len(self.shape) != self.indices.ndim or size(self.shape) == 0:
