@@ -2,7 +2,7 @@
 
 A probability of 1, a clipped value and the index of the largest score stay the same while what they are made of changes. So
 from every output the way back is followed through operators that move, cast, scale, add or choose entries. Where it meets one
-that is flat somewhere (`FLAT`), what enters that is judged too, and the way goes on from there: an ArgMax behind a Softmax
+that is flat somewhere (`FLATNESS`), what enters that is judged too, and the way goes on from there: an ArgMax behind a Softmax
 shows what enters both. It ends at every other operator. Bodies of If, Loop and Scan are not entered.
 """
 
@@ -10,22 +10,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onnxnull.operators.movement.steps import MOVEMENT
+from onnxnull.operators.flatness import FLATNESS
 
 if TYPE_CHECKING:
     from onnxnull.graph.flow import Flow
-
-FLAT = frozenset(
-    {"Softmax", "LogSoftmax", "Sigmoid", "HardSigmoid", "Tanh", "Clip", "Relu", "Hardmax", "Softplus", "Erf", "Sign"}
-    | {"ArgMax", "ArgMin", "TopK", "NonMaxSuppression", "Round", "Floor", "Ceil", "ThresholdedRelu", "Shrink"}
-    | {"Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Equal", "QuantizeLinear"}
-)
-"""Operators of ONNX's own domain that give one result for many operands."""
-_THROUGH = MOVEMENT | frozenset(
-    {"Cast", "CastLike", "Not", "And", "Or", "Xor", "Where", "Mul", "Add", "Sub", "Div", "Neg", "Abs", "Max", "Min", "Resize"}
-    | {"Upsample", "ReduceMax", "ReduceMin", "ScatterND", "ScatterElements", "Compress", "NonZero", "Dropout", "Unique"}
-    | {"DequantizeLinear", "SequenceConstruct", "ConcatFromSequence", "SplitToSequence", "SequenceAt"}
-)
 
 
 def entering(flow: Flow) -> dict[str, str]:
@@ -45,12 +33,13 @@ def entering(flow: Flow) -> dict[str, str]:
     waiting, met = list(reversed(outputs)), set(outputs)
     while waiting:
         view = makers.get(waiting.pop())
-        if view is None or view.domain not in ("", "ai.onnx") or view.op_type not in FLAT | _THROUGH:
+        flat = None if view is None else FLATNESS.of(view)
+        if view is None or flat is None:
             continue
         for operand in view.inputs:
             if operand is None or operand.constant is not None or operand.name not in makers:
                 continue
-            if view.op_type in FLAT and (operand.dtype is None or operand.dtype.is_floating_point()):
+            if flat and (operand.dtype is None or operand.dtype.is_floating_point()):
                 found.setdefault(operand.name, view.op_type)
             if operand.name not in met:
                 met.add(operand.name)

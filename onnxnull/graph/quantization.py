@@ -16,26 +16,12 @@ import numpy as np
 
 from onnxnull.errors import one_line
 from onnxnull.graph.constants import Constant, Derived, EvaluationError, Step, applied, derived, evaluate, steps_in_order
+from onnxnull.graph.moving import COPIES
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-_MOVES = frozenset(
-    {
-        "Concat",
-        "Expand",
-        "Flatten",
-        "Gather",
-        "Identity",
-        "Reshape",
-        "Slice",
-        "Split",
-        "Squeeze",
-        "Tile",
-        "Transpose",
-        "Unsqueeze",
-    }
-)
+_MOVES = COPIES | {"Concat"}
 """Ops that move or copy the entries of operand 0 (of all operands: Concat), whatever they are."""
 _MOST_CODE = 1 << 29
 """Codes below it times the 24 bits of a float32 scale fit into a double."""

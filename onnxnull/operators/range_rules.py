@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -55,35 +56,15 @@ Rule = Callable[[NodeView, Operands], Range | Sequence[Range]]
 _RULES: OperatorFacts[Rule] = OperatorFacts("range rule")
 gives = _RULES.registers
 """Register the rule of these operators."""
-_SIGN_OF_ZERO = frozenset({"BatchNormalization", "BitCast", "Div", "Mod", "Pow", "Reciprocal"})
-"""What tells −0 from 0, so that operands that are equal need not give equal results."""
-_SHAPED_BY_VALUES = {
-    "CenterCropPad": (1,),
-    "Compress": (0, 1),
-    "ConstantOfShape": (0,),
-    "Expand": (1,),
-    "Loop": (0, 1),
-    "MelWeightMatrix": (0, 1, 2),
-    "NonMaxSuppression": (0, 1, 2, 3, 4),
-    "NonZero": (0,),
-    "OneHot": (1,),
-    "Pad": (1, 3),
-    "Range": (0, 1, 2),
-    "Resize": (1, 2, 3),
-    "Reshape": (1,),
-    "Slice": (1, 2, 3, 4),
-    "Split": (1,),
-    "Squeeze": (1,),
-    "STFT": (1, 3),
-    "DFT": (1, 2),
-    "Tile": (1,),
-    "TopK": (1,),
-    "Unique": (0,),
-    "Unsqueeze": (1,),
-    "Upsample": (1,),
-    "ReduceSum": (1,),
-}
-"""Operands whose values decide shapes (of the other reductions since opset 18, too: operand 1)."""
+_TELLS_ZEROS_APART: OperatorFacts[bool] = OperatorFacts("note that it tells -0 from 0")
+tells_zeros_apart = partial(_TELLS_ZEROS_APART.add, True)
+"""Note that operands that are equal, −0 and 0, need not give equal results."""
+_SHAPED_BY: OperatorFacts[tuple[int, ...]] = OperatorFacts("note on what decides shapes")
+
+
+def shaped_by_values(*op_types: str, operands: tuple[int, ...] = (1,)) -> None:
+    """Register the operands whose values decide the outputs' shapes (of reductions since opset 18, too: operand 1)."""
+    _SHAPED_BY.add(operands, *op_types)
 
 
 def finite_of_finite(*op_types: str, domain: str = "") -> None:
@@ -142,7 +123,7 @@ def _fits(mine: tuple[int, ...], shape: Sequence[int | None]) -> bool:
 def _deterministic(node: NodeView, domain: str, of: Operands, free: Sequence[int]) -> bool:
     """Whether every operand, and so every output, is the same for all inputs; `free` are the operands that are no constants."""
     known = domain in ("", "com.microsoft") and node.op_type not in RANDOM and not node.attribute("training_mode", 0)
-    if not known or node.op_type in ("Dropout", *_SIGN_OF_ZERO):
+    if not known or node.op_type == "Dropout" or ("", node.op_type) in _TELLS_ZEROS_APART:
         return False
     found = [given(of, index) for index in free]
     return bool(node.inputs) and all(each.sized and bool(each.fixed.all()) for each in found)
@@ -152,7 +133,7 @@ def _sized(node: NodeView, domain: str, of: Operands, free: Sequence[int]) -> bo
     """Whether the outputs' shapes follow from shapes alone."""
     if domain != "" or any(word in node.op_type for word in ("Sequence", "Optional", "String")):
         return False
-    deciding: Sequence[int] = _SHAPED_BY_VALUES.get(node.op_type, (1,) if node.op_type.startswith("Reduce") else ())
+    deciding = _SHAPED_BY.of(node) or ()
     found = {index: given(of, index) for index in free}
     return all(each.sized and (index not in deciding or bool(each.fixed.all())) for index, each in found.items())
 

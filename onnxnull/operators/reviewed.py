@@ -1,4 +1,4 @@
-"""Operators of no family that hold no linear weight, by the reason why.
+"""Operators of no family. They hold no linear weight, by the reason why.
 
 A constant of theirs is a scale, a shift, a bound, an index, a table or a mask: nothing that mixes the entries of an
 activation by stored numbers. Source: operator specifications of ai.onnx (opset 1 to 27), ai.onnx.ml (1 to 5) and the
@@ -7,7 +7,9 @@ documented contrib operators of com.microsoft. A test compares what is registere
 
 from __future__ import annotations
 
+from onnxnull.operators.flatness import is_flat, keeps_entries
 from onnxnull.operators.linear_use import holds_no_weight
+from onnxnull.operators.range_rules import shaped_by_values
 
 _MICROSOFT = "com.microsoft"
 
@@ -43,3 +45,11 @@ holds_no_weight(
     """,
     domain=_MICROSOFT,
 )
+
+is_flat("NonMaxSuppression")
+keeps_entries("ConcatFromSequence", "NonZero", "SequenceAt", "SequenceConstruct", "SplitToSequence", "Unique")
+shaped_by_values("ConstantOfShape", "NonZero", "Unique", operands=(0,))
+shaped_by_values("Loop", operands=(0, 1))
+shaped_by_values("NonMaxSuppression", operands=(0, 1, 2, 3, 4))
+shaped_by_values("OneHot")
+shaped_by_values("Range", operands=(0, 1, 2))

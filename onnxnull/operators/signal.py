@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from onnxnull.operators.linear_use import holds_no_weight
-from onnxnull.operators.range_rules import finite_of_finite
+from onnxnull.operators.range_rules import finite_of_finite, shaped_by_values
 
 _MICROSOFT = "com.microsoft"
 
@@ -13,3 +13,7 @@ finite_of_finite("Irfft", "Rfft", domain="com.microsoft")
 # Linear, by a rule and not by stored weights; products of complex numbers entry by entry.
 holds_no_weight("BlackmanWindow DFT HammingWindow HannWindow MelWeightMatrix STFT")
 holds_no_weight("ComplexMul ComplexMulConj Irfft Rfft", domain=_MICROSOFT)
+
+shaped_by_values("DFT", operands=(1, 2))
+shaped_by_values("MelWeightMatrix", operands=(0, 1, 2))
+shaped_by_values("STFT", operands=(1, 3))

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from onnxnull.graph.constants import Blocked, Constant
+from onnxnull.graph.moving import MOVING
 from onnxnull.graph.origins.values import Alternatives, Unresolved, broadcast_over, is_fill
 from onnxnull.graph.types import Shape
 
@@ -21,13 +22,7 @@ if TYPE_CHECKING:
 Held = Constant | Blocked | Alternatives | Unresolved | None
 """What an operand is known to hold; None for an activation."""
 
-MOVES = frozenset(
-    {
-        *("Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Slice", "Split", "Gather", "GatherND"),
-        *("GatherElements", "DepthToSpace", "SpaceToDepth", "Expand", "Tile", "ReverseSequence", "Compress", "Trilu", "Pad"),
-        *("CenterCropPad", "Optional", "OptionalGetElement"),
-    }
-)
+MOVES = MOVING | {"CenterCropPad", "Optional", "OptionalGetElement", "Pad"}
 """Entries of operand 0; the other operands say which, and where to."""
 PLACES = frozenset({"ScatterND", "ScatterElements", "Scatter", "TensorScatter"})
 """Entries of operands 0 and of the updates."""

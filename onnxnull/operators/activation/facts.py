@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from onnxnull.graph.contrib import shaped_like
+from onnxnull.operators.flatness import is_flat, keeps_entries
 from onnxnull.operators.linear_use import holds_no_weight
 from onnxnull.operators.parameters import holds_parameters
+from onnxnull.operators.range_rules import tells_zeros_apart
 
 _MICROSOFT = "com.microsoft"
 
@@ -21,3 +23,9 @@ holds_no_weight(
     """
 )
 holds_no_weight("BiasGelu BiasSplitGelu FastGelu Gelu QuickGelu ScaledSiLU", domain=_MICROSOFT)
+
+is_flat(
+    "Ceil", "Erf", "Floor", "HardSigmoid", "Relu", "Round", "Shrink", "Sigmoid", "Sign", "Softplus", "Tanh", "ThresholdedRelu"
+)
+keeps_entries("Abs")
+tells_zeros_apart("Reciprocal")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from onnxnull.operators.flatness import is_flat, keeps_entries
 from onnxnull.operators.linear_use import holds_no_weight
 from onnxnull.operators.parameters import NO_NUMBER, accounts_for, hands_on_nan
+from onnxnull.operators.range_rules import tells_zeros_apart
 
 _MICROSOFT = "com.microsoft"
 
@@ -20,3 +22,9 @@ holds_no_weight(
     """
 )
 holds_no_weight("BiasAdd BiasDropout BitmaskBiasDropout BitmaskDropout GatedAdd IsAllFinite", domain=_MICROSOFT)
+
+is_flat("Clip", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual")
+keeps_entries(
+    "Add", "And", "Cast", "CastLike", "Div", "Dropout", "Max", "Min", "Mul", "Neg", "Not", "Or", "Sub", "Where", "Xor"
+)
+tells_zeros_apart("BitCast", "Div", "Mod", "Pow")

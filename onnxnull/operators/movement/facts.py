@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from onnxnull.graph.moving import MOVING
+from onnxnull.operators.flatness import keeps_entries
 from onnxnull.operators.linear_use import holds_no_weight
 from onnxnull.operators.parameters import NAN, accounts_for
+from onnxnull.operators.range_rules import shaped_by_values
 
 _MICROSOFT = "com.microsoft"
 
@@ -18,3 +21,9 @@ holds_no_weight(
     """
 )
 holds_no_weight("ExpandDims GatherND Pad RemovePadding RestorePadding Trilu UnfoldTensor", domain=_MICROSOFT)
+
+keeps_entries(*MOVING, "Concat", "Pad", "ScatterElements", "ScatterND")
+shaped_by_values("CenterCropPad", "Expand", "Reshape", "Split", "Squeeze", "Tile", "Unsqueeze")
+shaped_by_values("Compress", operands=(0, 1))
+shaped_by_values("Pad", operands=(1, 3))
+shaped_by_values("Slice", operands=(1, 2, 3, 4))

@@ -10,6 +10,7 @@ import numpy as np
 
 from onnxnull.graph.constants import apply
 from onnxnull.graph.evaluable import ENTRY_BY_ENTRY
+from onnxnull.graph.moving import MOVING
 from onnxnull.graph.view import NodeView
 from onnxnull.operators.range_rules import (
     Operands,
@@ -36,28 +37,7 @@ from onnxnull.ranges.domain import (
     union,
 )
 
-_MOVED: dict[str, tuple[int, ...]] = {
-    "Transpose": (0,),
-    "Reshape": (0,),
-    "Flatten": (0,),
-    "Squeeze": (0,),
-    "Unsqueeze": (0,),
-    "Expand": (0,),
-    "Tile": (0,),
-    "Slice": (0,),
-    "Split": (0,),
-    "DepthToSpace": (0,),
-    "SpaceToDepth": (0,),
-    "Gather": (0,),
-    "GatherElements": (0,),
-    "GatherND": (0,),
-    "ReverseSequence": (0,),
-    "Compress": (0,),
-    "Trilu": (0,),
-    "Scatter": (0, 2),
-    "ScatterElements": (0, 2),
-    "ScatterND": (0, 2),
-}
+_MOVED = dict.fromkeys(MOVING - {"Identity"}, (0,)) | dict.fromkeys(("Scatter", "ScatterElements", "ScatterND"), (0, 2))
 """Operator → operands whose entries it moves; the others say where to."""
 _ZEROS = {"Trilu"}
 """These also put zeros."""

@@ -9,6 +9,7 @@ from functools import partial
 
 import numpy as np
 
+from onnxnull.graph.moving import MOVING
 from onnxnull.graph.view import NodeView
 from onnxnull.kernel.maps.linear_map import LinearMap, size
 from onnxnull.kernel.maps.selection import NOTHING, Selection
@@ -24,15 +25,11 @@ from onnxnull.operators.steps import (
     selection_of,
 )
 
-_OF_ONE = (
-    *("Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Slice", "Split", "Gather", "GatherND"),
-    *("GatherElements", "DepthToSpace", "SpaceToDepth", "Expand", "Tile", "ReverseSequence", "Trilu", "Compress"),
-)
-MOVEMENT = frozenset({*_OF_ONE, "Concat", "Pad"})
+MOVEMENT = MOVING | {"Concat", "Pad"}
 """Whatever the type of the entries is, these steps do no arithmetic with them."""
 
 
-@linear_step(*_OF_ONE)
+@linear_step(*MOVING)
 def moved(node: NodeView, index: int) -> MakeMap | None:
     """Entries of operand 0; the other operands are shapes, axes, sizes and indices, and have to be constants."""
     return partial(selection_of, node, index) if only_operand(node, index) else None

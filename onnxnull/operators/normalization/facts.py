@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from onnxnull.graph.contrib import shaped_like
+from onnxnull.operators.flatness import is_flat
 from onnxnull.operators.linear_use import holds_no_weight
 from onnxnull.operators.parameters import holds_parameters
+from onnxnull.operators.range_rules import tells_zeros_apart
 
 _MICROSOFT = "com.microsoft"
 
@@ -30,3 +32,6 @@ holds_no_weight(
     """,
     domain=_MICROSOFT,
 )
+
+is_flat("Hardmax", "LogSoftmax", "Softmax")
+tells_zeros_apart("BatchNormalization")

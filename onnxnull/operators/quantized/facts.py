@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from onnxnull.graph.contrib import shaped_like
+from onnxnull.operators.flatness import is_flat, keeps_entries
 from onnxnull.operators.linear_use import holds_no_weight
 from onnxnull.operators.parameters import has_scales
 from onnxnull.operators.products import Product, computes_on_codes, gives_product
@@ -50,3 +51,6 @@ holds_no_weight(
     """,
     domain=_MICROSOFT,
 )
+
+is_flat("QuantizeLinear")
+keeps_entries("DequantizeLinear")

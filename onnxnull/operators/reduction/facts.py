@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from onnxnull.operators.flatness import is_flat, keeps_entries
 from onnxnull.operators.linear_use import holds_no_weight
+from onnxnull.operators.range_rules import shaped_by_values
 
 _MICROSOFT = "com.microsoft"
 
@@ -14,3 +16,10 @@ holds_no_weight(
     """
 )
 holds_no_weight("CDist DynamicTimeWarping ReduceSumInteger", domain=_MICROSOFT)
+
+is_flat("ArgMax", "ArgMin", "TopK")
+keeps_entries("ReduceMax", "ReduceMin")
+shaped_by_values(
+    *("ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd"),
+    *("ReduceSum", "ReduceSumSquare", "TopK"),
+)
