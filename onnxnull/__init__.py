@@ -15,10 +15,8 @@ from onnxnull.version import __version__
 
 if TYPE_CHECKING:
     from onnxnull.analysis import analyze
-    from onnxnull.collision.bundle import Bundle
     from onnxnull.collision.cases import Case, load_cases
     from onnxnull.collision.perturb import Recipe
-    from onnxnull.collision.replay import replay
     from onnxnull.collision.results import Collision
     from onnxnull.collision.search import Execution, Place, Search
     from onnxnull.comparison.compare import compare
@@ -26,6 +24,8 @@ if TYPE_CHECKING:
     from onnxnull.comparison.results import Comparison
     from onnxnull.comparison.verdicts import Verdict
     from onnxnull.errors import Code, OnnxnullError
+    from onnxnull.evidence.replay import replay
+    from onnxnull.evidence.write_bundle import Bundle
     from onnxnull.graph.limits import Limits
     from onnxnull.inputs import Preprocessing
     from onnxnull.results import ModelReport
@@ -58,7 +58,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Bundle": "onnxnull.collision.bundle",
+    "Bundle": "onnxnull.evidence.write_bundle",
     "Case": "onnxnull.collision.cases",
     "Code": "onnxnull.errors",
     "Collision": "onnxnull.collision.results",
@@ -78,7 +78,7 @@ _HOMES = {
     "analyze": "onnxnull.analysis",
     "compare": "onnxnull.comparison.compare",
     "load_cases": "onnxnull.collision.cases",
-    "replay": "onnxnull.collision.replay",
+    "replay": "onnxnull.evidence.replay",
 }
 
 

@@ -18,15 +18,15 @@ from pathlib import Path
 import onnx
 
 from onnxnull import analyze
-from onnxnull.collision.bundle import Bundle
 from onnxnull.collision.cases import Case, load_cases, pixel_box, random_case
-from onnxnull.collision.compare import compare
+from onnxnull.collision.output_change import compare
 from onnxnull.collision.perturb import Recipe
-from onnxnull.collision.replay import replay
 from onnxnull.collision.results import Collision, Decision, Run, Space
 from onnxnull.collision.search import Execution, Place, Search
 from onnxnull.doctor import examine
 from onnxnull.errors import Code, ExitCode, OnnxnullError
+from onnxnull.evidence.replay import replay
+from onnxnull.evidence.write_bundle import Bundle
 from onnxnull.graph.model import open_model
 from onnxnull.inputs import Preprocessing
 from onnxnull.kernel.maps.linear_map import Array

@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 
 from onnxnull.collision.cases import load_cases, pixel_box
-from onnxnull.collision.compare import best, probabilities
 from onnxnull.collision.fiber import FiberSearch
+from onnxnull.collision.output_change import best, probabilities
 from onnxnull.collision.perturb import Recipe
 from onnxnull.collision.search import Execution, Place, Search
+from onnxnull.drawing import Panel, figure
 from onnxnull.inputs import Preprocessing, pixels
-from onnxnull.report.figures import Panel, figure
 from onnxnull.runtime.precision import Precision
 from onnxnull.runtime.session import Runner
 

@@ -11,7 +11,7 @@ from onnx import helper
 
 from onnxnull import analyze, compare, proofs
 from onnxnull.collision.results import Space
-from onnxnull.collision.sites import cuts
+from onnxnull.collision.tensors import cuts
 from onnxnull.errors import Code
 from onnxnull.graph.flow import Flow
 from onnxnull.graph.model import open_model

@@ -15,7 +15,7 @@ import numpy as np
 import onnx
 import pytest
 
-from onnxnull.collision.compare import compare
+from onnxnull.collision.output_change import compare
 from onnxnull.collision.results import Change, Collision, Verdict
 from onnxnull.collision.search import Search
 from onnxnull.errors import Code, OnnxnullError

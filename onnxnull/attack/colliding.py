@@ -17,8 +17,8 @@ from onnxnull.attack.asma import Asma, intersection_over_union
 from onnxnull.attack.ball import Ball, Norm
 from onnxnull.attack.pgd import Found, Pgd
 from onnxnull.collision.cases import Case
-from onnxnull.collision.compare import compare
-from onnxnull.collision.equal import default_equal
+from onnxnull.collision.invariant_tensors import default_equal
+from onnxnull.collision.output_change import compare
 from onnxnull.collision.perturb import Recipe
 from onnxnull.collision.results import Collision
 from onnxnull.collision.search import Execution, Place, Progress, Search

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from onnxnull import drawing
 from onnxnull.attack.colliding import Attacked
-from onnxnull.collision.compare import classes, mask
-from onnxnull.collision.pictures import three
+from onnxnull.collision.output_change import classes, mask
+from onnxnull.evidence.pictures import three
 from onnxnull.inputs import pixels
-from onnxnull.report import figures
 
 if TYPE_CHECKING:
     from onnxnull.graph.model import GraphInput
@@ -32,8 +32,8 @@ def draw(
         if found.case.image is not None:
             picture = pixels(x, described, preprocessing)
         else:
-            picture = figures.as_picture(x[0], found.ball.centre[0])
+            picture = drawing.as_picture(x[0], found.ball.centre[0])
         list_, map_ = classes(scores), mask(scores)
         lines = () if list_ is None or len(list_) != 1 else tuple(three(list_, labels))
-        panels.append(figures.Panel(title, picture, lines, None if map_ is None else map_[0]))
-    figures.figure(path, panels)
+        panels.append(drawing.Panel(title, picture, lines, None if map_ is None else map_[0]))
+    drawing.figure(path, panels)

@@ -98,20 +98,22 @@ def _attack(
     """What came of it, and the report."""
     from contextlib import nullcontext
 
-    from onnxnull.collision import bundle
-    from onnxnull.collision.facts import model_facts
-    from onnxnull.report import attack_text, collision_json
+    from onnxnull.evidence import collision_document, write_bundle
+    from onnxnull.evidence.provenance import model_facts
+    from onnxnull.report import attack_text
 
     preprocessing = options.preprocessing_of(**{name: settings[name] for name in options.PREPROCESSING})
     without: list[OnnxnullError] = []
     search, described, work = _prepare(model, preprocessing, settings, progress, without)
     codes, texts, entries = [], [], []
-    keeper: Any = nullcontext() if output is None else bundle.Bundle(output, search.search, preprocessing, labels, force=force)
+    keeper: Any = (
+        nullcontext() if output is None else write_bundle.Bundle(output, search.search, preprocessing, labels, force=force)
+    )
     with keeper as kept:
         for number, found in enumerate(work, start=1):
             for collision in found.collisions:
                 codes.append(collision.decision.exit_code)
-                entries.append(collision_json.entry(collision, labels))
+                entries.append(collision_document.entry(collision, labels))
                 if kept is not None:
                     kept.add(collision)
             texts.append(attack_text.render(found, labels))
@@ -122,7 +124,7 @@ def _attack(
         click.echo(error, err=True)
     codes += [error.exit_code for error in without]
     if fmt == "json":
-        return ExitCode.worst(codes), collision_json.render(model_facts(search.search, preprocessing), entries)
+        return ExitCode.worst(codes), collision_document.render(model_facts(search.search, preprocessing), entries)
     if output is not None and texts:
         texts.append(f"evidence: {output}; verify it again with: onnxnull replay {output} {model}\n")
     return ExitCode.worst(codes), "".join(texts)

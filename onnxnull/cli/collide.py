@@ -94,9 +94,9 @@ def searched(ctx: click.Context, model: str, output: Path | None, force: bool, s
     """What `collide` and `attack` have in common: labels and the folder are looked at first, the report comes last."""
     labels = read_labels(settings["labels"])
     if output is not None:
-        from onnxnull.collision import bundle
+        from onnxnull.evidence import write_bundle
 
-        bundle.check(output, force=force)
+        write_bundle.check(output, force=force)
     with options.step_reporter() as progress:
         try:
             code, text = search(labels, settings, progress)
@@ -119,10 +119,10 @@ def _collide(
     """What came of it, and the report."""
     from contextlib import nullcontext
 
-    from onnxnull.collision import bundle
-    from onnxnull.collision.facts import model_facts
-    from onnxnull.collision.pictures import for_page
-    from onnxnull.report import collision_json, collision_text
+    from onnxnull.evidence import collision_document, write_bundle
+    from onnxnull.evidence.pictures import for_page
+    from onnxnull.evidence.provenance import model_facts
+    from onnxnull.report import collision_text
     from onnxnull.report.html import collision as page
 
     preprocessing = options.preprocessing_of(**{name: settings[name] for name in options.PREPROCESSING})
@@ -130,14 +130,14 @@ def _collide(
     search, work = prepare(model, preprocessing, settings, progress, without)
     many = search.place.layer == "all"
     codes, texts, entries, sections = [], [], [], []
-    keeper: Any = nullcontext() if output is None else bundle.Bundle(output, search, preprocessing, labels, force=force)
+    keeper: Any = nullcontext() if output is None else write_bundle.Bundle(output, search, preprocessing, labels, force=force)
     with keeper as kept:
         for found in work:
             codes.append(found.decision.exit_code)
             if kept is not None:
                 kept.add(found)
             if fmt == "json":
-                entries.append(collision_json.entry(found, labels))
+                entries.append(collision_document.entry(found, labels))
             elif fmt == "html":
                 pictures = for_page(found, search.model.inputs, preprocessing, labels)
                 sections.append(page.section(found, pictures, labels))
@@ -151,7 +151,7 @@ def _collide(
     codes += [error.exit_code for error in search.missed if not codes or error.exit_code is not ExitCode.NOTHING]
     codes += [error.exit_code for error in without]
     if fmt == "json":
-        return ExitCode.worst(codes), collision_json.render(model_facts(search, preprocessing), entries)
+        return ExitCode.worst(codes), collision_document.render(model_facts(search, preprocessing), entries)
     if fmt == "html":
         shown = str(output) if output is not None and sections else None
         missing = [str(error) for error in (*search.missed, *without)]

@@ -39,7 +39,7 @@ def command(ctx: click.Context, /, bundle: Path, model: Path | None, fmt: str, o
     MODEL is found where it was, or beside DIR. What counts is measured here. Exits 0 if every collision holds as recorded, 1 if
     one does not, 2 if one is undecided, or the evidence cannot be trusted: a hash differs, or it contradicts itself.
     """
-    from onnxnull.collision.replay import replay
+    from onnxnull.evidence.replay import replay
     from onnxnull.report import replay as report
     from onnxnull.runtime.precision import Precision
 
@@ -56,7 +56,7 @@ def command(ctx: click.Context, /, bundle: Path, model: Path | None, fmt: str, o
         )
     name = bundle.name if bundle.is_absolute() else str(bundle)
     if fmt == "html":
-        from onnxnull.collision.pictures import for_page
+        from onnxnull.evidence.pictures import for_page
         from onnxnull.report.html import collision as page
 
         sections = [page.section_of(each, for_page(each.collision) if each.collision else {}) for each in found]

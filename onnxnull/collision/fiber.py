@@ -15,12 +15,12 @@ import numpy as np
 
 from onnxnull.collision.cases import Case
 from onnxnull.collision.entering import entering
-from onnxnull.collision.equal import default_equal, joined
 from onnxnull.collision.fiber_claim import AtFiber, verify_fiber
+from onnxnull.collision.invariant_tensors import default_equal, joined
 from onnxnull.collision.perturb import Recipe, bounds
 from onnxnull.collision.results import Collision, Kind, Perturbation, Space
 from onnxnull.collision.search import Execution, Place, Progress, Search, activations_of, box_of
-from onnxnull.collision.sites import cuts
+from onnxnull.collision.tensors import cuts
 from onnxnull.collision.verify import Trial, starts
 from onnxnull.errors import Code, OnnxnullError
 from onnxnull.graph.limits import Limits

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from onnxnull.collision.compare import compare
+from onnxnull.collision.executables import Outcome, rounded
+from onnxnull.collision.output_change import compare
 from onnxnull.collision.results import Claim, LayerCheck, Run
-from onnxnull.collision.subjects import Outcome, rounded
 from onnxnull.collision.verify import Outcomes, Start, Trial, outcomes, run_of
 from onnxnull.collision.yardstick import TIMES, change
 from onnxnull.errors import Code, OnnxnullError

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from onnxnull.collision.compare import class_maps, compare
+from onnxnull.collision.output_change import class_maps, compare
 from onnxnull.collision.results import Decision, Judgement, Kind, LayerCheck, Verdict
 from onnxnull.collision.yardstick import DROWNED, TIMES, Tensors, Yardstick, change
 from onnxnull.kernel.maps.linear_map import Array

@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxnull.collision.region import behind, bounding_box, window
+from onnxnull.collision.restriction import behind, bounding_box, window
 from onnxnull.collision.spans import Complement, columns
 from onnxnull.frontier import Frontier
 from onnxnull.frontier.joining import merge

@@ -14,8 +14,8 @@ import numpy as np
 
 from onnxnull.collision.boxed import largest, nearest
 from onnxnull.collision.kernel import Kernel
-from onnxnull.collision.near import NearKernel
-from onnxnull.collision.sites import Site, carry_back
+from onnxnull.collision.near_kernel import NearKernel
+from onnxnull.collision.tensors import Site, carry_back
 from onnxnull.errors import Code, OnnxnullError
 from onnxnull.kernel.maps.patches import patches_of
 from onnxnull.kernel.nullspace import null_space

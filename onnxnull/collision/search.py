@@ -12,16 +12,16 @@ import numpy as np
 
 from onnxnull.collision.cases import Case
 from onnxnull.collision.claims import Reader
-from onnxnull.collision.codes import steps_between, verify_on_grid
 from onnxnull.collision.entering import entering
+from onnxnull.collision.executables import AtInput, InLayer, Network, Subject, networks_twin, rounded
 from onnxnull.collision.kernel import FrontierKernel, Kernel
-from onnxnull.collision.near import NearKernel
-from onnxnull.collision.on_grid import kind_on_grid, pair_on_grid
+from onnxnull.collision.near_kernel import NearKernel
 from onnxnull.collision.perturb import Recipe, control, perturbation
+from onnxnull.collision.quantized_claims import steps_between, verify_on_grid
+from onnxnull.collision.quantizer_search import kind_on_grid, pair_on_grid
 from onnxnull.collision.results import Collision, EightBit, Kind, Perturbation, Space
-from onnxnull.collision.sites import Cut, Site, cuts, input_site
 from onnxnull.collision.sizing import Target, fitted, own_sizes, rescaled
-from onnxnull.collision.subjects import AtInput, InLayer, Network, Subject, networks_twin, rounded
+from onnxnull.collision.tensors import Cut, Site, cuts, input_site
 from onnxnull.collision.trace import trace
 from onnxnull.collision.verify import UNIT_ROUNDOFF, Trial, compare_all, starts, verify
 from onnxnull.collision.yardstick import TOLERANCES, Box

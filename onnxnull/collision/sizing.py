@@ -17,7 +17,7 @@ import numpy as np
 
 from onnxnull.collision.claims import Reader, kernel_claim
 from onnxnull.collision.perturb import Recipe
-from onnxnull.collision.sites import Site
+from onnxnull.collision.tensors import Site
 from onnxnull.collision.yardstick import Box
 from onnxnull.errors import OnnxnullError
 from onnxnull.kernel.maps.linear_map import Array, LinearMap

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from onnxnull.collision.compare import compare
+from onnxnull.collision.output_change import compare
 from onnxnull.collision.results import TraceStep
 from onnxnull.runtime.precision import Twin
 from onnxnull.runtime.providers import Provider

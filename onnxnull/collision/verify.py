@@ -9,10 +9,10 @@ import numpy as np
 
 from onnxnull.collision.claims import Reader, kernel_claim, runtime_claim
 from onnxnull.collision.claims import rounded as with_weights
-from onnxnull.collision.compare import compare
+from onnxnull.collision.executables import Outcome, Seen, Subject
 from onnxnull.collision.judge import Tried, judgements, verdict_of
+from onnxnull.collision.output_change import compare
 from onnxnull.collision.results import Change, Claim, Kind, LayerCheck, Run
-from onnxnull.collision.subjects import Outcome, Seen, Subject
 from onnxnull.collision.yardstick import NOISE_RUNS, SCALE_RUNS, Box, Yardstick, distances, nearby, one_ulp, yardsticks
 from onnxnull.errors import Code, OnnxnullError
 from onnxnull.kernel.maps.linear_map import Array

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from onnxnull.collision.cases import random_case
-from onnxnull.collision.compare import compare
+from onnxnull.collision.executables import networks_twin
+from onnxnull.collision.output_change import compare
 from onnxnull.collision.perturb import Recipe
 from onnxnull.collision.results import Change, Collision, Run, Verdict
 from onnxnull.collision.search import Execution, Place, Search
-from onnxnull.collision.subjects import networks_twin
 from onnxnull.comparison.inputs import Link, inverse, one_sample
 from onnxnull.comparison.results import Agreement, CrossedRun, Crossing, OutputPair
 from onnxnull.comparison.verdicts import Crossed

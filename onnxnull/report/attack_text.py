@@ -8,7 +8,7 @@ import numpy as np
 
 from onnxnull.attack.ball import Norm
 from onnxnull.attack.colliding import Attacked
-from onnxnull.collision.compare import best, classes
+from onnxnull.collision.output_change import best, classes
 from onnxnull.collision.results import Run
 from onnxnull.report.collision_text import name_of
 from onnxnull.report.words import shown

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from onnxnull.collision.compare import best, classes
+from onnxnull.collision.output_change import best, classes
 from onnxnull.collision.results import Change, Claim, Collision, Decision, Judgement, Kind, Run, Space, Steps
 from onnxnull.collision.yardstick import TIMES
 from onnxnull.fiber.walk import Stop

@@ -20,9 +20,9 @@ from onnxnull.comparison.results import (
     Side,
 )
 from onnxnull.comparison.verdicts import Verdict
+from onnxnull.evidence.collision_document import change_of, number
 from onnxnull.kernel.bounds import Bounds
 from onnxnull.kernel.rank import Notion
-from onnxnull.report.collision_json import change_of, number
 from onnxnull.report.json import bounds_of, described, ranks_of, unsupported
 
 SCHEMA = "onnxnull.compare/1"

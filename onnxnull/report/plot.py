@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from onnxnull.drawing import COLOURS, DPI, FAINT, INK, plain_text, strip_axes
 from onnxnull.report import words
-from onnxnull.report.figures import COLOURS, DPI, FAINT, INK, plain_text, strip_axes
 from onnxnull.report.layers import Layer, layers_of
 from onnxnull.results import ModelReport
 

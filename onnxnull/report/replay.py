@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from onnxnull.collision.results import Decision, Run
-from onnxnull.report import collision_json
+from onnxnull.evidence import collision_document
 from onnxnull.report.words import count, shown
 
 if TYPE_CHECKING:
-    from onnxnull.collision.record import RecordedRun
-    from onnxnull.collision.replay import Replayed
+    from onnxnull.evidence.read_bundle import RecordedRun
+    from onnxnull.evidence.replay import Replayed
 
 SCHEMA = "onnxnull.replay/1"
 
@@ -56,7 +56,7 @@ def _entry(each: Replayed) -> dict[str, Any]:
             }
             for run, said in each.pairs
         ],
-        "collision": None if each.collision is None else collision_json.entry(each.collision),
+        "collision": None if each.collision is None else collision_document.entry(each.collision),
     }
 
 

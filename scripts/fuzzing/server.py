@@ -22,7 +22,7 @@ _BESIDE = ("onnx.reference.ops", "onnx.shape_inference", "scipy.linalg", "scipy.
 
 def warm_up(*, runtime: bool = False) -> None:
     """Import what commands import; onnxruntime only if told to."""
-    for name in (*_MODULES, "report.json", "frontier", "kernel.proof_check", "inputs", "collision.replay"):
+    for name in (*_MODULES, "report.json", "frontier", "kernel.proof_check", "inputs", "evidence.replay"):
         import_module(f"onnxnull.{name}")
     for name in (*_BESIDE, *(["onnxruntime"] if runtime else [])):
         import_module(name)

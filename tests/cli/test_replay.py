@@ -17,10 +17,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from onnxnull.collision.replay import Replayed, replay
 from onnxnull.collision.results import Verdict
 from onnxnull.collision.search import Place
 from onnxnull.errors import Code, ExitCode, OnnxnullError
+from onnxnull.evidence.replay import Replayed, replay
 from onnxnull.runtime.precision import Precision
 from tests import helpers
 from tests.collision.bundles import bundled, document_of, forge, near_model, patch_model, rewrite, two_input_model
@@ -349,7 +349,7 @@ def test_one_byte_of_external_data(tmp_path: Path) -> None:
 def test_all_arrays_are_hashed_before_anything_runs(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = Path(shutil.copytree(made / "two", tmp_path / "two"))
     (folder / "002-random/control.npy").write_bytes(b"")
-    monkeypatch.setattr("onnxnull.collision.replay.Search", None)
+    monkeypatch.setattr("onnxnull.evidence.replay.Search", None)
     assert "'002-random/control.npy'" in evidence_error(folder, made / "two.onnx")
 
 
@@ -459,7 +459,7 @@ def test_hostile_values_never_end_in_a_traceback(bundle: Path, monkeypatch: pyte
     def stop(*_: object, **__: object) -> list[Replayed]:
         raise RanError
 
-    monkeypatch.setattr("onnxnull.collision.replay.Search", stop)
+    monkeypatch.setattr("onnxnull.evidence.replay.Search", stop)
     document = document_of(bundle)
     places: list[list[Any]] = []
 

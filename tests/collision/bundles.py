@@ -12,11 +12,11 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from onnxnull.collision.bundle import Bundle
 from onnxnull.collision.cases import Case
 from onnxnull.collision.perturb import Recipe
 from onnxnull.collision.results import Change, Claim, Collision, Kind, LayerCheck, Perturbation, Run, Space, TraceStep, Verdict
 from onnxnull.collision.search import Execution, Place, Search
+from onnxnull.evidence.write_bundle import Bundle
 from onnxnull.inputs import Preprocessing
 from tests.helpers import model, value, weight
 from tests.schemas import conforms

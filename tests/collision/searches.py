@@ -12,15 +12,15 @@ import onnx
 from onnx import TensorProto, helper
 
 from onnxnull.collision.cases import Case
-from onnxnull.collision.facts import model_facts
+from onnxnull.collision.executables import InLayer
 from onnxnull.collision.perturb import Recipe
 from onnxnull.collision.results import Collision, Run, Space
 from onnxnull.collision.search import Execution, Place, Search
-from onnxnull.collision.sites import Cut, Site, cuts
-from onnxnull.collision.subjects import InLayer
+from onnxnull.collision.tensors import Cut, Site, cuts
+from onnxnull.evidence import collision_document
+from onnxnull.evidence.provenance import model_facts
 from onnxnull.graph.flow import Flow
 from onnxnull.graph.model import open_model
-from onnxnull.report import collision_json
 from onnxnull.runtime.precision import Precision
 from onnxnull.runtime.providers import Provider
 from onnxnull.runtime.session import Runner
@@ -51,7 +51,7 @@ def collisions(
     search = Search(path, place or Place(), Execution(tuple(precisions)), shapes=shapes, near=near)
     other = None if toward is None else Case("toward", toward)
     found = list(search.run(Case("random", arrays), recipe or Recipe(beta=1.0), other))
-    conforms(collision_json.render(model_facts(search), [collision_json.entry(each) for each in found]))
+    conforms(collision_document.render(model_facts(search), [collision_document.entry(each) for each in found]))
     return found
 
 

@@ -11,16 +11,16 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from onnxnull.collision.bundle import Bundle
 from onnxnull.collision.cases import Case, load_cases, pixel_box
-from onnxnull.collision.equal import default_equal
 from onnxnull.collision.fiber import FiberSearch
 from onnxnull.collision.fiber_claim import WITHIN
+from onnxnull.collision.invariant_tensors import default_equal
 from onnxnull.collision.perturb import Recipe
-from onnxnull.collision.replay import replay
 from onnxnull.collision.results import Collision, Kind, Perturbation, Space, Verdict
 from onnxnull.collision.search import Execution, Place
 from onnxnull.errors import Code, OnnxnullError
+from onnxnull.evidence.replay import replay
+from onnxnull.evidence.write_bundle import Bundle
 from onnxnull.inputs import Preprocessing
 from onnxnull.runtime.precision import Precision
 from onnxnull.runtime.session import Runner

@@ -19,7 +19,7 @@ from onnxnull.collision.kernel import Kernel
 from onnxnull.collision.perturb import PATTERNS, Recipe
 from onnxnull.collision.results import Collision, Kind
 from onnxnull.collision.search import Place
-from onnxnull.collision.sites import input_site
+from onnxnull.collision.tensors import input_site
 from onnxnull.errors import Code, OnnxnullError
 from onnxnull.graph.flow import Flow
 from onnxnull.graph.model import open_model

@@ -19,7 +19,7 @@ from onnxnull.collision.cases import Case, load_cases, pixel_box, region
 from onnxnull.collision.perturb import Recipe
 from onnxnull.collision.results import Collision
 from onnxnull.collision.search import Execution, Place, Search
-from onnxnull.collision.sites import input_site
+from onnxnull.collision.tensors import input_site
 from onnxnull.errors import Code, OnnxnullError
 from onnxnull.graph.flow import Flow
 from onnxnull.inputs import PRESETS, Preprocessing

@@ -13,12 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from onnxnull import replay
-from onnxnull.collision.facts import model_facts
-from onnxnull.collision.pictures import for_page
+from onnxnull import drawing, replay
 from onnxnull.collision.results import Collision, Verdict
 from onnxnull.collision.search import Place
-from onnxnull.report import figures
+from onnxnull.evidence.pictures import for_page
+from onnxnull.evidence.provenance import model_facts
 from onnxnull.report.html import collision as collision_page
 from onnxnull.report.html.markup import MOST_BYTES
 from tests.cli.console import ROOT, onnxnull
@@ -79,7 +78,7 @@ def test_pictures_come_from_the_arrays_that_were_verified(tmp_path: Path) -> Non
     (each,) = replay(tmp_path / "one")
     before = collision_page.render_replay("one", [collision_page.section_of(each, for_page(each.collision))])  # type: ignore[arg-type]
     for path in (tmp_path / "one").glob("*.png"):
-        figures.save_image(path, np.zeros((8, 8)))
+        drawing.save_image(path, np.zeros((8, 8)))
     (each,) = replay(tmp_path / "one")
     after = collision_page.render_replay("one", [collision_page.section_of(each, for_page(each.collision))])  # type: ignore[arg-type]
     assert before == after

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from onnxnull import analyze, replay
-from onnxnull.collision.pictures import for_page
+from onnxnull.evidence.pictures import for_page
 from onnxnull.report import html
 from onnxnull.report.html import collision as collision_page
 from tests.cli.console import ROOT

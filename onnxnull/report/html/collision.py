@@ -16,9 +16,9 @@ from onnxnull.report.meaning import Level
 from onnxnull.report.tables import Table
 
 if TYPE_CHECKING:
-    from onnxnull.collision.facts import Facts
-    from onnxnull.collision.pictures import Shown
-    from onnxnull.collision.replay import Replayed
+    from onnxnull.evidence.pictures import Shown
+    from onnxnull.evidence.provenance import Facts
+    from onnxnull.evidence.replay import Replayed
 
 _ROOM = MOST_BYTES - 150_000
 """Bytes for sections in full; collisions beyond get a line each."""
@@ -48,7 +48,7 @@ class Section:
 
 
 def section(collision: Collision, pictures: Mapping[str, Shown], labels: Sequence[str] | None = None) -> Section:
-    """A collision with its pictures, as `onnxnull.collision.pictures.for_page` makes them."""
+    """A collision with its pictures, as `onnxnull.evidence.pictures.for_page` makes them."""
     full = tag("section", tag("h2", _title(collision)), *_body(collision, pictures, labels), class_="model")
     return Section(full, collision_text.row(collision), collision.holds)
 

@@ -1,6 +1,6 @@
 """Evidence bundles: a folder that holds what it takes to verify collisions again, written whole or not at all.
 
-Layout: collision.json (`onnxnull.report.collision_json`), and for every collision original.npy, colliding.npy, control.npy,
+Layout: collision.json (`collision_document`), and for every collision original.npy, colliding.npy, control.npy,
 inputs.npz where the network has other inputs, and pictures. One collision lies in the folder itself, several in folders
 `001-name`. The arrays' SHA-256 stand in collision.json, the pictures are no evidence.
 """
@@ -19,10 +19,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from onnxnull.collision import arrays, pictures
 from onnxnull.collision.results import Collision, Space
 from onnxnull.errors import Code, OnnxnullError
-from onnxnull.report import collision_json
+from onnxnull.evidence import arrays, collision_document, pictures
+from onnxnull.evidence.provenance import model_facts
 
 if TYPE_CHECKING:
     from onnxnull.collision.search import Search
@@ -87,7 +87,7 @@ class Bundle(AbstractContextManager["Bundle"]):
     ) -> None:
         check(folder, force)
         self._shown, self._folder, self._force = folder, Path(os.path.realpath(folder)), force
-        self.facts = collision_json.model_facts(search, preprocessing)
+        self.facts = model_facts(search, preprocessing)
         self._described = {described.name: described for described in search.model.inputs}
         self._preprocessing, self._labels = preprocessing, labels
         self._kept: list[tuple[str, dict[str, Any]]] = []
@@ -108,7 +108,7 @@ class Bundle(AbstractContextManager["Bundle"]):
                 inputs = arrays.write_arrays(place / INPUTS, [collision.others[name] for name in names]) | {"names": names}
             described = self._described.get(collision.where) if collision.space is Space.INPUT else None
             drawn = pictures.draw(place, collision, described, self._preprocessing, self._labels)
-        entry = collision_json.entry(collision, self._labels, arrays=files, inputs=inputs, pictures=drawn)
+        entry = collision_document.entry(collision, self._labels, arrays=files, inputs=inputs, pictures=drawn)
         self._kept.append((name, entry))
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -129,7 +129,7 @@ class Bundle(AbstractContextManager["Bundle"]):
         else:
             entries = [_inside(name, entry) for name, entry in self._kept]
         images = any(entry["eight_bit"] is not None for entry in entries)
-        document = collision_json.render(self.facts if images else replace(self.facts, preprocessing=None), entries)
+        document = collision_document.render(self.facts if images else replace(self.facts, preprocessing=None), entries)
         (self._work / DOCUMENT).write_text(document, encoding="ascii", newline="")
         umask = os.umask(0)
         os.umask(umask)
@@ -196,7 +196,7 @@ def _is_ours(path: Path) -> bool:
         found = json.loads(path.read_bytes())
     except (ValueError, RecursionError):
         return False
-    return isinstance(found, dict) and found.get("schema") == collision_json.SCHEMA
+    return isinstance(found, dict) and found.get("schema") == collision_document.SCHEMA
 
 
 def _inside(name: str, entry: dict[str, Any]) -> dict[str, Any]:

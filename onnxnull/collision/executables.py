@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from onnxnull.collision.results import Space
-from onnxnull.collision.sites import Cut, Site
+from onnxnull.collision.tensors import Cut, Site
 from onnxnull.errors import Code, OnnxnullError
 from onnxnull.graph.constants import Constant
 from onnxnull.operators.products import PRODUCTS, product_called

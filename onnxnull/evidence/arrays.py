@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from onnxnull.collision.facts import sha256_of
+from onnxnull.evidence.provenance import sha256_of
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 """The first moment that a ZIP archive can name."""

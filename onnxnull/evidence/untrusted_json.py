@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Never, TypeVar
 
-from onnxnull.collision.bundle import DOCUMENT
 from onnxnull.errors import Code, OnnxnullError, one_line
+from onnxnull.evidence.write_bundle import DOCUMENT
 
 T = TypeVar("T")
 _SHA256 = re.compile(r"[0-9a-f]{64}")

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from onnxnull.collision.compare import classes
-from onnxnull.collision.facts import Facts, model_facts
+from onnxnull.collision.output_change import classes
 from onnxnull.collision.results import (
     Change,
     Claim,
@@ -30,6 +29,7 @@ from onnxnull.collision.results import (
     TraceStep,
 )
 from onnxnull.collision.yardstick import NOISE_RUNS, SCALE_RUNS, SEED, TIMES
+from onnxnull.evidence.provenance import Facts, model_facts
 from onnxnull.version import __version__
 
 if TYPE_CHECKING:

@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from onnxnull.collision.grid import Grid, control_on_grid, inside_cells, kernel_steps
 from onnxnull.collision.perturb import Recipe
+from onnxnull.collision.quantizer_grid import Grid, control_on_grid, inside_cells, kernel_steps
 from onnxnull.collision.results import Kind, Space
-from onnxnull.collision.sites import Site
+from onnxnull.collision.tensors import Site
 from onnxnull.errors import Code, OnnxnullError
 from onnxnull.kernel.maps.linear_map import Array
 from onnxnull.operators.steps import UnknownShapeError

@@ -11,15 +11,15 @@ import onnx
 import pytest
 from onnx import helper
 
-from onnxnull.collision.bundle import Bundle
 from onnxnull.collision.cases import Case
-from onnxnull.collision.grid import Rounding
+from onnxnull.collision.integer_windows import integers_of
 from onnxnull.collision.perturb import Recipe
-from onnxnull.collision.replay import replay
+from onnxnull.collision.quantizer_grid import Rounding
 from onnxnull.collision.results import Collision, Kind
 from onnxnull.collision.search import Execution, Place, Search
-from onnxnull.collision.steps import integers_of
 from onnxnull.errors import Code, OnnxnullError
+from onnxnull.evidence.replay import replay
+from onnxnull.evidence.write_bundle import Bundle
 from onnxnull.frontier import Quantizer
 from onnxnull.inputs import Preprocessing
 from onnxnull.kernel.maps.selection import identity

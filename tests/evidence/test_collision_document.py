@@ -9,10 +9,10 @@ from typing import Any, Never
 import numpy as np
 import pytest
 
-from onnxnull.collision.facts import Facts
 from onnxnull.collision.results import EightBit, Kind, TraceStep, Verdict
+from onnxnull.evidence import collision_document
+from onnxnull.evidence.provenance import Facts, model_facts
 from onnxnull.inputs import Preprocessing
-from onnxnull.report import collision_json
 from tests.collision.bundles import LABELS, hand_made, hand_made_run, patch_model, searched
 
 FACTS = Facts("m.onnx", "0" * 64, {"m.data": "1" * 64}, {"x": (1, 3, 8, 8)}, ("float64", "float32"), ("CPUExecutionProvider",))
@@ -39,13 +39,13 @@ def strict(text: str) -> Any:
     ],
 )
 def test_numbers(value: float | None, written: float | str | None) -> None:
-    found = collision_json.number(value)
+    found = collision_document.number(value)
     assert found == written
     assert type(found) is type(written)
 
 
 def test_the_document() -> None:
-    document = strict(collision_json.render(FACTS, [collision_json.entry(hand_made(), LABELS)]))
+    document = strict(collision_document.render(FACTS, [collision_document.entry(hand_made(), LABELS)]))
     assert document["schema"] == "onnxnull.collision/1"
     assert document["model"] == {"file": "m.onnx", "sha256": "0" * 64, "external_data": {"m.data": "1" * 64}}
     assert document["setup"]["input_shapes"] == {"x": [1, 3, 8, 8]}
@@ -59,13 +59,13 @@ def test_the_document() -> None:
 
 
 def test_a_claim_that_nothing_could_be_seen_of_has_no_value() -> None:
-    runtime = collision_json.entry(hand_made())["runs"][0]["layers"][0]["runtime"]
+    runtime = collision_document.entry(hand_made())["runs"][0]["layers"][0]["runtime"]
     assert runtime == {"holds": None, "value": None, "bound": None, "ratio": None, "reason": "it sits in a branch"}
 
 
 def test_a_change_that_is_no_number_is_not_lost() -> None:
-    entry = collision_json.entry(hand_made(runs=(hand_made_run("float32", 1e-7, max_abs=float("nan")),)))
-    text = collision_json.render(FACTS, [entry])
+    entry = collision_document.entry(hand_made(runs=(hand_made_run("float32", 1e-7, max_abs=float("nan")),)))
+    text = collision_document.render(FACTS, [entry])
     assert strict(text)["collisions"][0]["runs"][0]["outputs"][0]["max_abs"] == "nan"
 
 
@@ -74,16 +74,16 @@ def test_a_change_that_is_no_number_is_not_lost() -> None:
 )
 def test_the_residual_is_that_of_the_highest_precision(precisions: list[str], residual: float | None) -> None:
     runs = tuple(hand_made_run(precision, 1e-8 * (1 + number)) for number, precision in enumerate(precisions))
-    assert collision_json.entry(hand_made(runs=runs))["claim"]["residual"] == residual
+    assert collision_document.entry(hand_made(runs=runs))["claim"]["residual"] == residual
 
 
 def test_a_residual_that_is_no_number_wins() -> None:
     broken = hand_made_run("float64", float("nan"))
-    assert collision_json.entry(hand_made(runs=(hand_made_run("float64", 1.0), broken)))["claim"]["residual"] == "nan"
+    assert collision_document.entry(hand_made(runs=(hand_made_run("float64", 1.0), broken)))["claim"]["residual"] == "nan"
 
 
 def test_predictions_have_labels_where_there_are_any() -> None:
-    (found,) = collision_json.predictions(hand_made_run("float32", 0.0), ("cat", "dog"))
+    (found,) = collision_document.predictions(hand_made_run("float32", 0.0), ("cat", "dog"))
     assert found["output"] == "y"
     assert found["original"] == [
         [
@@ -100,7 +100,7 @@ def test_trace_eight_bits_and_preprocessing() -> None:
     run = hand_made_run("float32", 0.0, trace=[step])
     collision = hand_made(runs=(run,), eight_bit=EightBit(0.49999999, "float32", run.outputs), kind=Kind.NEAR_KERNEL)
     facts = Facts(**{name: getattr(FACTS, name) for name in Facts.__slots__} | {"preprocessing": Preprocessing(size=(8, 8))})
-    document = strict(collision_json.render(facts, [collision_json.entry(collision)]))
+    document = strict(collision_document.render(facts, [collision_document.entry(collision)]))
     (entry,) = document["collisions"]
     trace = {"tensor": "t", "op": "Relu", "max_abs": 0.123457, "relative": None, "control": "inf"}
     assert entry["runs"][0]["trace"] == [trace]
@@ -114,20 +114,20 @@ def test_every_verdict_has_its_own_label() -> None:
 
 
 def test_names_from_outside_are_ascii() -> None:
-    text = collision_json.render(FACTS, [collision_json.entry(hand_made(source="\x1b[31m\u202e\udc80.png"))])
+    text = collision_document.render(FACTS, [collision_document.entry(hand_made(source="\x1b[31m\u202e\udc80.png"))])
     assert text.isascii()
     assert "\x1b" not in text
 
 
 def test_something_unknown_is_refused_rather_than_guessed() -> None:
     with pytest.raises(TypeError):
-        collision_json.plain({"a": np.zeros(2)})
+        collision_document.plain({"a": np.zeros(2)})
 
 
 def test_bytes_repeat(tmp_path: Path) -> None:
     texts = []
     for _ in range(2):
         search, found = searched(patch_model(tmp_path / "m.onnx"))
-        texts.append(collision_json.render(collision_json.model_facts(search), [collision_json.entry(c) for c in found]))
+        texts.append(collision_document.render(model_facts(search), [collision_document.entry(c) for c in found]))
     assert texts[0] == texts[1]
     assert str(tmp_path) not in texts[0]

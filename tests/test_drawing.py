@@ -16,8 +16,8 @@ from hypothesis.extra import numpy as hnp
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
-from onnxnull.report import figures
-from onnxnull.report.figures import (
+from onnxnull import drawing
+from onnxnull.drawing import (
     Panel,
     arranged,
     as_picture,
@@ -93,7 +93,7 @@ def test_threads_draw_the_same(tmp_path: Path) -> None:
 
 
 def test_neither_matplotlib_nor_pillow_is_imported_before_it_is_needed() -> None:
-    code = "import sys, onnxnull.report.figures; print({'matplotlib', 'PIL'} & set(sys.modules))"
+    code = "import sys, onnxnull.drawing; print({'matplotlib', 'PIL'} & set(sys.modules))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "set()"
 
@@ -124,7 +124,7 @@ def test_no_text_lies_on_a_picture_or_on_other_text(name: str) -> None:
 
 def test_the_figure_grows_with_its_text() -> None:
     heights = [float(panels_figure([Panel("a", COLOUR, ("line",) * n)]).get_size_inches()[1]) for n in (1, 2, 6, 12)]
-    line = figures._TEXT / 72
+    line = drawing._TEXT / 72
     for (few, low), (many, high) in zip(
         zip((1, 2, 6), heights, strict=False), zip((2, 6, 12), heights[1:], strict=True), strict=True
     ):
@@ -199,7 +199,7 @@ def test_any_tensor_becomes_a_picture(shape: tuple[int, ...], laid_out: tuple[in
     array = np.random.default_rng(0).standard_normal(shape)
     flat = arranged(array)
     assert flat.shape == laid_out
-    kept = array.reshape(-1, *shape[-2:])[: figures.MOST_TILES] if shape == (1, 2048, 7, 7) else array
+    kept = array.reshape(-1, *shape[-2:])[: drawing.MOST_TILES] if shape == (1, 2048, 7, 7) else array
     assert sorted(flat[~np.isnan(flat)].tolist()) == sorted(kept.ravel().tolist())
     picture = as_picture(array)
     assert picture.shape == laid_out

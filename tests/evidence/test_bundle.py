@@ -14,12 +14,12 @@ import numpy as np
 import onnx
 import pytest
 
-from onnxnull.collision import arrays
-from onnxnull.collision.bundle import Bundle, check
-from onnxnull.collision.facts import model_facts
 from onnxnull.collision.results import Collision, EightBit, Space, TraceStep
 from onnxnull.collision.search import Execution, Place, Search
 from onnxnull.errors import Code, OnnxnullError
+from onnxnull.evidence import arrays
+from onnxnull.evidence.provenance import model_facts
+from onnxnull.evidence.write_bundle import Bundle, check
 from onnxnull.inputs import Preprocessing
 from tests.collision.bundles import (
     LABELS,

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from onnxnull.collision.compare import best, classes, mask, probabilities
+from onnxnull import drawing
+from onnxnull.collision.output_change import best, classes, mask, probabilities
 from onnxnull.collision.results import Collision, Run, Space
 from onnxnull.errors import OnnxnullError
-from onnxnull.report import figures
 
 if TYPE_CHECKING:
     from onnxnull.graph.model import GraphInput
@@ -51,7 +51,7 @@ def shown(collision: Collision, described: GraphInput | None, preprocessing: Pre
         delta = _delta(collision, (original, colliding))
         found = {"original": original, "colliding": colliding, "perturbation": delta, "control": control}
     masks = _masks(collision.runs[-1]) if collision.runs else None
-    return found | {f"mask-{name}": figures.mask_image(labels) for name, labels in zip(_NAMES, masks or (), strict=False)}
+    return found | {f"mask-{name}": drawing.mask_image(labels) for name, labels in zip(_NAMES, masks or (), strict=False)}
 
 
 def for_page(
@@ -71,7 +71,7 @@ def for_page(
     found = {}
     for name, picture in shown(collision, changed[0] if changed else None, preprocessing).items():
         shrink = 1
-        while len(data := figures.png(picture, shrink)) > _PAGE_BYTES:
+        while len(data := drawing.png(picture, shrink)) > _PAGE_BYTES:
             shrink *= 2
         found[name] = Shown(data, shrink, lines.get(name, ()))
     return found
@@ -98,16 +98,16 @@ def draw(
     found = shown(collision, described, preprocessing)
     for name, picture in found.items():
         if "control" not in name:
-            figures.save_image(folder / f"{name}.png", picture)
+            drawing.save_image(folder / f"{name}.png", picture)
             made.append(f"{name}.png")
     if "perturbation" in found:
         three = [found[name] for name in _NAMES]
-        figures.figure(folder / "figure.png", _panels(collision, three, found["perturbation"], labels))
+        drawing.figure(folder / "figure.png", _panels(collision, three, found["perturbation"], labels))
         made.insert(3, "figure.png")
     series = {label: [(step.tensor, step.max_abs) for step in run.trace] for label, run in _labelled(collision.runs)}
     control = {label: [(step.tensor, step.control) for step in run.trace] for label, run in _labelled(collision.runs)}
     if any(series.values()):
-        figures.trace_plot(folder / "trace.png", series, control=control)
+        drawing.trace_plot(folder / "trace.png", series, control=control)
         made.append("trace.png")
     return made
 
@@ -135,14 +135,14 @@ def _pictures(collision: Collision, described: GraphInput | None, preprocessing:
         except OnnxnullError:
             pass  # shown as any tensor
     start = _sample(collision.original)
-    return [figures.as_picture(_sample(array), like=start) for array in arrays]
+    return [drawing.as_picture(_sample(array), like=start) for array in arrays]
 
 
 def _delta(collision: Collision, pictures: Sequence[Array]) -> Array:
     """The change as a picture: in pixels where the pictures are, else in the tensor's units."""
     if collision.eight_bit is not None and pictures[0].shape == pictures[1].shape:
-        return figures.perturbation_image(pictures[1] - pictures[0])[0]
-    return figures.perturbation_image(figures.arranged(_sample(collision.colliding - collision.original)))[0]
+        return drawing.perturbation_image(pictures[1] - pictures[0])[0]
+    return drawing.perturbation_image(drawing.arranged(_sample(collision.colliding - collision.original)))[0]
 
 
 def _sample(array: Array) -> Array:
@@ -152,7 +152,7 @@ def _sample(array: Array) -> Array:
     return np.moveaxis(sample, -1, 0) if last else sample
 
 
-def _panels(collision: Collision, pictures: Sequence[Array], delta: Array, labels: Sequence[str] | None) -> list[figures.Panel]:
+def _panels(collision: Collision, pictures: Sequence[Array], delta: Array, labels: Sequence[str] | None) -> list[drawing.Panel]:
     facts, run = collision.perturbation, collision.runs[-1] if collision.runs else None
     lines = _predicted(run, labels) if run is not None else [(), (), ()]
     masks = None if run is None else _masks(run)
@@ -161,10 +161,10 @@ def _panels(collision: Collision, pictures: Sequence[Array], delta: Array, label
     if run is not None:
         scale = (*scale, f"{run.precision}: {run.verdict.label}", *_moved(run))
     return [
-        figures.Panel("original", pictures[0], lines[0], seen[0]),
-        figures.Panel("perturbation", delta, scale, sign="+"),
-        figures.Panel("colliding", pictures[1], lines[1], seen[1], sign="="),
-        figures.Panel("control", pictures[2], lines[2], seen[2]),
+        drawing.Panel("original", pictures[0], lines[0], seen[0]),
+        drawing.Panel("perturbation", delta, scale, sign="+"),
+        drawing.Panel("colliding", pictures[1], lines[1], seen[1], sign="="),
+        drawing.Panel("control", pictures[2], lines[2], seen[2]),
     ]
 
 

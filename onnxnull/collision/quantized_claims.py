@@ -14,11 +14,11 @@ from functools import partial
 import numpy as np
 
 from onnxnull.collision.claims import Reader, drowned, runtime_claim
-from onnxnull.collision.grid import Rounding
+from onnxnull.collision.executables import Outcome, Seen, Subject
+from onnxnull.collision.integer_windows import integer_layer
+from onnxnull.collision.quantizer_grid import Rounding
 from onnxnull.collision.results import Claim, Kind, LayerCheck, Run, Steps
-from onnxnull.collision.sites import Site
-from onnxnull.collision.steps import integer_layer
-from onnxnull.collision.subjects import Outcome, Seen, Subject
+from onnxnull.collision.tensors import Site
 from onnxnull.collision.verify import UNIT_ROUNDOFF, Start, Trial, outcomes, run_of
 from onnxnull.frontier import Layer, Quantizer
 from onnxnull.kernel.lattice.reduction import Integers

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from onnxnull.collision.compare import best, classes, compare, mask, probabilities, ulps
+from onnxnull.collision.output_change import best, classes, compare, mask, probabilities, ulps
 
 FLOATS = (np.float16, np.float32, np.float64)
 BITS = {np.float16: 16, np.float32: 32, np.float64: 64}

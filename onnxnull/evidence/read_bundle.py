@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from onnxnull.collision.arrays import MalformedError, parse_array, parse_arrays
-from onnxnull.collision.bundle import DOCUMENT, INPUTS, LARGEST_DOCUMENT, SUBFOLDER, TENSORS
-from onnxnull.collision.fields import digest_of, finite, get, objects, one_of, parse, read_bytes, refuse, sizes, texts
 from onnxnull.collision.results import Kind, Perturbation, Space, Verdict
 from onnxnull.errors import Code, OnnxnullError, one_line
+from onnxnull.evidence.arrays import MalformedError, parse_array, parse_arrays
+from onnxnull.evidence.collision_document import SCHEMA
+from onnxnull.evidence.untrusted_json import digest_of, finite, get, objects, one_of, parse, read_bytes, refuse, sizes, texts
+from onnxnull.evidence.write_bundle import DOCUMENT, INPUTS, LARGEST_DOCUMENT, SUBFOLDER, TENSORS
 from onnxnull.kernel.maps.linear_map import Array
-from onnxnull.report.collision_json import SCHEMA
 from onnxnull.runtime.precision import Precision
 from onnxnull.runtime.providers import Provider
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from onnxnull.collision.integer_windows import windows_of
 from onnxnull.collision.perturb import Recipe, bounds
-from onnxnull.collision.steps import windows_of
 from onnxnull.errors import Code, OnnxnullError
 from onnxnull.frontier import Frontier, Quantizer
 from onnxnull.kernel.lattice.integer_kernel import along, inside, toward

@@ -12,16 +12,16 @@ from pathlib import Path
 
 import numpy as np
 
-from onnxnull.collision.facts import model_facts, sha256_of
 from onnxnull.collision.fiber import FiberSearch
-from onnxnull.collision.fields import refuse
-from onnxnull.collision.record import Record, RecordedCollision, RecordedRun, Tensors, read_record, read_tensors
 from onnxnull.collision.results import Collision, Decision, Kind, Run, Space, Verdict
 from onnxnull.collision.search import Execution, Place, Search
 from onnxnull.collision.yardstick import TOLERANCES
 from onnxnull.errors import Code, OnnxnullError
+from onnxnull.evidence.collision_document import steps
+from onnxnull.evidence.provenance import model_facts, sha256_of
+from onnxnull.evidence.read_bundle import Record, RecordedCollision, RecordedRun, Tensors, read_record, read_tensors
+from onnxnull.evidence.untrusted_json import refuse
 from onnxnull.graph.limits import Limits
-from onnxnull.report.collision_json import steps
 from onnxnull.runtime.precision import Precision
 from onnxnull.runtime.providers import Provider, choose
 

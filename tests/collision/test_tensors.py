@@ -15,7 +15,7 @@ from onnx import helper
 
 from onnxnull import frontier
 from onnxnull.collision.results import Space
-from onnxnull.collision.sites import carry_back, cuts, input_site
+from onnxnull.collision.tensors import carry_back, cuts, input_site
 from onnxnull.errors import Code, OnnxnullError
 from onnxnull.graph.flow import Flow
 from onnxnull.kernel.maps.selection import NOTHING, Selection, identity

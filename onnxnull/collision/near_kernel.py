@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxnull.collision.sites import Site, carry_back
+from onnxnull.collision.tensors import Site, carry_back
 from onnxnull.errors import Code, OnnxnullError
 from onnxnull.kernel.maps.linear_map import Array, Shape
 from onnxnull.kernel.maps.patches import patches_of

@@ -1,0 +1,1 @@
+"""Evidence of collisions on disk: bundles are written, read as files from a stranger, and verified again."""
