@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxnull.collision.yardstick import SCALE_RUNS, Box, nearby
+from onnxnull.kernel.numerics.rounding_model import magnitude
 from onnxnull.operators.products import product_called
 
 if TYPE_CHECKING:
@@ -37,6 +38,14 @@ def channel_scale(reader: Reader, x0: Array, box: Box = None) -> Array:
         spread = spread - low
     spread = np.where(np.isfinite(spread), spread, 0.0)
     return _median_by(_channels(reader, layer), spread)
+
+
+def without_scale(reader: Reader, x0: Array, box: Box = None) -> NDArray[np.bool_]:
+    """Entries of x₀ that are read by an output whose channel nothing nearby moves, as behind a ReLU that is 0 all over it."""
+    size = magnitude(reader.make(reader.blocks))
+    still = (channel_scale(reader, x0, box) == 0).astype(np.float64)
+    found: NDArray[np.bool_] = magnitude(reader.path).adjoint(size.adjoint(still)) > 0
+    return found
 
 
 def _channels(reader: Reader, layer: LinearMap) -> NDArray[np.int64]:

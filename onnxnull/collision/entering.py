@@ -3,17 +3,23 @@
 A probability of 1, a clipped value and the index of the largest score stay the same while what they are made of changes. So
 from every output the way back is followed through operators that move, cast, scale, add or choose entries. Where it meets one
 that is flat somewhere (`FLATNESS`), what enters that is judged too, and the way goes on from there: an ArgMax behind a Softmax
-shows what enters both. It ends at every other operator. Bodies of If, Loop and Scan are not entered.
+shows what enters both. It ends at every other operator. An If, Loop or Scan with such an operator in a body counts as one: what
+its node and its bodies read of the main graph is judged.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from onnxnull.graph.bodies import captured, subgraphs
 from onnxnull.operators.flatness import FLATNESS
 
 if TYPE_CHECKING:
+    import onnx_ir as ir
+
     from onnxnull.graph.flow import Flow
+    from onnxnull.graph.view import NodeView, Operand
 
 
 def entering(flow: Flow) -> dict[str, str]:
@@ -28,16 +34,17 @@ def entering(flow: Flow) -> dict[str, str]:
         for output in view.outputs
         if output is not None and output.name
     }
+    around = _with_flat_bodies(flow)
     outputs = [value.name for value in flow.model.graph.outputs if value.name]
     found: dict[str, str] = {}
     waiting, met = list(reversed(outputs)), set(outputs)
     while waiting:
         view = makers.get(waiting.pop())
-        flat = None if view is None else FLATNESS.of(view)
+        flat = None if view is None else True if view.node in around else FLATNESS.of(view)
         if view is None or flat is None:
             continue
-        for operand in view.inputs:
-            if operand is None or operand.constant is not None or operand.name not in makers:
+        for operand in _read(flow, view):
+            if operand.constant is not None or operand.name not in makers:
                 continue
             if flat and (operand.dtype is None or operand.dtype.is_floating_point()):
                 found.setdefault(operand.name, view.op_type)
@@ -45,3 +52,18 @@ def entering(flow: Flow) -> dict[str, str]:
                 met.add(operand.name)
                 waiting.append(operand.name)
     return {name: op for name, op in found.items() if name not in outputs}
+
+
+def _with_flat_bodies(flow: Flow) -> set[ir.Node]:
+    """The nodes with a flat operator in a body, however deep."""
+    flat = {view.node for view in flow.nodes if FLATNESS.of(view)}
+    return {
+        view.node for view in flow.nodes if any(node in flat for _, body in subgraphs(view.node) for node in body.all_nodes())
+    }
+
+
+def _read(flow: Flow, view: NodeView) -> Iterator[Operand]:
+    """What it reads, and what its bodies read of the graphs around them."""
+    yield from (operand for operand in view.inputs if operand is not None)
+    for _, body in subgraphs(view.node):
+        yield from map(flow.operand, captured(body))

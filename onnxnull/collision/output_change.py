@@ -5,6 +5,8 @@ Where the two cannot be compared (other shapes, a NaN on one side only) the resu
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -26,7 +28,7 @@ def compare(name: str, before: np.ndarray, after: np.ndarray) -> Change:
     if before.shape != after.shape or before.dtype != after.dtype:
         return Change(name, before.shape, kind, False, np.nan, None, None, None, None, None)
     if kind == "string":
-        same = bool(np.all(before == after))
+        same = identical(before, after)
         return Change(name, before.shape, kind, same, 0.0 if same else np.nan, None, None, None, None, None)
     max_abs = _max_abs(before, after)
     size = _largest(before)
@@ -34,7 +36,7 @@ def compare(name: str, before: np.ndarray, after: np.ndarray) -> Change:
         name=name,
         shape=before.shape,
         dtype=kind,
-        bitwise=before.tobytes() == after.tobytes(),
+        bitwise=identical(before, after),
         max_abs=max_abs,
         relative=None if size == 0.0 or np.isnan(max_abs) else max_abs / size,
         ulps=ulps(before, after),
@@ -42,6 +44,18 @@ def compare(name: str, before: np.ndarray, after: np.ndarray) -> Change:
         top5=_same_best(before, after, 5),
         mask=_agreement(before, after),
     )
+
+
+def identical(one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether two arrays have one type and shape and hold the same to the last bit; texts are compared as texts."""
+    if one.shape != other.shape or one.dtype != other.dtype:
+        return False
+    return bool(np.all(one == other)) if one.dtype.kind in "OSU" else one.tobytes() == other.tobytes()
+
+
+def all_identical(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> bool:
+    """Whether two sets of arrays have the same names, and under each the same array."""
+    return one.keys() == other.keys() and all(identical(array, other[name]) for name, array in one.items())
 
 
 def ulps(before: np.ndarray, after: np.ndarray) -> float | None:

@@ -6,6 +6,7 @@ import functools
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +17,7 @@ from onnxnull.collision.entering import entering
 from onnxnull.collision.executables import AtInput, InLayer, Network, Subject, networks_twin, rounded
 from onnxnull.collision.kernel import FrontierKernel, Kernel
 from onnxnull.collision.near_kernel import NearKernel
+from onnxnull.collision.output_change import all_identical
 from onnxnull.collision.perturb import Recipe, control, perturbation
 from onnxnull.collision.quantized_claims import steps_between, verify_on_grid
 from onnxnull.collision.quantizer_search import kind_on_grid, pair_on_grid
@@ -144,7 +146,7 @@ class Search:
         self._twins: dict[_Key, Twin] = {}
         self._at_input: tuple[_Prepared, list[AtInput]] | None = None
         self._original: Original | None = None
-        self._expected: tuple[dict[str, bytes], dict[str, np.ndarray]] | None = None
+        self._expected: tuple[dict[str, np.ndarray], dict[str, np.ndarray]] | None = None
 
     def input(self) -> GraphInput:
         """The input that changes. Raises `OnnxnullError` as `run` where there is none."""
@@ -357,6 +359,9 @@ class Search:
         case: Case,
         others: Mapping[str, np.ndarray],
     ) -> Collision:
+        if not np.all(np.isfinite(start)):
+            seen = f"what {prepared.site.where!r} starts from holds NaN or Inf, from which no number differs by a length"
+            raise OnnxnullError(Code.DATA, seen, "start from another input")
         if prepared.kernel is None:
             colliding, beside = pair_on_grid(prepared.site, prepared.kind, start, recipe, self._progress)
         else:
@@ -451,8 +456,9 @@ class Search:
         return (Precision.NATIVE,)
 
     def _runs(self) -> list[_Key]:
-        """Every precision on every provider."""
-        return [(precision, provider) for provider in self.execution.providers for precision in self.execution.precisions]
+        """Every precision on every provider, each once."""
+        asked = product(self.execution.providers, self.execution.precisions)
+        return list(dict.fromkeys((precision, provider) for provider, precision in asked))
 
     def _twin(self, precision: Precision, provider: Provider, case: Case) -> Twin:
         """The network, and before its first float32 run on a provider the canary at its own shapes."""
@@ -473,9 +479,8 @@ class Search:
         self._progress("checking against the file in onnxruntime")
         if self._original is None:
             self._original = Original(self.path, self._limits)
-        given = {name: array.tobytes() for name, array in feeds.items()}
-        if self._expected is None or self._expected[0] != given:
-            self._expected = given, self._original.run(feeds)
+        if self._expected is None or not all_identical(self._expected[0], feeds):
+            self._expected = dict(feeds), self._original.run(feeds)
         expected = self._expected[1]
         for key, subject in zip(self._runs(), subjects, strict=True):
             outputs = subject.run(subject.stored(start)).outputs

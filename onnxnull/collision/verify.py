@@ -11,7 +11,7 @@ from onnxnull.collision.claims import Reader, kernel_claim, runtime_claim
 from onnxnull.collision.claims import rounded as with_weights
 from onnxnull.collision.executables import Outcome, Seen, Subject
 from onnxnull.collision.judge import Tried, judgements, verdict_of
-from onnxnull.collision.output_change import compare
+from onnxnull.collision.output_change import compare, identical
 from onnxnull.collision.results import Change, Claim, Kind, LayerCheck, Run
 from onnxnull.collision.yardstick import NOISE_RUNS, SCALE_RUNS, Box, Yardstick, distances, nearby, one_ulp, yardsticks
 from onnxnull.errors import Code, OnnxnullError
@@ -181,7 +181,7 @@ def _runtime(subject: Subject, reader: Reader, before: Seen, after: Seen) -> Cla
 def _check_repeats(outcome: Outcome, again: Outcome) -> None:
     """Whether there is something to compare."""
     for name, array in outcome.outputs.items():
-        if array.tobytes() != again.outputs[name].tobytes():
+        if not identical(array, again.outputs[name]):
             raise OnnxnullError(
                 Code.RUNTIME, f"output {name!r} of one input differs from run to run", "take out what is random"
             )

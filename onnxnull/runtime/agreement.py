@@ -7,13 +7,15 @@
    does where these tensors are moved by one ulp, and by `APART` of the entry's size or of a typical one, or as in 1 where that
    is more. The first that differs by more, in the order of the graph, is named.
 
-Neither is ever more than `MOST` of such a size. u is the unit roundoff of the coarser of the two. Whole numbers, truth values
+Neither is ever more than `MOST` of such a size. What the finer of the two precisions holds beyond the range of the coarser is
+Inf there, and counts as Inf. u is the unit roundoff of the coarser of the two. Whole numbers, truth values
 and texts are equal, or looked into as in 2.
 """
 
 from __future__ import annotations
 
 import functools
+import math
 import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -111,14 +113,14 @@ class Original:
             moved = {name: _by_an_ulp(array, unit, run) for name, array in given.items()}
             for name, array in cut.run(moved).items():
                 name = name.removeprefix(_OWN)
-                far = _distance(own[_OWN + name], array)
+                far = _distance(own[_OWN + name], array, unit)
                 noise[name] = np.maximum(noise[name], far) if far.shape == noise[name].shape else np.full(far.shape, np.inf)
         nodes: list[onnx.NodeProto] = list(self._proto.graph.node)
         for node in nodes:
             for name in node.output:
                 if name not in seen or _OWN + name not in own:
                     continue
-                far = _distance(seen[name], own[_OWN + name])
+                far = _distance(seen[name], own[_OWN + name], unit)
                 share = max(APART, min(MOST, ROUNDINGS * unit))
                 if far.shape != seen[name].shape or np.any(
                     far > TIMES * noise[name].max(initial=0.0) + share * _sizes(seen[name])
@@ -169,24 +171,35 @@ def _pairs(one: Arrays, other: Arrays) -> Sequence[tuple[np.ndarray, np.ndarray]
 def _near(expected: Arrays, outputs: Arrays, unit: float) -> bool:
     """Whether all of them agree to `ROUNDINGS` unit roundoffs."""
     for array, other in _pairs(expected, outputs):
-        far = _distance(array, other)
+        far = _distance(array, other, unit)
         if far.shape != array.shape or np.any(far > min(MOST, ROUNDINGS * unit) * _sizes(array)):
             return False
     return True
 
 
-def _distance(one: np.ndarray, other: np.ndarray) -> Array:
-    """|other − one|: 0 between equal infinities, NaNs and texts, inf where one side is finite; for other shapes inf alone."""
+def _distance(one: np.ndarray, other: np.ndarray, unit: float) -> Array:
+    """|other − one|: 0 between equal infinities, NaNs and texts, inf where one side is finite; for other shapes inf alone.
+
+    Beyond the range of the coarser type, whose unit roundoff is given, numbers are infinite.
+    """
     if one.shape != other.shape:
         return np.array(np.inf)
     if one.dtype.kind in "OSU" or other.dtype.kind in "OSU":
         return np.where(one == other, 0.0, np.inf)
     with np.errstate(invalid="ignore", over="ignore"):
-        first, second = one.astype(np.float64), other.astype(np.float64)
+        first, second = (_in_range(array, unit) for array in (one, other))
         same = (first == second) | (np.isnan(first) & np.isnan(second))
         far: Array = np.where(same, 0.0, np.abs(second - first))
     far[np.isnan(far)] = np.inf
     return far
+
+
+def _in_range(array: np.ndarray, unit: float) -> Array:
+    entries = array.astype(np.float64)
+    largest = {2.0**-53: math.inf, 2.0**-11: 65504.0}.get(unit, 3.4028234663852886e38)  # bfloat16 has float32's range, nearly
+    beyond = (np.abs(entries) > largest) & (array.dtype.kind == "f")
+    found: Array = np.where(beyond, np.copysign(np.inf, entries), entries)
+    return found
 
 
 def _sizes(array: np.ndarray) -> Array:
