@@ -16,8 +16,6 @@ from onnxnull.graph.bodies import captured, subgraphs
 from onnxnull.operators.flatness import FLATNESS
 
 if TYPE_CHECKING:
-    import onnx_ir as ir
-
     from onnxnull.graph.flow import Flow
     from onnxnull.graph.view import NodeView, Operand
 
@@ -34,13 +32,12 @@ def entering(flow: Flow) -> dict[str, str]:
         for output in view.outputs
         if output is not None and output.name
     }
-    around = _with_flat_bodies(flow)
     outputs = [value.name for value in flow.model.graph.outputs if value.name]
     found: dict[str, str] = {}
     waiting, met = list(reversed(outputs)), set(outputs)
     while waiting:
         view = makers.get(waiting.pop())
-        flat = None if view is None else True if view.node in around else FLATNESS.of(view)
+        flat = None if view is None else _flat_inside(view) or FLATNESS.of(view)
         if view is None or flat is None:
             continue
         for operand in _read(flow, view):
@@ -54,12 +51,9 @@ def entering(flow: Flow) -> dict[str, str]:
     return {name: op for name, op in found.items() if name not in outputs}
 
 
-def _with_flat_bodies(flow: Flow) -> set[ir.Node]:
-    """The nodes with a flat operator in a body, however deep."""
-    flat = {view.node for view in flow.nodes if FLATNESS.of(view)}
-    return {
-        view.node for view in flow.nodes if any(node in flat for _, body in subgraphs(view.node) for node in body.all_nodes())
-    }
+def _flat_inside(view: NodeView) -> bool:
+    """Whether a body of it, however deep, holds a flat operator."""
+    return any(FLATNESS.of(node) for _, body in subgraphs(view.node) for node in body.all_nodes())
 
 
 def _read(flow: Flow, view: NodeView) -> Iterator[Operand]:
