@@ -1,10 +1,11 @@
 """What the constants beside the weights hold and do: NaN, Inf, scales that are not positive, and what follows for the outputs.
 
-Three kinds of findings, in nodes on the way from an input to an output:
+Four kinds of findings, in nodes on the way from an input to an output:
 1. What no healthy network holds where it stands (`nonfinite`): NaN in a bias, a parameter of a normalization, a look-up table,
    an operand of arithmetic, a slope, a pad, an attribute; ε below 0; the scale of a quantized activation that is not positive.
 2. What follows for outputs by intervals (`onnxnull.ranges`).
-3. What is unusual and proves nothing (`unusual`): NaN elsewhere, Inf in a bias or a normalization, and operands that make some
+3. Integers and shapes with which a node fails or selects nothing (`onnxnull.misfits`); told with the first.
+4. What is unusual and proves nothing (`unusual`): NaN elsewhere, Inf in a bias or a normalization, and operands that make some
    entries NaN or ±Inf for every input. −Inf in masks and Inf in bounds are neither.
 
 Linear weights are looked at where they are analysed. Sources: operator specifications of ONNX (opset 1 to 25); contrib operator
@@ -23,10 +24,11 @@ from onnxnull.graph.constants import Constant, EvaluationError
 from onnxnull.graph.flow import Flow
 from onnxnull.graph.operator_facts import operator_of
 from onnxnull.graph.view import NodeView
+from onnxnull.misfits import misfits
 from onnxnull.operators.linear_use import handled_operators, is_constant
 from onnxnull.operators.lookup import table_uses
 from onnxnull.operators.parameters import INF, NAN, NO_NUMBER, NO_SCALE, accounts_for_all, places_of
-from onnxnull.ranges.claims import constants_of, live_nodes, observed_outputs, odd_nodes, output_claims
+from onnxnull.ranges.claims import constants_of, live_nodes, lost_tensors, observed_outputs, odd_nodes, output_claims
 from onnxnull.ranges.propagation import Propagation
 from onnxnull.results import OddConstant, OutputClaim
 
@@ -37,6 +39,11 @@ _TESTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     NO_SCALE: lambda array: ~(np.isfinite(array) & (array > 0)),
 }
 _UNUSUAL = frozenset({INF})
+_LOST = "NaN or ±Inf for every input"
+_FINITE = frozenset({"alpha", "beta", "bias", "epsilon", "gamma", "lambd", "scale"})
+"""Attributes that are finite; Clip's bounds and Pad's value may be infinite."""
+_MISSING = frozenset({"imputed_value_floats", "nodes_splits", "nodes_values", "replaced_value_float"})
+"""Attributes of ai.onnx.ml that may say that a value is missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,15 +59,19 @@ class ConstantFindings:
 def constant_findings(flow: Flow) -> ConstantFindings:
     """Everything that is said of constants beside the weights; those that could not be evaluated may be anything."""
     propagation = Propagation(flow)
-    live = live_nodes(flow)
+    live = live_nodes(propagation)
     claims = output_claims(propagation)
     nonfinite: list[OddConstant] = []
     unusual: list[OddConstant] = []
     counted: dict[tuple[bytes, str], int] = {}
     for node in flow.nodes:
-        if node.node not in live or all(is_constant(node, i) or node.input(i) is None for i in range(len(node.inputs))):
+        if node.node not in live:
+            continue
+        nonfinite.extend(misfits(node))
+        if all(is_constant(node, i) or node.input(i) is None for i in range(len(node.inputs))):
             continue
         nonfinite.extend(_attributes(node))
+        nonfinite.extend(_variance(node))
         for name, constant, what in _places(node):
             key = (constant.signature, what)
             if key not in counted:
@@ -70,6 +81,10 @@ def constant_findings(flow: Flow) -> ConstantFindings:
                 (unusual if what in _UNUSUAL else nonfinite).append(found)
         unusual.extend(_elsewhere(propagation, node))
     told = {claim.node for claim in claims} | {found.node for found in (*nonfinite, *unusual)}
+    for node, entries in lost_tensors(propagation, live):
+        if node.name not in told:
+            told.add(node.name)
+            nonfinite.append(OddConstant(", ".join(constants_of(node)), node.name, node.op_type, _LOST, entries, entries))
     for node, count, entries in odd_nodes(propagation, live):
         if node.name not in told and (names := constants_of(node)):
             what = "entries that are NaN or ±Inf for every input"
@@ -78,18 +93,39 @@ def constant_findings(flow: Flow) -> ConstantFindings:
 
 
 def _attributes(node: NodeView) -> Iterator[OddConstant]:
-    """Attributes that are NaN, and ε below 0 where the variance is computed."""
-    if operator_of(node)[0] not in ("", "com.microsoft"):
+    """Attributes that are NaN, or infinite where none may be, and ε below 0 where the variance is computed."""
+    domain = operator_of(node)[0]
+    if domain not in ("", "com.microsoft", "ai.onnx.ml"):
         return
     for name, attribute in node.node.attributes.items():
+        if domain == "ai.onnx.ml" and attribute.type.name == "FLOATS" and name not in _MISSING:
+            count = int(np.isnan(np.asarray(attribute.value, np.float64)).sum())
+            if count:
+                yield OddConstant(name, node.name, node.op_type, NAN, count, len(attribute.value))
         unread = name == "extrapolation_value" or (node.op_type == "Gemm" and name == "beta" and node.input(2) is None)
-        if attribute.type.name != "FLOAT" or unread:
+        if attribute.type.name != "FLOAT" or unread or name in _MISSING:
             continue
         value = float(attribute.value)
         if math.isnan(value):
             yield OddConstant(name, node.name, node.op_type, NAN, 1, 1)
+        elif math.isinf(value) and name in _FINITE:
+            yield OddConstant(name, node.name, node.op_type, INF, 1, 1)
         elif name == "epsilon" and value < 0 and node.op_type != "BatchNormalization":
             yield OddConstant(name, node.name, node.op_type, "negative", 1, 1)
+
+
+def _variance(node: NodeView) -> Iterator[OddConstant]:
+    """Channels of a BatchNormalization whose stored variance + ε is 0 or less."""
+    variance = node.input(4)
+    if operator_of(node) != ("", "BatchNormalization") or variance is None or node.attribute("training_mode", 0):
+        return
+    if isinstance(variance.constant, Constant):
+        epsilon = float(node.attribute("epsilon", 1e-5))
+        count = _count(variance.constant, lambda array: array.astype(np.float64) + epsilon <= 0)
+        if count:
+            yield OddConstant(
+                variance.name, node.name, node.op_type, "no positive sum with epsilon", count, variance.constant.size
+            )
 
 
 def _places(node: NodeView) -> Iterator[tuple[str, Constant, str]]:
@@ -108,7 +144,7 @@ def _elsewhere(propagation: Propagation, node: NodeView) -> Iterator[OddConstant
     op = operator_of(node)
     if op[0] != "" or op in handled_operators() or accounts_for_all(node):
         return
-    known = {name for name, _, what in _places(node) if what == NAN}
+    known = {name for name, _, what in _places(node) if what in (NAN, NO_NUMBER)}
     for operand in node.inputs:
         if operand is None or not isinstance(operand.constant, Constant) or operand.name in known:
             continue

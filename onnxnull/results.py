@@ -278,7 +278,8 @@ class OddConstant:
 
     Attributes:
         name: of the operand or the attribute. node, op: which read it.
-        what: "NaN", "Inf", "negative", "no positive scale", or what its entries make of those of the node.
+        what: "NaN", "Inf", "negative", "no positive scale", "no positive sum with epsilon", what its entries make of those
+            of the node, or how an integer or a shape does not fit (`onnxnull.misfits`).
         count: entries that are so, of `entries`.
     """
 

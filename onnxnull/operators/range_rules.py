@@ -166,11 +166,12 @@ def along_channels(found: Range, rank: int | None) -> Range:
 
 
 def axis_length(node: NodeView, axis: int, index: int = 0) -> int | None:
-    """How long an axis of an operand is; None where that is not known."""
+    """How long an axis of an operand is; None where that is not known, as of the first one where the batch size is open."""
     operand = node.input(index)
     if operand is None or operand.shape is None or not -len(operand.shape) <= axis < len(operand.shape):
         return None
-    return operand.shape[axis]
+    batch = node.one_sample and axis % len(operand.shape) == 0 and len(operand.shape) > 1
+    return None if batch else operand.shape[axis]
 
 
 def part_along(found: Range, axis: int, rank: int | None) -> int | None:

@@ -1,8 +1,8 @@
 """What follows for the outputs of a network, and which constant it follows from.
 
 An output *is NaN* where one of its entries must be NaN for every input, *not finite* where all of its entries must be NaN or
-infinite, *constant* where each is one number, or NaN, for all inputs of the same shapes. Where that begins is looked for
-from the output back: the first node on the way whose operands, but for constants, are not so yet.
+infinite, *constant* where each is one number, or NaN, for all inputs of the same shapes, or where it has no entries. Where that
+begins is looked for from the output back: the first node on the way whose operands, but for constants, are not so yet.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def holds(effect: Effect, found: Range) -> bool:
 
 def observed_outputs(flow: Flow) -> list[ir.Value]:
     """The outputs that claims are about: those of floats, all where there are none; none of a model without inputs."""
-    outputs = [value for value in flow.model.graph.outputs if 0 not in (flow.operand(value).shape or ())]
+    outputs = list(flow.model.graph.outputs)
     floats = [value for value in outputs if (dtype := flow.operand(value).dtype) is not None and dtype.is_floating_point()]
     return (floats or outputs) if flow.model.inputs else []
 
@@ -52,7 +52,8 @@ def output_claims(propagation: Propagation) -> tuple[OutputClaim, ...]:
     claims = []
     for value in observed_outputs(propagation.flow):
         operand, found = propagation.flow.operand(value), propagation.of(value)
-        effect = next((each for each in Effect if holds(each, found)), None)
+        empty = 0 in (operand.shape or ())
+        effect = Effect.CONSTANT if empty else next((each for each in Effect if holds(each, found)), None)
         if effect is not None:
             node, constants = _origin(propagation, value, effect)
             claims.append(OutputClaim(operand.name, effect, *node, constants, isinstance(operand.constant, Constant)))
@@ -101,9 +102,9 @@ def constants_of(view: NodeView) -> tuple[str, ...]:
     return (*operands, *numbers)
 
 
-def live_nodes(flow: Flow) -> set[ir.Node]:
-    """The nodes on the way from an input to an output, those in bodies included."""
-    read: list[ir.Value] = list(flow.model.graph.outputs)
+def live_nodes(propagation: Propagation) -> set[ir.Node]:
+    """The nodes on the way from an input to an output, those in bodies included, but for branches that are never taken."""
+    read: list[ir.Value] = list(propagation.flow.model.graph.outputs)
     seen: set[ir.Value] = set()
     live: set[ir.Node] = set()
     while read:
@@ -114,8 +115,29 @@ def live_nodes(flow: Flow) -> set[ir.Node]:
             continue
         live.add(producer)
         read.extend(each for each in producer.inputs if each is not None)
-        read.extend(each for _, body in subgraphs(producer) for each in body.outputs)
+        never = propagation.never_taken(producer)
+        read.extend(each for name, body in subgraphs(producer) if name != never for each in body.outputs)
     return live
+
+
+_GUARDS = frozenset({"Clip", "IsInf", "IsNaN", "Max", "Min", "Where"})
+"""What makes numbers of NaN and infinities again, or asks for them."""
+
+
+def lost_tensors(propagation: Propagation, live: set[ir.Node]) -> Iterator[tuple[NodeView, int]]:
+    """(node, entries): where no entry of a tensor that depends on the input is finite any more, and nothing guards it."""
+    for view in propagation.reached:
+        if view.node not in live or not view.outputs or any(subgraphs(view.node)) or not constants_of(view):
+            continue
+        free = [each.value for each in view.inputs if each is not None and not isinstance(each.constant, Constant)]
+        before = [propagation.of(value) for value in free]
+        if all(bool(found.fixed.all()) for found in before) or any(bool(found.empty.any()) for found in before):
+            continue
+        output = view.outputs[0]
+        if output is None or not propagation.of(output.value).empty.all():
+            continue
+        if not any(use.node.op_type in _GUARDS for use in output.value.uses()):
+            yield view, int(np.prod([size or 1 for size in output.shape or ()], dtype=np.float64))
 
 
 def odd_nodes(propagation: Propagation, live: set[ir.Node]) -> Iterator[tuple[NodeView, int, int]]:

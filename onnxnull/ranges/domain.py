@@ -35,6 +35,8 @@ _OVERFLOW = {"FLOAT16": 65504.0, "BFLOAT16": 3.38e38, "FLOAT": 1.01 * _SINGLE, "
 """Above that, infinite at once."""
 _LEAST = {"FLOAT16": 2.0**-14, "DOUBLE": 2.0**-1022}
 """Least normal number; that of float32 for the others."""
+_NOTHING = {"FLOAT": 2.0**-160}
+"""Below that, 0 whatever the rounding."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -321,7 +323,10 @@ def rounded(found: Range, dtype: ir.DataType | None, *, within: bool = False) ->
     ulp, tiny = 2.0 ** -(_BITS.get(name, 7) - 1), _LEAST.get(name, 2.0**-126)
     known = {"FLOAT": np.float32, "FLOAT16": np.float16, "DOUBLE": np.float64}.get(name)
 
+    nothing = 0.0 if within else _NOTHING.get(name, 0.0)
+
     def outward(bound: Floats, sign: float) -> Floats:
+        bound = np.where(np.abs(bound) < nothing, 0.0, bound)
         kept = bound == (np.clip(np.round(bound), -128, 128) if known is None else bound.astype(known))
         moved = np.where(kept, bound, bound + sign * ulp * np.abs(bound))
         flushed = (np.abs(bound) < tiny) & (sign * bound < 0)  # towards 0 or beyond

@@ -2,7 +2,8 @@
 
 - If: what both branches may give; the branch that a condition surely takes where it is known.
 - Loop and Scan: the body is walked once with states that may be anything, so what it gives holds in every round. A state is
-  what it was at first or what the body gives; what a Scan collects is what the body gives.
+  what it was at first where there is no round, what the body gives where there is one, else either; what a Scan collects is
+  what the body gives.
 - Inputs are any finite number of their type, initializers what the file holds, also where a caller may replace them.
 """
 
@@ -122,13 +123,12 @@ class Propagation:
         return [self.of(value) for value in body.outputs]
 
     def _branches(self, view: NodeView, node: ir.Node) -> list[Range]:
-        condition = collapsed(self._operand(node, 0) or anything(None))
         bodies = dict(subgraphs(node))
         then, other = (self._enter(bodies[name], {}) for name in ("then_branch", "else_branch"))
-        if condition.lo.min() >= 1:
-            return then
-        if condition.hi.max() <= 0:
-            return other
+        never = self.never_taken(node)
+        if never is not None:
+            return then if never == "else_branch" else other
+        condition = self._operand(node, 0) or anything(None)
         settled = bool(condition.fixed.all())
         results = []
         for a, b, output in zip(then, other, view.outputs, strict=False):
@@ -138,19 +138,48 @@ class Propagation:
             results.append(collapsed(replace(joined, fixed=fixed, sized=joined.sized and (settled or known))))
         return results
 
+    def never_taken(self, node: ir.Node) -> str | None:
+        """The branch of an If that its condition never takes; None where that is not known."""
+        if node.op_type != "If" or node.domain not in ("", "ai.onnx"):
+            return None
+        condition = collapsed(self._operand(node, 0) or anything(None))
+        if condition.lo.min() >= 1:
+            return "else_branch"
+        return "then_branch" if condition.hi.max() <= 0 else None
+
     def _rounds(self, view: NodeView, body: ir.Graph) -> list[Range]:
         given = self._enter(body, {})
         scans = view.op_type == "Scan"
         first = 0 if scans else 2
         states = (len(view.inputs) - int(view.attribute("num_scan_inputs", 0))) if scans else len(view.inputs) - 2
         made = given if scans else given[1:]
+        least, most = _scan_rounds(view, states) if scans else self._loop_rounds(view)
         results = []
         for index, after in enumerate(made):
             if index < states:
                 before = self._operand(view.node, first + index) or anything(None)
-                results.append(collapsed(replace(union(before, after), sized=False)))
+                if least > 0:
+                    results.append(after)
+                else:
+                    results.append(before if most == 0 else collapsed(replace(union(before, after), sized=False)))
             elif scans:
                 results.append(replace(collapsed(after), sized=False))
             else:
                 results.append(anything(None, sized=False))
         return results
+
+    def _loop_rounds(self, view: NodeView) -> tuple[int, int | None]:
+        """The least number of rounds up to 1, and the largest where that is 0: by the trip count and the first condition."""
+        count, condition = (None if (found := self._operand(view.node, i)) is None else collapsed(found) for i in (0, 1))
+        surely = (count is None or bool(count.lo.min() >= 1)) and (condition is None or bool(condition.lo.min() >= 1))
+        never = (count is not None and bool(count.hi.max() <= 0)) or (condition is not None and bool(condition.hi.max() <= 0))
+        return int(surely), 0 if never else None
+
+
+def _scan_rounds(view: NodeView, states: int) -> tuple[int, int | None]:
+    """The same of a Scan: by the length of what it scans first."""
+    scanned = view.input(states)
+    axis = int((view.attribute("scan_input_axes", None) or [0])[0])
+    shape = None if scanned is None else scanned.shape
+    length = None if shape is None or not -len(shape) <= axis < len(shape) else shape[axis]
+    return int(bool(length)), 0 if length == 0 else None

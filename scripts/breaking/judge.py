@@ -44,7 +44,7 @@ def _symptom(path: Path) -> str | None:
     proto = onnx.load(path)
     for tensor in _stored(proto.graph):
         array = numpy_helper.to_array(tensor)
-        if array.dtype.kind == "f" and array.ndim >= 2 and array.size > 1:
+        if array.dtype.kind == "f" and array.ndim >= 2 and min(array.shape) > 1:  # a row is a bias
             if np.isnan(array).any():
                 return "a matrix holds NaN"
             if np.isposinf(array).any():
@@ -65,7 +65,7 @@ def _symptom(path: Path) -> str | None:
     for runs in zip(*seen, strict=True):
         if all(np.isnan(one).any() for one in runs):
             return "an output is NaN"
-        if all(np.isinf(one).any() for one in runs):
+        if all(one.size and not np.isfinite(one).any() for one in runs):  # a class of −Inf may be masked
             return "an output is Inf"
     if all(np.array_equal(one, runs[0]) for runs in zip(*seen, strict=True) for one in runs):
         return "all outputs are constant"

@@ -110,7 +110,7 @@ def batch_norm(
     return Network(name, nodes, found, effect, nonfinite, unusual, IMAGE)
 
 
-def attention(name: str, mask: np.ndarray, effect: Effect | None = None) -> Network:
+def attention(name: str, mask: np.ndarray, effect: Effect | None = None, nonfinite: int = 0) -> Network:
     """Scores of a tensor with itself, a mask, Softmax, values."""
     nodes = [
         n("MatMul", "x w", "q"),
@@ -120,7 +120,7 @@ def attention(name: str, mask: np.ndarray, effect: Effect | None = None) -> Netw
         n("Softmax", "masked", "p", axis=-1),
         n("MatMul", "p x", "y"),
     ]
-    return Network(name, nodes, {"w": W, "mask": mask}, effect, inputs={"x": (FLOAT, (1, 5, 4))})
+    return Network(name, nodes, {"w": W, "mask": mask}, effect, nonfinite, inputs={"x": (FLOAT, (1, 5, 4))})
 
 
 CAUSAL = np.triu(np.full((5, 5), -np.inf, np.float32), 1)
@@ -184,12 +184,12 @@ BROKEN = [
     Network("clip-to-a-point", then(n("Clip", "x v v")), {"w": W, "v": 1.5}, SAME),
     Network("clip-crossed", then(n("Clip", "x a b")), {"w": W, "a": 2.0, "b": 1.0}, SAME),
     Network("clip-beyond", then(n("Sigmoid", "x", "r"), n("Clip", "r a b")), {"w": W, "a": 3.0, "b": 5.0}, SAME),
-    attention("mask-of-minus-inf", np.full((5, 5), -np.inf, np.float32), NAN_EFFECT),
+    attention("mask-of-minus-inf", np.full((5, 5), -np.inf, np.float32), NAN_EFFECT, 1),
     attention("mask-with-one-lost-row", ONE_ROW, NAN_EFFECT),
-    batch_norm("variance-below-zero", NAN_EFFECT, v=-ONES),
-    batch_norm("variance-minus-epsilon", LOST, v=entry(-0.25), epsilon=0.25),
+    batch_norm("variance-below-zero", NAN_EFFECT, 1, v=-ONES),
+    batch_norm("variance-minus-epsilon", LOST, 1, v=entry(-0.25), epsilon=0.25),
     batch_norm("variance-nan", NAN_EFFECT, 1, v=entry(NAN)),
-    batch_norm("variance-zero-epsilon-zero", LOST, v=entry(0.0), epsilon=0.0),
+    batch_norm("variance-zero-epsilon-zero", LOST, 1, v=entry(0.0), epsilon=0.0),
     batch_norm("epsilon-nan", NAN_EFFECT, 1, epsilon=NAN),
     batch_norm("scale-zero", SAME, s=ZEROS),
     batch_norm("scale-inf", LOST, unusual=1, s=entry(INF)),

@@ -12,7 +12,8 @@ from onnxnull.nonfinite import ConstantFindings, constant_findings
 from onnxnull.results import Effect
 from tests.helpers import opened, run
 
-from .networks import BROKEN, HEALTHY, Network
+from .further_networks import FURTHER_BROKEN, FURTHER_HEALTHY, MISFITS
+from .networks import BROKEN, FLOAT, HEALTHY, Network, n
 
 SEEDS = range(6)
 
@@ -38,7 +39,7 @@ def is_so(effect: Effect, found: list[np.ndarray]) -> bool:
             return all(np.array_equal(array, found[0], equal_nan=True) for array in found)
 
 
-@pytest.mark.parametrize("network", BROKEN, ids=lambda network: network.name)
+@pytest.mark.parametrize("network", [*BROKEN, *FURTHER_BROKEN], ids=lambda network: network.name)
 def test_broken(network: Network, tmp_path: Path) -> None:
     found = judged(network, tmp_path)
     assert [claim.effect for claim in found.claims] == ([] if network.effect is None else [network.effect])
@@ -48,10 +49,41 @@ def test_broken(network: Network, tmp_path: Path) -> None:
         assert is_so(network.effect, outputs(network))
 
 
-@pytest.mark.parametrize("network", HEALTHY, ids=lambda network: network.name)
+@pytest.mark.parametrize("network", [*HEALTHY, *FURTHER_HEALTHY], ids=lambda network: network.name)
 def test_healthy(network: Network, tmp_path: Path) -> None:
     found = judged(network, tmp_path)
     assert (found.claims, found.nonfinite, found.unusual) == ((), (), ())
     arrays = outputs(network)
     assert all(np.isfinite(array).any() for array in arrays)
     assert any(not np.array_equal(array, arrays[0]) for array in arrays)
+
+
+@pytest.mark.parametrize("network", MISFITS, ids=lambda network: network.name)
+def test_misfit(network: Network, tmp_path: Path) -> None:
+    found = judged(network, tmp_path)
+    assert len(found.nonfinite) == 1
+    with pytest.raises(Exception, match="ONNXRuntimeError"):
+        outputs(network)
+
+
+@pytest.mark.parametrize(("most", "findings"), [(None, 1), (0, 1), (5, 0)], ids=["left-out", "zero", "five"])
+def test_no_box_is_ever_selected(most: int | None, findings: int, tmp_path: Path) -> None:
+    nodes = [n("NonMaxSuppression", "b x" if most is None else "b x m", "y")]
+    constants = {"b": np.array([[[0, 0, 1, 1], [2, 2, 3, 3]]], np.float32)} | ({} if most is None else {"m": np.array(most)})
+    network = Network("boxes", nodes, constants, inputs={"x": (FLOAT, (1, 1, 2))})
+    assert len(judged(network, tmp_path).nonfinite) == findings
+    assert all(len(array) == 0 for array in outputs(network)) == bool(findings)
+
+
+@pytest.mark.parametrize(("size", "claims"), [(1, [Effect.CONSTANT]), (None, [])])
+def test_softmax_over_a_batch_of_one_is_constant_and_over_an_open_batch_not(
+    size: int | None, claims: list[Effect], tmp_path: Path
+) -> None:
+    network = Network("batch", [n("Softmax", "x", "y", axis=0)], inputs={"x": (FLOAT, (size, 4))})  # type: ignore[dict-item]
+    assert [claim.effect for claim in judged(network, tmp_path).claims] == claims
+
+
+def test_an_output_without_entries_is_constant(tmp_path: Path) -> None:
+    nodes = [n("Slice", "x a a a", "y")]
+    found = judged(Network("empty", nodes, {"a": np.array([0])}), tmp_path)
+    assert [claim.effect for claim in found.claims] == [Effect.CONSTANT]

@@ -52,10 +52,36 @@ def exact(node: NodeView, of: Operands) -> Range:
     return arithmetic.monotone(given(of, 0), _EXACT[node.op_type])
 
 
+_LEAST = {"Sigmoid": 0.0, "Softplus": 0.0}
+"""What an approximation does not fall below either."""
+_DOMAINS = {"Acos": (-1.0, 1.0), "Asin": (-1.0, 1.0), "Acosh": (1.0, math.inf), "Atanh": (-1.0, 1.0)}
+_IMAGES = {"Acos": (0.0, 3.15), "Asin": (-1.58, 1.58), "Acosh": (0.0, math.inf), "Atanh": (-math.inf, math.inf)}
+
+
 @gives(*_APPROXIMATE)
 def approximate(node: NodeView, of: Operands) -> Range:
     """Monotone, approximated."""
-    return loosened(arithmetic.monotone(given(of, 0), _APPROXIMATE[node.op_type]))
+    found = loosened(arithmetic.monotone(given(of, 0), _APPROXIMATE[node.op_type]))
+    least = _LEAST.get(node.op_type, -math.inf)
+    return made(np.maximum(found.lo, least), found.hi, found.nan, found.pinf, found.ninf, found.fixed, found.sized)
+
+
+@gives(*_DOMAINS)
+def partly_defined(node: NodeView, of: Operands) -> Range:
+    """NaN outside the domain; Atanh is infinite at its ends, Acosh at +Inf."""
+    a, (least, most), (lo, hi) = given(of, 0), _DOMAINS[node.op_type], _IMAGES[node.op_type]
+    poles = node.op_type == "Atanh"
+    gone = a.empty | ((a.hi <= least) | (a.lo >= most) if poles else (a.hi < least) | (a.lo > most))
+    outside = ~a.empty & ((a.lo < least) | (a.hi > most))
+    return made(
+        np.where(gone, np.inf, lo),
+        np.where(gone, -np.inf, hi),
+        a.nan | outside | a.ninf | (a.pinf & (node.op_type != "Acosh")),
+        a.contains(most) if poles else a.pinf & (node.op_type == "Acosh"),
+        a.contains(least) & poles,
+        a.fixed,
+        a.sized,
+    )
 
 
 @gives("Exp")
@@ -75,6 +101,8 @@ def exponential_unit(node: NodeView, of: Operands) -> Range:
         wild = np.ones(a.shape, np.bool_)
         if math.isnan(gamma) or (node.op_type == "Celu" and not math.isfinite(alpha)):
             return number(math.nan)
+        if gamma == 0 and 0 < alpha < math.inf:
+            return arithmetic.multiplied(a, arithmetic.ZERO)
         return made(-np.inf, np.inf, wild, wild, wild, a.fixed, a.sized)
     width = alpha if node.op_type == "Celu" else 1.0
     return loosened(arithmetic.monotone(a, lambda x: gamma * np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0.0) / width))))
@@ -146,6 +174,9 @@ def gated(node: NodeView, of: Operands) -> Range:
     lo, hi = np.where(a.lo >= 0, 0.0, least), np.maximum(a.hi * 1.001 + 1e-5, 0.5)
     if not positive_gate:
         lo, hi = np.full(a.shape, -np.inf), np.full(a.shape, np.inf)
+    if node.op_type == "HardSwish":  # its gate is closed below −3
+        closed = ~a.empty & (a.hi < -3.01)
+        lo, hi = np.where(closed, 0.0, lo), np.where(closed, 0.0, hi)
     gone = a.empty & ~a.ninf
     wild = a.infinite if not positive_gate else np.zeros(a.shape, np.bool_)
     result = made(
@@ -164,8 +195,13 @@ def gated(node: NodeView, of: Operands) -> Range:
 def swallowing(node: NodeView, of: Operands) -> Range:
     """What makes 0 of NaN, or may: nothing is excluded but what a finite operand cannot give."""
     a = given(of, 0)
-    if node.op_type == "ThresholdedRelu" and not float(node.attribute("alpha", 1.0)) < math.inf:
-        return number(0.0)  # nothing is larger than NaN or Inf
+    if node.op_type != "Hardmax":  # NaN lies beyond no threshold, and nothing beyond one that is NaN or Inf
+        shrinks = node.op_type == "Shrink"
+        threshold = float(node.attribute("lambd", 0.5) if shrinks else node.attribute("alpha", 1.0))
+        above = (a.hi > threshold) | (a.pinf & (threshold < math.inf))
+        below = shrinks & ((a.lo < -threshold) | (a.ninf & (threshold < math.inf)))
+        if not threshold < math.inf or not np.any(above | below):
+            return number(0.0)
     wild = np.asarray(not a.tame)
     fixed = a.fixed.all()
     return made(-np.inf, np.inf, wild, wild, wild, fixed, a.sized)
@@ -175,7 +211,7 @@ def swallowing(node: NodeView, of: Operands) -> Range:
 def softmax(node: NodeView, of: Operands) -> Range:
     """Along one axis (default −1; before opset 13 the axes from 1 on, as one).
 
-    NaN wherever the axis holds a NaN or +Inf, or nothing but −Inf. Along an axis of length 1 it gives 1.
+    NaN wherever the axis holds a NaN or +Inf, or no finite number. Along an axis of length 1 it gives 1.
     """
     a, rank = given(of, 0), rank_of(node)
     logs = node.op_type == "LogSoftmax"
@@ -194,7 +230,7 @@ def softmax(node: NodeView, of: Operands) -> Range:
         own = tuple(part for each in axes if (part := part_along(a, each, rank)) is not None)
         alone = all(axis_length(node, each) == 1 for each in axes)
 
-    hopeless = some(a.empty & ~a.ninf, own) | ~some(~a.empty | a.pinf, own)
+    hopeless = some(a.empty & ~a.ninf, own) | ~some(~a.empty, own)
     nan = some(a.nan | a.pinf, own) | ~some(~a.ninf, own)
     value = (0.0, 0.0) if logs else (1.0, 1.0)
     lo, hi = value if alone else (-np.inf, 1e-3) if logs else (0.0, 1.001)

@@ -6,7 +6,7 @@ from functools import reduce
 
 import numpy as np
 
-from onnxnull.graph.view import NodeView
+from onnxnull.graph.view import NodeView, Operand
 from onnxnull.operators.range_rules import Operands, finite_of_finite, given, gives, output_type
 from onnxnull.ranges import arithmetic
 from onnxnull.ranges.arithmetic import ONE
@@ -29,16 +29,38 @@ def _operands(node: NodeView, of: Operands) -> list[Range]:
 
 @gives("Add", "Sub", "Mul", "Div", "Pow")
 def binary(node: NodeView, of: Operands) -> Range:
-    """Arithmetic; a product of a tensor and itself is no less than 0. Integers divide towards 0."""
+    """Arithmetic; a tensor times itself is no less than 0, minus itself is 0. Integers divide towards 0."""
     a, b = _operands(node, of)
     first, second = node.inputs[:2]
-    if node.op_type == "Mul" and first is not None and second is not None and first.value is second.value:
-        return arithmetic.squared(a)
+    if node.op_type in ("Mul", "Sub") and first is not None and second is not None and _equal(node, first, second):
+        return arithmetic.squared(a) if node.op_type == "Mul" else _cancelled(a)
     operation = _BINARY[node.op_type]
     dtype = output_type(node)
     if node.op_type in ("Div", "Pow") and (dtype is None or not dtype.is_floating_point()):
         return _of_integers(operation(a, b)) if node.op_type == "Div" and not b.may_be_zero.any() else anything(dtype)
     return operation(a, b)
+
+
+_KEEPS = frozenset({"Identity", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum"})
+
+
+def _equal(node: NodeView, one: Operand, other: Operand) -> bool:
+    """Whether two operands are one tensor, or one is the other's copy: reductions over single entries are copies."""
+    if one.value is other.value:
+        return True
+    batch = node.one_sample and one.shape is not None and one.shape[:1] == (1,)  # of another size, it may be no copy
+    if one.shape is None or None in one.shape or one.shape != other.shape:
+        return False
+    for source, value in ((one.value, other.value), (other.value, one.value)):
+        producer = value.producer()
+        if producer is not None and producer.domain in ("", "ai.onnx") and producer.op_type in _KEEPS and not batch:
+            return producer.inputs[0] is source
+    return False
+
+
+def _cancelled(a: Range) -> Range:
+    """a − a: Inf − Inf is NaN."""
+    return made(np.where(a.empty, np.inf, 0.0), np.where(a.empty, -np.inf, 0.0), a.nan | a.infinite, sized=a.sized)
 
 
 def _of_integers(found: Range) -> Range:
@@ -139,7 +161,10 @@ def clip(node: NodeView, of: Operands) -> Range:
 
 @gives("Cast", "CastLike")
 def cast(node: NodeView, of: Operands) -> Range:
-    """To floats the number; to integers the whole part where it fits, else anything; to booleans whether it is not 0."""
+    """To floats the number; to integers the whole part where it fits, else anything; to booleans whether it is not 0.
+
+    float16 rounds here and now: what lies beyond it is infinite.
+    """
     a, dtype = given(of, 0), output_type(node)
     operand = node.input(0)
     if dtype is None or operand is None or operand.dtype is None or operand.dtype.is_string() or dtype.is_string():
@@ -147,12 +172,32 @@ def cast(node: NodeView, of: Operands) -> Range:
     if dtype.name == "BOOL":
         zero = (a.lo == 0) & (a.hi == 0) & ~a.nan & ~a.infinite
         return arithmetic.truth(~zero, a.may_be_zero, a.fixed, a.sized)
+    if dtype.name == "FLOAT16":
+        return _halves(a)
     if dtype.is_floating_point():
         return a if dtype.name in ("FLOAT", "DOUBLE", "FLOAT16", "BFLOAT16") else _free(a)
     least, most = bounds(dtype)
     outside = a.nan | a.infinite | (a.lo < least) | (a.hi > most) | a.empty
     lo, hi = np.where(outside, least, np.trunc(a.lo)), np.where(outside, most, np.trunc(a.hi))
     return made(lo, hi, fixed=a.fixed, sized=a.sized)
+
+
+def _halves(a: Range) -> Range:
+    """Rounded to float16, perhaps by way of float32."""
+    lo, hi = (
+        np.nextafter(bound.astype(np.float32), np.float32(end)).astype(np.float16).astype(np.float64)
+        for bound, end in ((a.lo, -np.inf), (a.hi, np.inf))
+    )
+    gone = a.empty | (lo == np.inf) | (hi == -np.inf)
+    return made(
+        np.where(gone, np.inf, np.maximum(lo, -65504.0)),
+        np.where(gone, -np.inf, np.minimum(hi, 65504.0)),
+        a.nan,
+        a.pinf | (~a.empty & (lo == np.inf)),
+        a.ninf | (~a.empty & (hi == -np.inf)),
+        a.fixed,
+        a.sized,
+    )
 
 
 def _free(a: Range) -> Range:

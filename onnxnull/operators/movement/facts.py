@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 from onnxnull.graph.moving import MOVING
+from onnxnull.graph.view import NodeView
 from onnxnull.operators.flatness import keeps_entries
 from onnxnull.operators.linear_use import holds_no_weight
-from onnxnull.operators.parameters import NAN, accounts_for
+from onnxnull.operators.parameters import NAN, NO_NUMBER, accounts_for
 from onnxnull.operators.range_rules import shaped_by_values
 
 _MICROSOFT = "com.microsoft"
 
-accounts_for("Pad", places=lambda node: [(2, NAN)])
+_SUMS = frozenset({"AveragePool", "Conv", "ConvTranspose", "GlobalAveragePool", "LayerNormalization", "MatMul", "ReduceMean"})
+"""What spoils a whole sum with one infinity; −Inf is how what MaxPool and Softmax read is padded."""
+
+
+def _value(node: NodeView) -> list[tuple[int, str]]:
+    output = node.outputs[0]
+    summed = output is not None and any(use.node.op_type in _SUMS for use in output.value.uses())
+    return [(2, NO_NUMBER if summed else NAN)]
+
+
+accounts_for("Pad", places=_value)
 
 # Entries are moved, copied or dropped; a table that is gathered from is a look-up, not a weight.
 holds_no_weight(

@@ -6,13 +6,24 @@ all are. MaxPool and GlobalMaxPool may give the lowest finite number of a window
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from onnxnull.graph.view import NodeView
-from onnxnull.operators.range_rules import Operands, finite_of_finite, given, gives, output_type, part_along, rank_of
+from onnxnull.operators.range_rules import (
+    Operands,
+    axis_length,
+    finite_of_finite,
+    given,
+    gives,
+    output_type,
+    part_along,
+    rank_of,
+)
 from onnxnull.operators.steps import constant_value
 from onnxnull.ranges import arithmetic
-from onnxnull.ranges.domain import INF, Range, anything, collapsed, loosened, made, number, reshaped, some, union
+from onnxnull.ranges.domain import INF, Range, anything, chosen, collapsed, loosened, made, number, reshaped, some, union
 
 
 def _axes(node: NodeView) -> tuple[int, ...] | None:
@@ -34,10 +45,9 @@ def _axes(node: NodeView) -> tuple[int, ...] | None:
 
 def _count(node: NodeView, axes: tuple[int, ...] | None) -> int | None:
     """How many entries go into one; None where that is not known."""
-    operand = node.input(0)
-    if axes is None or operand is None or operand.shape is None:
+    if axes is None:
         return None
-    sizes = [operand.shape[axis] for axis in axes]
+    sizes = [axis_length(node, axis) for axis in axes]
     return None if None in sizes else int(np.prod([size or 0 for size in sizes], dtype=np.float64))
 
 
@@ -82,13 +92,18 @@ def summed(node: NodeView, a: Range, axes: tuple[int, ...] | None, *, mean: bool
     return loosened(found, relative=2.0**-7, absolute=0.0)
 
 
-def extreme(node: NodeView, a: Range, axes: tuple[int, ...] | None) -> Range:
-    """The largest or the smallest over `axes`, kept: one of the entries."""
+def extreme(node: NodeView, a: Range, axes: tuple[int, ...] | None, *, largest: bool) -> Range:
+    """The largest or the smallest over `axes`, kept: one of the entries; infinite where one surely is and none is NaN."""
     rank = rank_of(node)
     if axes is None or rank is None:
         return collapsed(a)
     own = tuple(part for axis in axes if (part := part_along(a, axis, rank)) is not None)
-    return collapsed(a, own) if own else a
+    if not own:
+        return a
+    found, sign = collapsed(a, own), 1 if largest else -1
+    end, other = (a.pinf, a.ninf) if largest else (a.ninf, a.pinf)
+    surely = some(a.empty & end & ~other & ~a.nan, own) & ~some(a.nan, own)
+    return chosen(surely, replace(number(sign * INF), sized=a.sized), found)
 
 
 @gives(
@@ -110,7 +125,7 @@ def reduced(node: NodeView, of: Operands) -> Range:
         plain = kind in ("Sum", "Mean", "Max", "Min", "Prod")
         return a if plain else anything(output_type(node), finite=False, sized=a.sized)
     if kind in ("Max", "Min"):
-        return _dropped(node, extreme(node, a, axes), axes)
+        return _dropped(node, extreme(node, a, axes, largest=kind == "Max"), axes)
     if kind in ("Sum", "Mean"):
         return _dropped(node, summed(node, a, axes, mean=kind == "Mean"), axes)
     if kind == "L1":
@@ -120,8 +135,17 @@ def reduced(node: NodeView, of: Operands) -> Range:
         return _dropped(node, arithmetic.square_root(total) if kind == "L2" else total, axes)
     if kind == "LogSum":
         return _dropped(node, arithmetic.logarithm(summed(node, a, axes, mean=False)), axes)
+    if kind == "Prod" and a.tame and axes is not None and bool(_whole(node, (a.lo == 0) & (a.hi == 0), axes)):
+        return number(0.0)
     only_nan = bool(a.only_nan.all())
     return number(np.nan) if only_nan else anything(output_type(node), finite=a.tame, sized=a.sized)
+
+
+def _whole(node: NodeView, flag: np.ndarray, axes: tuple[int, ...]) -> bool:
+    """Whether the flag is met somewhere along `axes`, wherever one looks."""
+    rank = rank_of(node)
+    own = tuple(part for axis in axes if (part := axis - (rank or 0) + flag.ndim) >= 0)
+    return bool(np.any(flag, axis=own).all())
 
 
 @gives("AveragePool", "GlobalAveragePool", "LpPool", "GlobalLpPool")
@@ -169,9 +193,11 @@ def _spatial(node: NodeView, a: Range) -> Range:
 
 @gives("LpNormalization")
 def unit(node: NodeView, of: Operands) -> Range:
-    """x / ‖x‖: from −1 to 1; 0 stays 0."""
+    """x / ‖x‖: from −1 to 1; 0 stays 0; the sign of an entry that is alone."""
     a = collapsed(given(of, 0))
     wild = not a.tame
+    if axis_length(node, int(node.attribute("axis", -1))) == 1 and not wild and bool(((a.lo > 0) | (a.hi < 0)).all()):
+        return arithmetic.monotone(a, np.sign)
     return made(np.where(a.lo >= 0, 0.0, -1.01), np.where(a.hi <= 0, 0.0, 1.01), wild, wild, wild, sized=a.sized)
 
 

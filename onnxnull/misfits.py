@@ -1,0 +1,118 @@
+"""Integers beside the weights with which a node fails, or selects nothing, whatever its input: such a model loads.
+
+Sources: operator specifications of ONNX (Gather since opset 11, Reshape since 5, NonMaxSuppression since 10); onnxruntime's CPU
+provider, which refuses them at the first run and not at the load.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from onnxnull.graph.view import NodeView
+from onnxnull.operators.linear_use import is_constant
+from onnxnull.operators.steps import constant_value
+from onnxnull.results import OddConstant
+
+_INDICES = {"Gather": 0, "GatherElements": 0}
+"""Operator → default of its axis; operand 1 counts along it."""
+
+_LAYERS = frozenset({"LayerNormalization", "RMSNormalization"})
+_PARAMETERS = {
+    "BatchNormalization": (1, 2, 3, 4),
+    "InstanceNormalization": (1, 2),
+    "LayerNormalization": (1, 2),
+    "RMSNormalization": (1,),
+}
+"""Operator → scales and biases."""
+_REPEATED = {"Gemm": 2, "PRelu": 1}
+"""Operator → operand that is repeated along the axes in which its length is 1, and fits the result else."""
+
+
+def misfits(node: NodeView) -> Iterator[OddConstant]:
+    """Indices beyond the axis, shapes of another number of entries, and a NonMaxSuppression that may keep no box."""
+    if node.domain not in ("", "ai.onnx"):
+        return
+    if node.op_type in _INDICES:
+        yield from _indices(node)
+    elif node.op_type == "Reshape":
+        yield from _shape(node)
+    elif node.op_type in _PARAMETERS:
+        yield from _parameters(node)
+    elif node.op_type in _REPEATED:
+        yield from _repeated(node)
+    elif node.op_type == "NonMaxSuppression":
+        most = np.zeros(1) if node.input(2) is None else constant_value(node, 2)
+        if most is not None and most.size == 1 and most.item() <= 0:
+            yield OddConstant("max_output_boxes_per_class", node.name, node.op_type, "nothing to select", 1, 1)
+
+
+def _parameters(node: NodeView) -> Iterator[OddConstant]:
+    """Scales and biases that are not as long as what they scale; LayerNormalization's may be shorter, and are repeated."""
+    source = node.input(0)
+    if source is None or source.shape is None or len(source.shape) < 2:
+        return
+    layer = node.op_type in _LAYERS
+    axis = int(node.attribute("axis", -1)) if layer else 1
+    if not -len(source.shape) <= axis < len(source.shape) or (node.one_sample and axis % len(source.shape) == 0):
+        return
+    scaled = source.shape[axis % len(source.shape) :] if layer else source.shape[1:2]
+    if None in scaled:
+        return
+    entries = int(np.prod([size or 0 for size in scaled], dtype=object))
+    for index in _PARAMETERS[node.op_type]:
+        operand = node.input(index)
+        if operand is None or operand.shape is None or None in operand.shape:
+            continue
+        size = int(np.prod([each or 0 for each in operand.shape], dtype=object))
+        if size > entries or (not layer and size != entries):
+            yield OddConstant(operand.name, node.name, node.op_type, "a shape of another size", max(size, 1), max(size, 1))
+
+
+def _repeated(node: NodeView) -> Iterator[OddConstant]:
+    """Lengths of an operand that are neither 1 nor those of what it is added to, or multiplied with."""
+    source, operand = node.input(1 if node.op_type == "Gemm" else 0), node.input(_REPEATED[node.op_type])
+    if source is None or operand is None or source.shape is None or operand.shape is None:
+        return
+    target = tuple(source.shape)
+    if node.op_type == "Gemm":
+        target = target[:1] if node.attribute("transB", 0) else target[1:]
+    elif node.one_sample:
+        target = (None, *target[1:])
+    elif len(operand.shape) > len(target):
+        return
+    for given, wanted in zip(reversed(operand.shape), reversed(target), strict=False):
+        if given not in (None, 1) and wanted is not None and given != wanted:
+            yield OddConstant(operand.name, node.name, node.op_type, "a shape of another size", given or 1, given or 1)
+            return
+
+
+def _indices(node: NodeView) -> Iterator[OddConstant]:
+    source, indices = node.input(0), node.input(1)
+    axis = int(node.attribute("axis", _INDICES[node.op_type]))
+    if source is None or indices is None or source.shape is None or not -len(source.shape) <= axis < len(source.shape):
+        return
+    length, found = source.shape[axis], constant_value(node, 1)
+    if length is None or found is None or (node.one_sample and axis % len(source.shape) == 0 and not is_constant(node, 0)):
+        return
+    beyond = int(np.count_nonzero((found < -length) | (found >= length)))
+    if beyond:
+        yield OddConstant(indices.name, node.name, node.op_type, "an index beyond the axis", beyond, found.size)
+
+
+def _shape(node: NodeView) -> Iterator[OddConstant]:
+    source, target = node.input(0), node.input(1)
+    wanted = constant_value(node, 1)
+    if source is None or target is None or source.shape is None or wanted is None or None in source.shape or node.one_sample:
+        return
+    given = [size or 0 for size in source.shape]
+    sizes = [int(size) for size in wanted.reshape(-1)]
+    if not node.attribute("allowzero", 0):
+        if any(size == 0 and axis >= len(given) for axis, size in enumerate(sizes)):
+            return
+        sizes = [given[axis] if size == 0 else size for axis, size in enumerate(sizes)]
+    entries, stated = int(np.prod(given, dtype=object)), int(np.prod([size for size in sizes if size != -1], dtype=object))
+    fits = bool(stated) and entries % stated == 0 if -1 in sizes else stated == entries
+    if not fits and (entries or stated):
+        yield OddConstant(target.name, node.name, node.op_type, "a shape of another size", len(sizes), len(sizes))
