@@ -31,13 +31,7 @@ from onnxnull.kernel.maps.primitives import Permute
 from onnxnull.operators.activation.lowering import lowered_fast_gelu
 from onnxnull.operators.contraction.weights import gemm, matmul, matmul_contraction
 from onnxnull.operators.convolution.lowering import lowered_conv, lowered_conv_transpose
-from onnxnull.operators.convolution.weights import (
-    conv,
-    conv_blocks,
-    conv_transpose,
-    convolution_on,
-    transposed_convolution_on,
-)
+from onnxnull.operators.convolution.weights import conv, conv_blocks, conv_transpose, convolution_on, transposed_convolution_on
 from onnxnull.operators.linear_use import LinearUse, Refusal, constant_at, holds_weights, is_constant, shape_at
 from onnxnull.operators.lowering import Emitter, NotLowerableError, Site, lowering_of, lowers
 

@@ -127,23 +127,17 @@ def derivative(*op_types: str, domain: str = "") -> Callable[[Callable[[Pull], s
 
 def rule_of(op_type: str, domain: str = "") -> Rule | None:
     """The gradient rule of an operator; None where there is none."""
-    import onnxnull.operators  # noqa: F401 - registers all families
-
     return _RULES.get((domain, op_type))
 
 
 def expansion_of(op_type: str, domain: str = "") -> Lowering | None:
     """What an operator is replaced by before it is differentiated; None where it has a rule, or nothing."""
-    import onnxnull.operators  # noqa: F401 - registers all families
-
     key = domain, op_type
     return (_EXPANSIONS[key] or lowering_of(op_type, domain)) if key in _EXPANSIONS else None
 
 
 def differentiable_operators() -> frozenset[tuple[str, str]]:
     """(domain, op type) of every operator that has a gradient."""
-    import onnxnull.operators  # noqa: F401 - registers all families
-
     return frozenset(_RULES) | frozenset(_EXPANSIONS)
 
 

@@ -275,20 +275,9 @@ def lowers(*op_types: str, domain: str = "", always: bool = False) -> Callable[[
 
 def lowering_of(op_type: str, domain: str = "") -> Lowering | None:
     """The lowering of an operator; None where there is none."""
-    import onnxnull.operators  # noqa: F401 - registers all families
-
     return _LOWERINGS.get((domain, op_type))
 
 
 def always_lowered(op_type: str, domain: str = "") -> bool:
     """Whether the lowering is to be used even where onnxruntime accepts the operator."""
-    import onnxnull.operators  # noqa: F401 - registers all families
-
     return (domain, op_type) in _ALWAYS
-
-
-def lowered_operators() -> frozenset[tuple[str, str]]:
-    """(domain, op type) of every operator that can be lowered."""
-    import onnxnull.operators  # noqa: F401 - registers all families
-
-    return frozenset(_LOWERINGS)

@@ -26,15 +26,7 @@ from onnxnull.kernel.maps.linear_map import LinearMap, size
 from onnxnull.kernel.maps.selection import Selection, compose
 from onnxnull.operators.linear_use import LinearUse, Refusal, batches, constant_at, holds_weights, is_constant, shape_at
 from onnxnull.operators.pooling.steps import AxesSum
-from onnxnull.operators.steps import (
-    LARGEST,
-    MakeMap,
-    UnknownShapeError,
-    constant_value,
-    fixed_shape,
-    linear_step,
-    output_shape,
-)
+from onnxnull.operators.steps import LARGEST, MakeMap, UnknownShapeError, constant_value, fixed_shape, linear_step, output_shape
 
 _ROW, _COLUMN, _INNER = 0, 1, 2
 """Labels of Gemm and MatMul: rows of the product, its columns, and what is contracted. Broadcast axes follow from 3 on."""

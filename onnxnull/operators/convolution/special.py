@@ -27,14 +27,7 @@ from onnxnull.kernel.maps.im2col import ConvGeometry
 from onnxnull.kernel.maps.linear_map import LinearMap
 from onnxnull.kernel.maps.primitives import BlockMatrix, Permute, Reshape
 from onnxnull.operators.convolution.weights import conv_blocks
-from onnxnull.operators.linear_use import (
-    LinearUse,
-    Refusal,
-    constant_at,
-    holds_weights,
-    is_constant,
-    shows_only_first_output,
-)
+from onnxnull.operators.linear_use import LinearUse, Refusal, constant_at, holds_weights, is_constant, shows_only_first_output
 
 Shape = tuple[int, ...]
 _MICROSOFT = "com.microsoft"

@@ -11,16 +11,7 @@ import math
 import numpy as np
 
 from onnxnull.graph.view import NodeView
-from onnxnull.operators.range_rules import (
-    Operands,
-    along_channels,
-    axis_length,
-    given,
-    gives,
-    output_type,
-    part_along,
-    rank_of,
-)
+from onnxnull.operators.range_rules import Operands, along_channels, axis_length, given, gives, output_type, part_along, rank_of
 from onnxnull.ranges import arithmetic
 from onnxnull.ranges.domain import INF, Range, anything, collapsed, made, number, rounded, union
 
