@@ -249,7 +249,8 @@ def _alone(cut: Cut, site: Site, flow: Flow) -> onnx.ModelProto:
                     assert isinstance(operand.constant, Constant), "other layers are taken as a matrix"
                     array = np.ascontiguousarray(operand.constant.array()).reshape(operand.constant.shape)
                 initializers.append(numpy_helper.from_array(array, f"constant{index}"))
-        if site.space is Space.PATCHES and view.op_type in ("Conv", "QLinearConv", "ConvInteger"):
+        layer = PRODUCTS.of(view)
+        if site.space is Space.PATCHES and layer is not None and layer.of_patches:
             _read_patches(node, site)
     kind = helper.np_dtype_to_tensor_dtype(stored.dtype if cut.codes is None else _dtype_of(cut))
     product = onnx.ValueInfoProto(name="product")

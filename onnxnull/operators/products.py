@@ -16,11 +16,13 @@ class Product:
         channels: the axis of the output that the weight's outputs lie along; None where it depends.
         of_codes: whether codes are multiplied by codes, in integers, and the output is what is made of the sums; else the
             output is the product itself, plus a bias.
+        of_patches: whether the node reads patches of its activation, as far apart as its attribute `strides` says.
         may_be_transformed: whether cuDNN may compute it by Winograd's or Fourier transforms.
     """
 
     channels: int | None
     of_codes: bool = False
+    of_patches: bool = False
     may_be_transformed: bool = False
 
 

@@ -17,8 +17,8 @@ has_scales("QLinearConv", scales=((0, 1), (None, 6)))
 has_scales("QLinearMatMul", scales=_OF_TWO)
 has_scales("QLinearAdd", "QLinearMul", scales=_OF_TWO, domain=_MICROSOFT)
 
-gives_product(Product(1, of_codes=True), "ConvInteger", "QLinearConv")
-gives_product(Product(1, of_codes=True), "QLinearConv", domain=_MICROSOFT)
+gives_product(Product(1, of_codes=True, of_patches=True), "ConvInteger", "QLinearConv")
+gives_product(Product(1, of_codes=True, of_patches=True), "QLinearConv", domain=_MICROSOFT)
 gives_product(Product(-1, of_codes=True), "MatMulInteger", "QLinearMatMul")
 gives_product(Product(-1, of_codes=True), "MatMulInteger16", "QGemm", domain=_MICROSOFT)
 
