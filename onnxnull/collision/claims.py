@@ -20,7 +20,8 @@ from onnxnull.collision.results import Claim
 from onnxnull.collision.yardstick import DROWNED, Box
 from onnxnull.kernel.maps.linear_map import Array, LinearMap
 from onnxnull.kernel.maps.primitives import Identity
-from onnxnull.kernel.numerics.error_free import Near, enclose, through, two_difference
+from onnxnull.kernel.numerics.enclosures import Near, enclose, through
+from onnxnull.kernel.numerics.error_free import two_difference
 from onnxnull.kernel.numerics.rounding import UNIT, gamma
 from onnxnull.kernel.numerics.rounding_model import magnitude, nonzero_terms, powers_of_two, roundings
 

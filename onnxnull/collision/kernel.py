@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxnull.collision.restriction import behind, bounding_box, window
-from onnxnull.collision.spans import Complement, columns
 from onnxnull.frontier import Frontier
 from onnxnull.frontier.joining import merge
 from onnxnull.frontier.projection import kernel_of_maps
 from onnxnull.kernel.maps.linear_map import Array, Composition, LinearMap, Shape, size
 from onnxnull.kernel.maps.patches import patches_of
 from onnxnull.kernel.maps.selection import NOTHING, Selection, identity
+from onnxnull.kernel.patch_projection import PatchProjection, columns
 from onnxnull.kernel.project import KernelSpace, NotConvergedError, SolvedKernel
 from onnxnull.kernel.rank import Notion
 
@@ -76,7 +76,7 @@ class PatchKernel:
 
         Args:
             places: (g, L, q), the flat index of every patch entry in the tensor, NOTHING where it is none; no index twice.
-            spans: g arrays (q, r) as `spans.columns` makes them.
+            spans: g arrays (q, r) as `patch_projection.columns` makes them.
             factors: (g, L, q), what the path multiplies every patch entry by; None for ones.
             free: of `shape`; None where every entry is.
             known: a kernel with the same places, spans and factors, whose work is used again.
@@ -89,9 +89,9 @@ class PatchKernel:
         weights = np.append(self._free, False)[places].astype(np.float64)
         if factors is not None:
             weights *= factors
-        before: Sequence[Complement | None] = [None] * len(spans) if known is None else known._parts
-        self._parts: list[Complement] = [
-            Complement(span, None if np.all(weight == 1.0) else weight, len(weight), old)
+        before: Sequence[PatchProjection | None] = [None] * len(spans) if known is None else known._parts
+        self._parts: list[PatchProjection] = [
+            PatchProjection(span, None if np.all(weight == 1.0) else weight, len(weight), old)
             for span, weight, old in zip(spans, weights, before, strict=True)
         ]
 
@@ -140,11 +140,11 @@ class PatchKernel:
 
     def project(self, wish: Array, /) -> Array:
         """The orthogonal projection, to rounding."""
-        return self._each(wish, Complement.project)
+        return self._each(wish, PatchProjection.project)
 
     def rough(self, wish: Array) -> Array:
         """The projection in one pass."""
-        return self._each(wish, Complement.rough)
+        return self._each(wish, PatchProjection.rough)
 
     def within(self, free: Mask) -> PatchKernel:
         """The kernel vectors that are 0 where `free` is False."""
@@ -163,7 +163,7 @@ class PatchKernel:
         """The largest of every patch."""
         return -self.shared(-values)
 
-    def _each(self, wish: Array, project: _Part) -> Array:
+    def _each(self, wish: Array, project: _Project) -> Array:
         flat = np.asarray(wish, dtype=np.float64).reshape(size(self._shape))
         result = np.where(self._unread, flat, 0.0)
         padded, changed = np.append(flat, 0.0), np.append(result, 0.0)  # index NOTHING = -1 finds the last entry
@@ -172,8 +172,8 @@ class PatchKernel:
         return changed[:-1].reshape(self._shape)
 
 
-class _Part(Protocol):
-    def __call__(self, part: Complement, x: Array, /) -> Array: ...
+class _Project(Protocol):
+    def __call__(self, part: PatchProjection, x: Array, /) -> Array: ...
 
 
 class FrontierKernel:

@@ -12,7 +12,6 @@ import numpy as np
 from onnxnull.collision.claims import Reader
 from onnxnull.collision.kernel import Kernel, kernel_of
 from onnxnull.collision.results import Space
-from onnxnull.collision.spans import spectral_norm
 from onnxnull.errors import Code, OnnxnullError
 from onnxnull.frontier.nullity import joint_nullity
 from onnxnull.frontier.quantizer import RANGES, Quantizer
@@ -31,6 +30,7 @@ from onnxnull.kernel.maps.linear_map import Array, LinearMap, Shape
 from onnxnull.kernel.maps.patches import patches_of
 from onnxnull.kernel.maps.primitives import Identity
 from onnxnull.kernel.maps.selection import Selection, identity
+from onnxnull.kernel.patch_projection import spectral_norm
 from onnxnull.kernel.rank import Notion, rank
 from onnxnull.kernel.span import column_span
 from onnxnull.operators import LinearUse

@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from onnxnull.kernel.numerics.rounding import Array, Gram, gram_of
-from onnxnull.kernel.rank.decide import Decision
+from onnxnull.kernel.rank.decide import RankDecision
 from onnxnull.kernel.rank.extremes import largest
 from onnxnull.kernel.rank.notion import Notion
 from onnxnull.kernel.rank.problem import Block, Problem
@@ -187,7 +187,7 @@ def null_space(blocks: npt.NDArray[np.generic], notion: Notion = Notion.FLOAT64,
     whose own σ is larger than that and still below the cut-off (`residual` tells). EXACT: φᵀW = 0 over ℚ, φ rounded to
     doubles. FLOAT32: the near-kernel; its vectors are no collisions. Raises as `onnxnull.kernel.rank.rank` does.
     """
-    decision = Decision(blocks, deadline)
+    decision = RankDecision(blocks, deadline)
     if notion is Notion.EXACT:
         decision.prove_exact(always=True)
     else:

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from onnxnull.kernel.numerics.rounding import Array, Gram
-from onnxnull.kernel.rank.decide import Decision
+from onnxnull.kernel.rank.decide import RankDecision
 from onnxnull.kernel.rank.notion import Notion
 from onnxnull.kernel.rank.problem import Block, prepare
 from onnxnull.kernel.rank.result import RankProfile
@@ -70,7 +70,7 @@ def column_span(
     problem = prepare(blocks)
     counts, proved = [block.n for block in problem.blocks], True
     if known is None or not known.certainty.is_proved or known.value != sum(counts):
-        decision = Decision(blocks, None)
+        decision = RankDecision(blocks, None)
         decision.prove(notion)
         problem, counts, proved = decision.problem, decision.block_ranks(notion), decision.settled(notion)
     groups, q, _ = blocks.shape

@@ -16,7 +16,8 @@ from onnxnull.kernel.maps.linear_map import Array, LinearMap, Sum
 from onnxnull.kernel.maps.primitives import BlockMatrix, Matrix, Permute, Scale
 from onnxnull.kernel.maps.selection import NOTHING, Selection
 from onnxnull.kernel.nullspace import null_space
-from onnxnull.kernel.numerics.error_free import Make, Near, enclose, through, two_difference, two_product, two_sum
+from onnxnull.kernel.numerics.enclosures import Make, Near, enclose, through
+from onnxnull.kernel.numerics.error_free import two_difference, two_product, two_sum
 
 WILD = st.floats(allow_nan=False, allow_infinity=False, width=64)
 MILD = st.floats(-1e100, 1e100, allow_subnormal=False).filter(lambda x: x == 0 or abs(x) > 1e-100)

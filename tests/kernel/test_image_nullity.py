@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from onnxnull.kernel.budget import Budget, OutOfBudget
-from onnxnull.kernel.images.banded_rank import frontier_rank
+from onnxnull.kernel.images.banded_rank import banded_rank
 from onnxnull.kernel.images.counting_bound import rank_at_most
 from onnxnull.kernel.images.input_nullity import InputNullity, count_read, image_nullities, image_nullity
-from onnxnull.kernel.images.splitting import Axis, Part, flip, parts, swap, unroll
+from onnxnull.kernel.images.splitting import Axis, ConvolutionPart, flip, parts, swap, unroll
 from onnxnull.kernel.images.sweep import Strategy, Sweep, views
 from onnxnull.kernel.maps.convolution import Convolution, TransposedConvolution
 from onnxnull.kernel.maps.im2col import ConvGeometry
@@ -218,7 +218,7 @@ def test_parts_add_up_to_the_operators_rank(seed: int) -> None:
             inputs += count * part.inputs
             assert count * field.rank(line) <= count * rank_at_most(part.axes, part.weight.shape[0], block.shape[1])
             if part.axes:
-                assert frontier_rank(part, field, Budget(1e12)) == field.rank(line)
+                assert banded_rank(part, field, Budget(1e12)) == field.rank(line)
                 for view in views(part):
                     for strategy in (Strategy(1, 1, 1), Strategy(3, 1, 1), Strategy(1, 2, 3)):
                         assert Sweep(field.rank, Budget(1e12)).lower_bound(view, strategy) <= field.rank(line)
@@ -242,9 +242,9 @@ def test_one_block_that_holds_all_outputs_is_the_rank_itself() -> None:
 def test_views_are_the_same_operator() -> None:
     rng = np.random.default_rng(3)
     axes = (Axis(9, 3, 2, 1, 4), Axis(7, 4, 1, 0, 4))
-    part = Part(axes, rng.integers(0, PRIME, (2, 3, 4, 2)))
+    part = ConvolutionPart(axes, rng.integers(0, PRIME, (2, 3, 4, 2)))
     for view in (flip(part, 0), flip(part, 1), swap(part, 1), *views(part)):
-        assert frontier_rank(view, Prime(), Budget(1e12)) == frontier_rank(part, Prime(), Budget(1e12))
+        assert banded_rank(view, Prime(), Budget(1e12)) == banded_rank(part, Prime(), Budget(1e12))
     assert flip(flip(part, 0), 0).axes == axes
 
 
@@ -253,10 +253,10 @@ def test_the_frontier_skips_what_repeats() -> None:
     rng = np.random.default_rng(4)
     for field, draw in ((Prime(), rng.integers(0, PRIME, (1, 7, 2))), (Float64(), rng.standard_normal((1, 7, 2)))):
         outputs = 100_000
-        part = Part((Axis(3 * (outputs - 1) + 7, 7, 3, 0, outputs),), draw)
-        assert frontier_rank(part, field, Budget(1e9)) == 2 * outputs
+        part = ConvolutionPart((Axis(3 * (outputs - 1) + 7, 7, 3, 0, outputs),), draw)
+        assert banded_rank(part, field, Budget(1e9)) == 2 * outputs
     with pytest.raises(OutOfBudget):
-        frontier_rank(part, Float64(), Budget(100.0))
+        banded_rank(part, Float64(), Budget(100.0))
 
 
 def test_residues_are_a_ring_homomorphism() -> None:

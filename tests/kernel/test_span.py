@@ -108,7 +108,7 @@ def found_cutoff(blocks: Array, notion: Notion) -> float:
 def test_a_full_rank_that_is_known_is_not_proved_again(monkeypatch: pytest.MonkeyPatch) -> None:
     blocks = np.random.default_rng(0).standard_normal((2, 9, 4))
     known, expected = rank_profile(blocks), column_span(blocks)
-    monkeypatch.setattr("onnxnull.kernel.span.Decision", None)
+    monkeypatch.setattr("onnxnull.kernel.span.RankDecision", None)
     found = column_span(blocks, ranks=known)
     assert found.proved
     assert all(np.array_equal(a, b) for a, b in zip(found.bases, expected.bases, strict=True))

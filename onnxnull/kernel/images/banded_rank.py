@@ -16,14 +16,14 @@ from __future__ import annotations
 import numpy as np
 
 from onnxnull.kernel.budget import ENTRY_WORK, Budget, OutOfBudget
-from onnxnull.kernel.images.splitting import Axis, Part, Weight, unroll
+from onnxnull.kernel.images.splitting import Axis, ConvolutionPart, Weight, unroll
 from onnxnull.kernel.numerics.arithmetic import Field
 
 # A line of the image is written out as a dense matrix of at most this many entries (160 MB).
 _LINE_ENTRIES = 20_000_000
 
 
-def frontier_rank(part: Part, field: Field, budget: Budget) -> int:
+def banded_rank(part: ConvolutionPart, field: Field, budget: Budget) -> int:
     """rank(part) over `field`; OutOfBudget where that costs too much, UnclearRank from the float64 field."""
     axis = part.axes[0]
     line = part.weight

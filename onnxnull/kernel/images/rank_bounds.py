@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from onnxnull.kernel.budget import Budget, OutOfBudget
-from onnxnull.kernel.images.banded_rank import frontier_rank
+from onnxnull.kernel.images.banded_rank import banded_rank
 from onnxnull.kernel.images.counting_bound import rank_at_most
-from onnxnull.kernel.images.splitting import Part, parts, swap
+from onnxnull.kernel.images.splitting import ConvolutionPart, parts, swap
 from onnxnull.kernel.images.sweep import Sweep, strategies, views
 from onnxnull.kernel.maps.im2col import ConvGeometry
 from onnxnull.kernel.maps.linear_map import Array
@@ -100,7 +100,7 @@ def group_bounds(geometry: ConvGeometry, filters: Filters, *, work: float) -> Ra
     return total
 
 
-def part_bounds(part: Part, filters: Filters, *, work: float) -> RankBounds:
+def part_bounds(part: ConvolutionPart, filters: Filters, *, work: float) -> RankBounds:
     """Bounds on the rank of one part: counting from above, sweeps from below, then the frontier if work is left."""
     field = filters.field
     upper = rank_at_most(part.axes, part.weight.shape[0], filters.rank)
@@ -118,7 +118,7 @@ def part_bounds(part: Part, filters: Filters, *, work: float) -> RankBounds:
         return result
     try:
         widest = max(range(len(part.axes)), key=lambda axis: part.axes[axis].outputs)
-        found = frontier_rank(swap(part, widest), field, Budget(work))
+        found = banded_rank(swap(part, widest), field, Budget(work))
     except (OutOfBudget, UnclearRank):
         return result
     if exact_field:
@@ -135,7 +135,7 @@ def _matrix_bounds(weight: FieldArray, upper: int, field: Field) -> RankBounds:
     return RankBounds(found.lower, min(upper, found.upper), "patch", "patch", proved, proved or found.upper >= upper)
 
 
-def _sweeps(part: Part, filters: Filters, upper: int, work: float) -> Iterator[tuple[int, bool]]:
+def _sweeps(part: ConvolutionPart, filters: Filters, upper: int, work: float) -> Iterator[tuple[int, bool]]:
     """Lower bounds by sweeping, cheapest strategies first; (bound, proved). Ends when larger blocks gain nothing."""
     budget = Budget(work)
     sweeps = [(Sweep(filters.field.rank, budget), view) for view in views(part)]

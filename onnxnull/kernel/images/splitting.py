@@ -58,7 +58,7 @@ class Axis:
 
 
 @dataclass(frozen=True)
-class Part:
+class ConvolutionPart:
     """A convolution that is left after the reductions: `axes` overlap truly; `weight` is (channels, *kernel, columns)."""
 
     axes: tuple[Axis, ...]
@@ -84,7 +84,7 @@ def undilated_axes(inputs: int, kernel: int, stride: int, dilation: int, begin: 
     return pieces
 
 
-def parts(geometry: ConvGeometry, weight: Weight) -> Iterator[tuple[int, Part]]:
+def parts(geometry: ConvGeometry, weight: Weight) -> Iterator[tuple[int, ConvolutionPart]]:
     """The pieces of one group with their multiplicities; `weight` is (channels of the group, *kernel, columns).
 
     The operator's rank is Σ multiplicity · rank(part). Inputs in no part are read by no output.
@@ -105,7 +105,7 @@ def parts(geometry: ConvGeometry, weight: Weight) -> Iterator[tuple[int, Part]]:
         yield from _reduced(math.prod(count for _, count in choice), tuple(axis for axis, _ in choice), weight)
 
 
-def _reduced(count: int, axes: tuple[Axis, ...], weight: Weight) -> Iterator[tuple[int, Part]]:
+def _reduced(count: int, axes: tuple[Axis, ...], weight: Weight) -> Iterator[tuple[int, ConvolutionPart]]:
     """Trim zero taps, then turn independent axes into channels (fact 3), until none is left."""
     if any(axis.outputs == 0 or axis.inputs == 0 for axis in axes) or not weight.any():
         return
@@ -124,7 +124,7 @@ def _reduced(count: int, axes: tuple[Axis, ...], weight: Weight) -> Iterator[tup
                     merged = taps.reshape(-1, *taps.shape[2:])
                     yield from _reduced(count * times, rest, merged)
             return
-    yield count, Part(axes, weight)
+    yield count, ConvolutionPart(axes, weight)
 
 
 def _trimmed(axes: tuple[Axis, ...], weight: Weight) -> tuple[tuple[Axis, ...], Weight]:
@@ -140,16 +140,16 @@ def _trimmed(axes: tuple[Axis, ...], weight: Weight) -> tuple[tuple[Axis, ...], 
     return tuple(trimmed), weight
 
 
-def flip(part: Part, axis: int) -> Part:
+def flip(part: ConvolutionPart, axis: int) -> ConvolutionPart:
     """The same operator with one axis counted from its other end: equal rank."""
     axes = (*part.axes[:axis], part.axes[axis].flipped(), *part.axes[axis + 1 :])
-    return Part(axes, np.flip(part.weight, axis + 1))
+    return ConvolutionPart(axes, np.flip(part.weight, axis + 1))
 
 
-def swap(part: Part, first: int) -> Part:
+def swap(part: ConvolutionPart, first: int) -> ConvolutionPart:
     """The same operator with axis `first` moved to the front: equal rank."""
     axes = (part.axes[first], *part.axes[:first], *part.axes[first + 1 :])
-    return Part(axes, np.moveaxis(part.weight, first + 1, 1))
+    return ConvolutionPart(axes, np.moveaxis(part.weight, first + 1, 1))
 
 
 def unroll(weight: Weight, axis: Axis, inputs: tuple[int, int], outputs: tuple[int, int]) -> Weight:

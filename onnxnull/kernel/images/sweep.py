@@ -22,7 +22,7 @@ from functools import lru_cache
 from itertools import pairwise
 
 from onnxnull.kernel.budget import ENTRY_WORK, Budget
-from onnxnull.kernel.images.splitting import Axis, Part, Weight, flip, swap, unroll
+from onnxnull.kernel.images.splitting import Axis, ConvolutionPart, Weight, flip, swap, unroll
 from onnxnull.kernel.numerics.arithmetic import FieldArray
 
 
@@ -42,7 +42,7 @@ class Strategy:
         return [(a, b) for a, b in pairwise(cuts) if b > a]
 
 
-def strategies(part: Part, filters: int) -> Iterator[Strategy]:
+def strategies(part: ConvolutionPart, filters: int) -> Iterator[Strategy]:
     """From the cheapest to the dearest for filters of this rank; the large block goes where the shape wants it."""
     yield Strategy(1, 1, 1)
     cell = part.weight.shape[0] * math.prod(axis.stride for axis in part.axes)
@@ -61,7 +61,7 @@ class Sweep:
     budget: Budget
     _leaves: dict[tuple[object, ...], int] = field(default_factory=dict)
 
-    def lower_bound(self, part: Part, strategy: Strategy) -> int:
+    def lower_bound(self, part: ConvolutionPart, strategy: Strategy) -> int:
         """A lower bound on the part's rank; OutOfBudget where the leaves would cost too much."""
         return self._strip(part.axes, part.weight, strategy, ())
 
@@ -98,7 +98,7 @@ def _kinds(axis: Axis, strategy: Strategy) -> tuple[tuple[int, int, int, int], .
     return tuple((*kind, times) for kind, times in kinds.items())
 
 
-def views(part: Part) -> Iterator[Part]:
+def views(part: ConvolutionPart) -> Iterator[ConvolutionPart]:
     """The part as seen from other corners and with another axis first: the rank is the same, the bounds differ."""
     yield part
     last = len(part.axes) - 1

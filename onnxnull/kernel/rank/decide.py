@@ -53,7 +53,7 @@ CHEAP_SECONDS = 1.0
 ORDER = (Notion.FLOAT32, Notion.FLOAT64, Notion.EXACT)
 
 
-class Decision:
+class RankDecision:
     """The ranks of one weight, worked out notion by notion; what one notion proves, the others use."""
 
     def __init__(self, source: npt.NDArray[np.generic], deadline: float | None, *, only_rank: bool = False) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from onnxnull.kernel.rank import extremes
-from onnxnull.kernel.rank.decide import Decision
+from onnxnull.kernel.rank.decide import RankDecision
 from onnxnull.kernel.rank.notion import ExactPolicy, Notion
 from onnxnull.kernel.rank.problem import Block
 from onnxnull.kernel.rank.result import Rank, RankProfile
@@ -29,7 +29,7 @@ def rank(
     `deadline` is an instant of `time.monotonic()`, looked at between the steps of the computation. Raises TimeoutError
     past it, and ValueError where an entry is not finite.
     """
-    decision = Decision(matrix_or_blocks, deadline, only_rank=True)
+    decision = RankDecision(matrix_or_blocks, deadline, only_rank=True)
     if notion is Notion.EXACT:
         decision.prove_exact(always=exact is ExactPolicy.ALWAYS)
     else:
@@ -52,7 +52,7 @@ def rank_profile(
     Arguments and errors as for `rank`. With `ExactPolicy.CHEAP` the exact rank is None unless it is proved within about a
     second; with `ALWAYS` it may lack the proof of its upper bound only where an entry is an integer beyond 2⁶².
     """
-    decision = Decision(blocks, deadline)
+    decision = RankDecision(blocks, deadline)
     decision.prove(Notion.FLOAT32)
     decision.prove(Notion.FLOAT64)
     if exact is not ExactPolicy.NEVER:
@@ -75,7 +75,7 @@ def rank_profile(
     )
 
 
-def _spectrum(decision: Decision, deadline: float | None) -> tuple[float, ...] | None:
+def _spectrum(decision: RankDecision, deadline: float | None) -> tuple[float, ...] | None:
     def tick(seconds: float) -> None:
         if deadline is not None and time.monotonic() + seconds > deadline:
             raise TimeoutError
@@ -86,7 +86,7 @@ def _spectrum(decision: Decision, deadline: float | None) -> tuple[float, ...] |
         return None
 
 
-def _extremes(decision: Decision) -> tuple[float, float]:
+def _extremes(decision: RankDecision) -> tuple[float, float]:
     """σ_max and the min(inputs, outputs)-th singular value of the weight as stored."""
     problem = decision.problem
     if not problem.blocks:

@@ -17,7 +17,7 @@ FORMAT = "onnxnull.proof/1"
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class ProofPart:
     """The same evidence for several blocks: each has at least (or at most) `evidence.count`."""
 
     blocks: tuple[int, ...]
@@ -40,8 +40,8 @@ class Proof:
     rank: int
     exponent: int
     sigma_max: tuple[float, float] | None
-    lower: tuple[Part, ...]
-    upper: tuple[Part, ...]
+    lower: tuple[ProofPart, ...]
+    upper: tuple[ProofPart, ...]
     weight: str
 
     @property
@@ -85,7 +85,7 @@ class Proof:
         )
 
 
-def merge(evidence: Iterable[tuple[int, Evidence]]) -> tuple[Part, ...]:
+def merge(evidence: Iterable[tuple[int, Evidence]]) -> tuple[ProofPart, ...]:
     """Collect equal evidence: (block, evidence) pairs in, parts out; counts of 0 from nothing are left out."""
     parts: list[tuple[Evidence, list[int]]] = []
     for index, item in evidence:
@@ -97,7 +97,7 @@ def merge(evidence: Iterable[tuple[int, Evidence]]) -> tuple[Part, ...]:
                 break
         else:
             parts.append((item, [index]))
-    return tuple(Part(tuple(blocks), item) for item, blocks in parts)
+    return tuple(ProofPart(tuple(blocks), item) for item, blocks in parts)
 
 
 def fingerprint(stack: npt.NDArray[np.generic]) -> str:
@@ -109,7 +109,7 @@ def fingerprint(stack: npt.NDArray[np.generic]) -> str:
     return digest.hexdigest()
 
 
-def _part_to_json(part: Part) -> dict[str, Any]:
+def _part_to_json(part: ProofPart) -> dict[str, Any]:
     return {
         "blocks": _ranges(part.blocks),
         "method": part.evidence.method,
@@ -118,10 +118,10 @@ def _part_to_json(part: Part) -> dict[str, Any]:
     }
 
 
-def _part_from_json(data: Mapping[str, Any]) -> Part:
+def _part_from_json(data: Mapping[str, Any]) -> ProofPart:
     detail = {key: value for key, value in data.items() if key not in ("blocks", "method", "count")}
     blocks = tuple(i for start, stop in data["blocks"] for i in range(start, stop))
-    return Part(blocks, Evidence(data["method"], data["count"], detail))
+    return ProofPart(blocks, Evidence(data["method"], data["count"], detail))
 
 
 def _ranges(indices: Sequence[int]) -> list[list[int]]:

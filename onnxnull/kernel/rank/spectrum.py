@@ -13,8 +13,8 @@ from typing import Protocol
 
 import numpy as np
 
+from onnxnull.kernel.numerics.error_free import product
 from onnxnull.kernel.numerics.rounding import Array, Gram, gamma
-from onnxnull.kernel.rank.accurate import product
 
 _LARGE = 1e-4
 """Singular values above this share of σ_max are taken from the Gram matrix: λ is right to 10⁻¹⁵/10⁻⁸ there."""

@@ -78,10 +78,10 @@ class _Pattern:
     basis: Array | None = None
 
 
-class Complement:
+class PatchProjection:
     """The unseen patches of one block: x (L, q) with Σ f·x·B = 0 and x = 0 where f = 0."""
 
-    def __init__(self, span: Array, weights: Array | None, patches: int, known: Complement | None = None) -> None:
+    def __init__(self, span: Array, weights: Array | None, patches: int, known: PatchProjection | None = None) -> None:
         """`span` is B (q, r) as `columns` makes it; `weights` is f (L, q), None for ones; `patches` is L.
 
         `known` has the same span: what it knows of a pattern is used again.
