@@ -80,11 +80,12 @@ def constant_findings(flow: Flow) -> ConstantFindings:
                 found = OddConstant(name, node.name, node.op_type, what, counted[key], constant.size)
                 (unusual if what in _UNUSUAL else nonfinite).append(found)
         unusual.extend(_elsewhere(propagation, node))
-    told = {claim.node for claim in claims} | {found.node for found in (*nonfinite, *unusual)}
+    told = {claim.node for claim in claims} | {found.node for found in nonfinite}
     for node, entries in lost_tensors(propagation, live):
         if node.name not in told:
             told.add(node.name)
             nonfinite.append(OddConstant(", ".join(constants_of(node)), node.name, node.op_type, _LOST, entries, entries))
+    told |= {found.node for found in unusual}
     for node, count, entries in odd_nodes(propagation, live):
         if node.name not in told and (names := constants_of(node)):
             what = "entries that are NaN or ±Inf for every input"

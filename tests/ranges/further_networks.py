@@ -191,6 +191,15 @@ FURTHER_BROKEN = [
         SAME,
         **SEQUENCE,
     ),
+    Network(
+        "scale-inf-behind-elu",
+        [n("InstanceNormalization", "x s b", "h"), n("Elu", "h", "e"), n("Conv", "e k", "y")],
+        {"s": ONES * INF, "b": ZEROS, "k": K},
+        None,
+        1,
+        1,
+        IMAGE,
+    ),
     chain("slope-inf", "LeakyRelu;alpha=inf", nonfinite=1),
     Network(
         "pad-inf-before-conv",
