@@ -22,8 +22,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from onnxnull.graph.flow import Flow
 from onnxnull.graph.model import open_model
+from onnxnull.intervals.domain import Range
 from onnxnull.ranges.claims import output_claims
-from onnxnull.ranges.domain import Range
 from onnxnull.ranges.propagation import Propagation
 from onnxnull.results import Effect
 

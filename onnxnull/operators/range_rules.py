@@ -17,8 +17,8 @@ from onnxnull.graph.constants import Constant
 from onnxnull.graph.evaluable import RANDOM
 from onnxnull.graph.operator_facts import OperatorFacts, operator_of
 from onnxnull.graph.view import NodeView, Operand
+from onnxnull.intervals.domain import Range, anything, collapsed, reshaped, rounded, simplified
 from onnxnull.kernel.budget import Budget, OutOfBudget
-from onnxnull.ranges.domain import Range, anything, collapsed, reshaped, rounded, simplified
 
 if TYPE_CHECKING:
     import onnx_ir as ir

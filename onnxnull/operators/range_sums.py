@@ -11,10 +11,10 @@ import numpy as np
 
 from onnxnull.graph.constants import Constant
 from onnxnull.graph.view import NodeView
+from onnxnull.intervals import arithmetic
+from onnxnull.intervals.domain import INF, Bools, Floats, Range, assembled, constant, made, reshaped, some, union
 from onnxnull.operators.range_rules import Operands
 from onnxnull.operators.steps import constant_value
-from onnxnull.ranges import arithmetic
-from onnxnull.ranges.domain import INF, Bools, Floats, Range, assembled, constant, made, reshaped, some, union
 
 LARGEST = 1 << 20
 """Products of sets at a time."""

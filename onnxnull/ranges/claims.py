@@ -16,7 +16,7 @@ from onnxnull.graph.bodies import subgraphs
 from onnxnull.graph.constants import Constant
 from onnxnull.graph.flow import Flow
 from onnxnull.graph.view import NodeView
-from onnxnull.ranges.domain import Range
+from onnxnull.intervals.domain import Range
 from onnxnull.ranges.propagation import Propagation
 from onnxnull.results import Effect, OutputClaim
 

@@ -19,9 +19,9 @@ from onnxnull.graph.bodies import subgraphs
 from onnxnull.graph.constants import Constant, EvaluationError, operands_of
 from onnxnull.graph.flow import Flow
 from onnxnull.graph.view import NodeView
+from onnxnull.intervals.domain import LARGEST, Range, anything, collapsed, constant, summary, union
 from onnxnull.kernel.budget import Budget
 from onnxnull.operators.range_rules import Operands, ranges
-from onnxnull.ranges.domain import LARGEST, Range, anything, collapsed, constant, summary, union
 
 if TYPE_CHECKING:
     import onnx_ir as ir

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import copy
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import ml_dtypes
@@ -12,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from onnxnull.kernel import proof_check
 from onnxnull.kernel.proof_check import ProofError, check
 from onnxnull.kernel.rank import Notion, Proof, Rank, rank
 from onnxnull.kernel.rank.proof import fingerprint
@@ -237,3 +240,11 @@ def test_forged_proofs_are_refused(name: str) -> None:
 def test_a_foreign_format_is_not_read() -> None:
     with pytest.raises(ValueError, match=r"onnxnull\.proof/1"):
         Proof.from_json({"format": "something else"})
+
+
+def test_the_checker_shares_no_code_with_the_solver() -> None:
+    tree = ast.parse(Path(proof_check.__file__).read_text(encoding="utf-8"))
+    froms = {node.module or "." * node.level for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    names = froms | {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    assert "numpy" in names
+    assert {name for name in names if name.startswith((".", "onnxnull"))} == set()

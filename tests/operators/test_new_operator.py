@@ -14,10 +14,10 @@ from onnxnull.gradient.jacobian import Function
 from onnxnull.graph import contrib
 from onnxnull.graph.flow import Flow
 from onnxnull.graph.view import NodeView
+from onnxnull.intervals.domain import Range, number
 from onnxnull.nonfinite import constant_findings
 from onnxnull.operators import LinearUse, gradients, linear_use, lowering, parameters, products, range_rules
 from onnxnull.operators.contraction.weights import matmul
-from onnxnull.ranges.domain import Range, number
 from onnxnull.ranges.propagation import Propagation
 from onnxnull.runtime.precision import Precision
 from onnxnull.runtime.session import Runner

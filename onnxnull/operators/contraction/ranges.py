@@ -5,10 +5,22 @@ from __future__ import annotations
 import numpy as np
 
 from onnxnull.graph.view import NodeView
+from onnxnull.intervals import arithmetic
+from onnxnull.intervals.domain import (
+    INF,
+    Range,
+    anything,
+    collapsed,
+    made,
+    number,
+    reshaped,
+    rounded,
+    simplified,
+    summary,
+    union,
+)
 from onnxnull.operators.range_rules import Operands, finite_of_finite, given, gives, output_type, rank_of
 from onnxnull.operators.range_sums import of_many_sets, of_one_set, of_unknown_count, weight_of
-from onnxnull.ranges import arithmetic
-from onnxnull.ranges.domain import INF, Range, anything, collapsed, made, number, reshaped, rounded, simplified, summary, union
 
 
 def _rows(a: Range, rank: int | None) -> Range | None:

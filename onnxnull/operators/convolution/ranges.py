@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from onnxnull.graph.view import NodeView
+from onnxnull.intervals import arithmetic
+from onnxnull.intervals.domain import INF, Range, collapsed, constant, made, mapped, number, reshaped, union
 from onnxnull.operators.range_rules import Operands, along_channels, finite_of_finite, given, gives, part_along, rank_of
 from onnxnull.operators.range_sums import LARGEST, kinds_of, maybe_absent, of_one_set, of_unknown_count, summed, weight_of
-from onnxnull.ranges import arithmetic
-from onnxnull.ranges.domain import INF, Range, collapsed, constant, made, mapped, number, reshaped, union
 
 
 @gives("Conv")

@@ -7,10 +7,10 @@ from functools import reduce
 import numpy as np
 
 from onnxnull.graph.view import NodeView, Operand
+from onnxnull.intervals import arithmetic
+from onnxnull.intervals.arithmetic import ONE
+from onnxnull.intervals.domain import Range, aligned, anything, bounds, chosen, collapsed, made, number, union
 from onnxnull.operators.range_rules import Operands, finite_of_finite, given, gives, output_type
-from onnxnull.ranges import arithmetic
-from onnxnull.ranges.arithmetic import ONE
-from onnxnull.ranges.domain import Range, aligned, anything, bounds, chosen, collapsed, made, number, union
 
 _BINARY = {
     "Add": arithmetic.added,

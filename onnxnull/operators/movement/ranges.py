@@ -12,18 +12,7 @@ from onnxnull.graph.constants import apply
 from onnxnull.graph.evaluable import ENTRY_BY_ENTRY
 from onnxnull.graph.moving import MOVING
 from onnxnull.graph.view import NodeView
-from onnxnull.operators.range_rules import (
-    Operands,
-    axis_length,
-    finite_of_finite,
-    given,
-    gives,
-    output_type,
-    part_along,
-    rank_of,
-)
-from onnxnull.operators.steps import constant_value
-from onnxnull.ranges.domain import (
+from onnxnull.intervals.domain import (
     LARGEST,
     Range,
     anything,
@@ -36,6 +25,17 @@ from onnxnull.ranges.domain import (
     reshaped,
     union,
 )
+from onnxnull.operators.range_rules import (
+    Operands,
+    axis_length,
+    finite_of_finite,
+    given,
+    gives,
+    output_type,
+    part_along,
+    rank_of,
+)
+from onnxnull.operators.steps import constant_value
 
 _MOVED = dict.fromkeys(MOVING - {"Identity"}, (0,)) | dict.fromkeys(("Scatter", "ScatterElements", "ScatterND"), (0, 2))
 """Operator → operands whose entries it moves; the others say where to."""

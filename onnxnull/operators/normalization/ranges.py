@@ -11,9 +11,9 @@ import math
 import numpy as np
 
 from onnxnull.graph.view import NodeView
+from onnxnull.intervals import arithmetic
+from onnxnull.intervals.domain import INF, Range, anything, collapsed, made, number, rounded, union
 from onnxnull.operators.range_rules import Operands, along_channels, axis_length, given, gives, output_type, part_along, rank_of
-from onnxnull.ranges import arithmetic
-from onnxnull.ranges.domain import INF, Range, anything, collapsed, made, number, rounded, union
 
 _MICROSOFT = "com.microsoft"
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from onnxnull.graph.view import NodeView
+from onnxnull.intervals import arithmetic
+from onnxnull.intervals.domain import Range, anything, bounds, collapsed, loosened, made, number
 from onnxnull.operators.range_rules import Operands, finite_of_finite, given, gives, output_type
-from onnxnull.ranges import arithmetic
-from onnxnull.ranges.domain import Range, anything, bounds, collapsed, loosened, made, number
 
 _MICROSOFT = "com.microsoft"
 

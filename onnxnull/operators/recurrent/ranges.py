@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from onnxnull.graph.view import NodeView
+from onnxnull.intervals.domain import Range, anything, between
 from onnxnull.operators.range_rules import Operands, gives, output_type
-from onnxnull.ranges.domain import Range, anything, between
 
 
 @gives("GRU", "LSTM", "RNN")

@@ -11,6 +11,8 @@ from dataclasses import replace
 import numpy as np
 
 from onnxnull.graph.view import NodeView
+from onnxnull.intervals import arithmetic
+from onnxnull.intervals.domain import INF, Range, anything, chosen, collapsed, loosened, made, number, reshaped, some, union
 from onnxnull.operators.range_rules import (
     Operands,
     axis_length,
@@ -22,8 +24,6 @@ from onnxnull.operators.range_rules import (
     rank_of,
 )
 from onnxnull.operators.steps import constant_value
-from onnxnull.ranges import arithmetic
-from onnxnull.ranges.domain import INF, Range, anything, chosen, collapsed, loosened, made, number, reshaped, some, union
 
 
 def _axes(node: NodeView) -> tuple[int, ...] | None:

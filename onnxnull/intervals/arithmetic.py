@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from onnxnull.ranges.domain import INF, Bools, Floats, Range, aligned, chosen, constant, made, number, union
+from onnxnull.intervals.domain import INF, Bools, Floats, Range, aligned, chosen, constant, made, number, union
 
 ZERO, ONE = number(0.0), number(1.0)
 
