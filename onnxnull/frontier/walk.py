@@ -23,7 +23,6 @@ from onnxnull.graph.evaluable import ENTRY_BY_ENTRY
 from onnxnull.graph.flow import Flow
 from onnxnull.graph.model import GraphInput
 from onnxnull.graph.view import NodeView
-from onnxnull.kernel.maps.contraction import ContractionMap
 from onnxnull.kernel.maps.linear_map import LinearMap, Stack
 from onnxnull.kernel.maps.selection import add, compose, identity
 from onnxnull.operators import LinearUse, Refusal, linear_uses
@@ -82,10 +81,7 @@ class Layer:
             raise UnknownShapeError(f"a shape between the input and {self.node!r} is not known, or too large")
         matrix = self.matrix()
         try:
-            linear_map = self.use.linear_map(matrix, self.path.output_shape)
-            if isinstance(linear_map, ContractionMap):
-                _check_sizes(linear_map)
-            return linear_map @ self.path
+            return self.use.linear_map(matrix, self.path.output_shape) @ self.path
         except (ValueError, LookupError, ArithmeticError) as error:
             raise UnknownShapeError(f"the weight of {self.node!r} does not fit what it reads: {one_line(error)}") from None
 
@@ -314,15 +310,6 @@ def _narrower(node: NodeView, dtype: str, images: Mapping[ir.Value, LinearMap | 
 def _terms(linear_map: LinearMap) -> int:
     """How many maps a path is made of; what is used twice counts twice, since it is applied twice."""
     return sum(map(_terms, linear_map.components)) or 1
-
-
-def _check_sizes(linear_map: ContractionMap) -> None:
-    """An axis that the constant and the activation share has one size. Raises `ValueError`."""
-    contraction = linear_map.contraction
-    sizes = dict(zip(contraction.constant, linear_map.constant, strict=True))
-    for label, count in zip(contraction.activation, linear_map.activation, strict=True):
-        if sizes.setdefault(label, count) != count:
-            raise ValueError(f"an axis of {sizes[label]} meets one of {count}")
 
 
 def _value(node: NodeView, index: int) -> ir.Value:

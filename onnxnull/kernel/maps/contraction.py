@@ -156,6 +156,12 @@ class ContractionMap(LayerMap):
     blocks: Array
     activation: Shape
 
+    def __post_init__(self) -> None:
+        sizes = dict(zip(self.contraction.constant, self.constant, strict=True))
+        for label, count in zip(self.contraction.activation, self.activation, strict=True):
+            if sizes.setdefault(label, count) != count:
+                raise ValueError(f"an axis of {sizes[label]} meets one of {count}")
+
     @property
     def input_shape(self) -> Shape:
         """Shape of the activation."""

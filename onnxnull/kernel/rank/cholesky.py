@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from onnxnull.kernel.numerics.rounding import Gram, gamma
 from onnxnull.kernel.rank.definite import smallest_above
-from onnxnull.kernel.rank.evidence import Bracket, Cutoff, Evidence
+from onnxnull.kernel.rank.evidence import Bracket, Cutoff, ProvedBound
 from onnxnull.kernel.rank.problem import Block
 
 
-def full_rank(block: Block, cutoff: Cutoff, known: Bracket) -> tuple[Evidence | None, None]:
+def full_rank(block: Block, cutoff: Cutoff, known: Bracket) -> tuple[ProvedBound | None, None]:
     """At least as many as there are different columns, if Cholesky succeeds."""
     count = len(block.distinct)
     if count > known.upper.count:
@@ -22,7 +22,7 @@ def full_rank(block: Block, cutoff: Cutoff, known: Bracket) -> tuple[Evidence | 
     proved = smallest_above(gram, shift)
     if proved is None or not proved > cutoff.high**2:
         return None, None
-    return Evidence("gram", count, {"shift": shift.hex()}), None
+    return ProvedBound("gram", count, {"shift": shift.hex()}), None
 
 
 def roomy_shift(gram: Gram, target: float) -> float:

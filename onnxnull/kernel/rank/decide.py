@@ -22,7 +22,7 @@ from onnxnull.kernel.rank import (
     subset,
 )
 from onnxnull.kernel.rank.enclosure import Enclosure
-from onnxnull.kernel.rank.evidence import NOTHING, Bracket, Cost, Cutoff, Evidence, Method
+from onnxnull.kernel.rank.evidence import NOTHING, Bracket, Cost, Cutoff, Method, ProvedBound
 from onnxnull.kernel.rank.notion import Notion
 from onnxnull.kernel.rank.problem import Block, Problem, prepare
 from onnxnull.kernel.rank.proof import Proof, fingerprint, merge
@@ -61,7 +61,7 @@ class RankDecision:
         self.problem: Problem = prepare(source)
         self._deadline = deadline
         self._brackets = {
-            notion: [Bracket(NOTHING, Evidence("shape", block.n)) for block in self.problem.blocks] for notion in ORDER
+            notion: [Bracket(NOTHING, ProvedBound("shape", block.n)) for block in self.problem.blocks] for notion in ORDER
         }
         self._by_subset = only_rank and all(subset.applies(block) for block in self.problem.blocks)
         self._tight = False
@@ -168,7 +168,7 @@ class RankDecision:
         cutoff = self.tight_cutoff(notion)
         return int(np.count_nonzero(block.spectrum.sigma > (cutoff.low + cutoff.high) / 2 + shift))
 
-    def _record(self, i: int, notion: Notion, lower: Evidence | None, upper: Evidence | None) -> None:
+    def _record(self, i: int, notion: Notion, lower: ProvedBound | None, upper: ProvedBound | None) -> None:
         """A lower bound holds for every later notion too, an upper bound for every earlier one."""
         place = ORDER.index(notion)
         for other in ORDER[place:]:

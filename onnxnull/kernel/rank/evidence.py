@@ -24,7 +24,7 @@ class Cutoff:
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
+class ProvedBound:
     """A proved bound `count` of the rank of one block: the method, and what a checker needs to prove it again."""
 
     method: str
@@ -32,7 +32,7 @@ class Evidence:
     detail: Mapping[str, Any] = field(default_factory=dict)
 
 
-NOTHING = Evidence("trivial", 0)
+NOTHING = ProvedBound("trivial", 0)
 """No rank is below 0."""
 
 
@@ -40,15 +40,15 @@ NOTHING = Evidence("trivial", 0)
 class Bracket:
     """The best proved bounds of one block's rank in one notion."""
 
-    lower: Evidence
-    upper: Evidence
+    lower: ProvedBound
+    upper: ProvedBound
 
     @property
     def settled(self) -> bool:
         """Whether the bounds have met."""
         return self.lower.count == self.upper.count
 
-    def offer(self, lower: Evidence | None, upper: Evidence | None) -> None:
+    def offer(self, lower: ProvedBound | None, upper: ProvedBound | None) -> None:
         """Keep what is better than before."""
         if lower is not None and lower.count > self.lower.count:
             self.lower = lower
@@ -56,7 +56,7 @@ class Bracket:
             self.upper = upper
 
 
-Method = Callable[[Block, Cutoff, Bracket], tuple[Evidence | None, Evidence | None]]
+Method = Callable[[Block, Cutoff, Bracket], tuple[ProvedBound | None, ProvedBound | None]]
 """One way to bound a block's rank at a cut-off, given what is known so far: new (lower, upper) evidence, or None."""
 
 Cost = Callable[[Block, Bracket], float]

@@ -17,12 +17,12 @@ import numpy as np
 
 from onnxnull.kernel.numerics.rounding import UNIT, Array, Gram, down, gamma, up
 from onnxnull.kernel.rank.definite import smallest_above
-from onnxnull.kernel.rank.evidence import Bracket, Cutoff, Evidence
+from onnxnull.kernel.rank.evidence import Bracket, Cutoff, ProvedBound
 from onnxnull.kernel.rank.extremes import DENSE, WIDTH
 from onnxnull.kernel.rank.problem import Block
 
 
-def counted(block: Block, cutoff: Cutoff, known: Bracket) -> tuple[Evidence | None, Evidence | None]:
+def counted(block: Block, cutoff: Cutoff, known: Bracket) -> tuple[ProvedBound | None, ProvedBound | None]:
     """Bounds from the bottom of the spectrum, if only a handful of values are below the cut-off; large blocks only."""
     if block.n <= DENSE or known.upper.count != block.n or block.bottom is None:
         return None, None
@@ -35,11 +35,11 @@ def counted(block: Block, cutoff: Cutoff, known: Bracket) -> tuple[Evidence | No
     upper = lower = None
     largest = _ritz_bound(block.gram, v) if k else math.inf
     if largest < 0.95 * below:
-        upper = Evidence("gram", block.n - k, {"shift": math.sqrt(largest * below).hex()})
+        upper = ProvedBound("gram", block.n - k, {"shift": math.sqrt(largest * below).hex()})
     shift = math.sqrt(above * float(values[k])) if values[k] > above else 0.0
     proved = smallest_above(_lifted(block.gram, v) if k else block.gram, shift) if shift > 0 else None
     if proved is not None and proved > above:
-        lower = Evidence("gram", block.n - k, {"shift": math.sqrt(above * proved).hex()})
+        lower = ProvedBound("gram", block.n - k, {"shift": math.sqrt(above * proved).hex()})
     return lower, upper
 
 

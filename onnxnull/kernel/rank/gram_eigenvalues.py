@@ -10,7 +10,7 @@ import math
 import numpy as np
 
 from onnxnull.kernel.numerics.rounding import down, gamma, up
-from onnxnull.kernel.rank.evidence import Bracket, Cutoff, Evidence
+from onnxnull.kernel.rank.evidence import Bracket, Cutoff, ProvedBound
 from onnxnull.kernel.rank.extremes import DENSE
 from onnxnull.kernel.rank.inertia import inertia
 from onnxnull.kernel.rank.problem import Block
@@ -18,7 +18,7 @@ from onnxnull.kernel.rank.problem import Block
 _NARROW = 1e-4
 
 
-def counted(block: Block, cutoff: Cutoff, known: Bracket) -> tuple[Evidence | None, Evidence | None]:
+def counted(block: Block, cutoff: Cutoff, known: Bracket) -> tuple[ProvedBound | None, ProvedBound | None]:
     """Count eigenvalues above a shift beyond the cut-off, and above a shift before it."""
     noise = 4 * block.gram.error
     above, below = up(cutoff.high**2), down(cutoff.low**2)
@@ -45,7 +45,7 @@ def counted(block: Block, cutoff: Cutoff, known: Bracket) -> tuple[Evidence | No
     return lower, upper
 
 
-def _evidence(block: Block, shift: float, above: float, below: float) -> Evidence | None:
+def _evidence(block: Block, shift: float, above: float, below: float) -> ProvedBound | None:
     """The count at a shift, if all its uncertainty lies beyond `above` (a lower bound) and before `below` (an upper one)."""
     if shift <= 0:
         return None
@@ -57,4 +57,4 @@ def _evidence(block: Block, shift: float, above: float, below: float) -> Evidenc
     delta += 1.25 * gamma(block.n + 4) * math.sqrt(block.n) * float(np.linalg.norm(block.gram.matrix))
     if not (shift - delta >= above and shift + delta <= below):  # δ may be NaN
         return None
-    return Evidence("gram", count, {"shift": shift.hex()})
+    return ProvedBound("gram", count, {"shift": shift.hex()})

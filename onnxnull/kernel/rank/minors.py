@@ -9,15 +9,15 @@ from __future__ import annotations
 import numpy as np
 
 from onnxnull.kernel.rank import modular
-from onnxnull.kernel.rank.evidence import Bracket, Cutoff, Evidence
+from onnxnull.kernel.rank.evidence import Bracket, Cutoff, ProvedBound
 from onnxnull.kernel.rank.integers import IntegerMatrix, primes
 from onnxnull.kernel.rank.problem import Block
 
 
-def vanish(block: Block, cutoff: Cutoff, known: Bracket) -> tuple[Evidence | None, Evidence | None]:
+def vanish(block: Block, cutoff: Cutoff, known: Bracket) -> tuple[ProvedBound | None, ProvedBound | None]:
     """Prove that the rank is what it is modulo a prime; where one of the primes sees more of it, prove that."""
     matrix, r = block.integers, known.lower.count
-    more: Evidence | None = None
+    more: ProvedBound | None = None
     needed = list(primes(count_primes(matrix, r)))
     checked = 0
     while checked < len(needed) and r < known.upper.count:
@@ -29,7 +29,7 @@ def vanish(block: Block, cutoff: Cutoff, known: Bracket) -> tuple[Evidence | Non
             # the primes before saw less than this, which does not speak against it; those after it may see still more
             r, needed = more.count, list(primes(count_primes(matrix, more.count)))
         checked += 1
-    return more, Evidence("minors", r, {"primes": needed}) if r < known.upper.count else None
+    return more, ProvedBound("minors", r, {"primes": needed}) if r < known.upper.count else None
 
 
 def cost(block: Block, known: Bracket) -> float:

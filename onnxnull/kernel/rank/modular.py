@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from onnxnull.kernel.rank.evidence import Bracket, Cutoff, Evidence
+from onnxnull.kernel.rank.evidence import Bracket, Cutoff, ProvedBound
 from onnxnull.kernel.rank.integers import primes
 from onnxnull.kernel.rank.problem import Block
 
 Residues = npt.NDArray[np.int64]
 
 
-def pivots(block: Block, cutoff: Cutoff, known: Bracket) -> tuple[Evidence | None, None]:
+def pivots(block: Block, cutoff: Cutoff, known: Bracket) -> tuple[ProvedBound | None, None]:
     """The rank modulo a prime, with the rows and columns of a minor that shows it.
 
     Where the first prime sees less than is possible, a second one is asked that follows from the block's entries: a matrix
@@ -26,7 +26,7 @@ def pivots(block: Block, cutoff: Cutoff, known: Bracket) -> tuple[Evidence | Non
     return (best, None) if best.count > known.lower.count else (None, None)
 
 
-def _pivots(block: Block, cutoff: Cutoff, known: Bracket, prime: int) -> Evidence:
+def _pivots(block: Block, cutoff: Cutoff, known: Bracket, prime: int) -> ProvedBound:
     residues = block.integers.modulo(prime)
     # A part of the rows is usually enough for the rank that is possible, and much cheaper for a tall matrix.
     kept = np.zeros(0, dtype=np.int64)
@@ -40,12 +40,12 @@ def _pivots(block: Block, cutoff: Cutoff, known: Bracket, prime: int) -> Evidenc
     return minor(block, residues, kept, prime)
 
 
-def minor(block: Block, residues: Residues, kept: npt.NDArray[np.int64], prime: int) -> Evidence:
+def minor(block: Block, residues: Residues, kept: npt.NDArray[np.int64], prime: int) -> ProvedBound:
     """A minor of the reduced matrix in independent rows `kept` that is not 0 modulo the prime."""
     _, columns = echelon(residues[kept], prime)
     inputs, outputs = (columns, kept) if block.transposed else (kept, columns)
     detail = {"prime": prime, "rows": block.rows[inputs].tolist(), "columns": block.columns[outputs].tolist()}
-    return Evidence("modular", len(kept), detail)
+    return ProvedBound("modular", len(kept), detail)
 
 
 def cost(block: Block, known: Bracket) -> float:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from onnxnull.kernel.rank.evidence import Evidence
+from onnxnull.kernel.rank.evidence import ProvedBound
 from onnxnull.kernel.structure import pieces
 
 FORMAT = "onnxnull.proof/1"
@@ -21,7 +21,7 @@ class ProofPart:
     """The same evidence for several blocks: each has at least (or at most) `evidence.count`."""
 
     blocks: tuple[int, ...]
-    evidence: Evidence
+    evidence: ProvedBound
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +85,9 @@ class Proof:
         )
 
 
-def merge(evidence: Iterable[tuple[int, Evidence]]) -> tuple[ProofPart, ...]:
+def merge(evidence: Iterable[tuple[int, ProvedBound]]) -> tuple[ProofPart, ...]:
     """Collect equal evidence: (block, evidence) pairs in, parts out; counts of 0 from nothing are left out."""
-    parts: list[tuple[Evidence, list[int]]] = []
+    parts: list[tuple[ProvedBound, list[int]]] = []
     for index, item in evidence:
         if item.method == "trivial":
             continue
@@ -121,7 +121,7 @@ def _part_to_json(part: ProofPart) -> dict[str, Any]:
 def _part_from_json(data: Mapping[str, Any]) -> ProofPart:
     detail = {key: value for key, value in data.items() if key not in ("blocks", "method", "count")}
     blocks = tuple(i for start, stop in data["blocks"] for i in range(start, stop))
-    return ProofPart(blocks, Evidence(data["method"], data["count"], detail))
+    return ProofPart(blocks, ProvedBound(data["method"], data["count"], detail))
 
 
 def _ranges(indices: Sequence[int]) -> list[list[int]]:

@@ -12,7 +12,7 @@ import math
 import numpy as np
 
 from onnxnull.kernel.rank import modular
-from onnxnull.kernel.rank.evidence import Bracket, Cutoff, Evidence
+from onnxnull.kernel.rank.evidence import Bracket, Cutoff, ProvedBound
 from onnxnull.kernel.rank.integers import IntegerMatrix, primes
 from onnxnull.kernel.rank.problem import Block
 
@@ -21,7 +21,7 @@ _PRIMES = (1, 4)
 """So many primes at a time: fractions up to 2¹⁵/2¹⁵, then 2⁶⁰/2⁶⁰."""
 
 
-def kernel(block: Block, cutoff: Cutoff, known: Bracket) -> tuple[None, Evidence | None]:
+def kernel(block: Block, cutoff: Cutoff, known: Bracket) -> tuple[None, ProvedBound | None]:
     """Find one relation for every column that depends on earlier ones modulo a prime; verify them all."""
     matrix = block.integers
     best: list[dict[int, int]] = []
@@ -40,7 +40,7 @@ def kernel(block: Block, cutoff: Cutoff, known: Bracket) -> tuple[None, Evidence
         scaled = {j: c * (common // int(matrix.factors[j])) << (offset - int(matrix.columns[j])) for j, c in vector.items()}
         vectors.append([[int(names[j]), hex(c)] for j, c in sorted(scaled.items())])
     side = "inputs" if block.transposed else "outputs"
-    return None, Evidence("relations", block.n - len(best), {"side": side, "vectors": vectors})
+    return None, ProvedBound("relations", block.n - len(best), {"side": side, "vectors": vectors})
 
 
 def cost(block: Block, known: Bracket) -> float:

@@ -5,13 +5,13 @@ Holds over ℚ, hence at every cut-off. Costs one pass over the entries; always 
 
 from __future__ import annotations
 
-from onnxnull.kernel.rank.evidence import Bracket, Cutoff, Evidence
+from onnxnull.kernel.rank.evidence import Bracket, Cutoff, ProvedBound
 from onnxnull.kernel.rank.problem import Block
 
 
-def distinct_lines(block: Block, cutoff: Cutoff, known: Bracket) -> tuple[None, Evidence]:
+def distinct_lines(block: Block, cutoff: Cutoff, known: Bracket) -> tuple[None, ProvedBound]:
     """At most as many as there are different columns or rows."""
-    return None, Evidence("shape", min(len(block.distinct), block.distinct_rows))
+    return None, ProvedBound("shape", min(len(block.distinct), block.distinct_rows))
 
 
 def cost(block: Block, known: Bracket) -> float:

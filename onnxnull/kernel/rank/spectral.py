@@ -15,7 +15,7 @@ import numpy as np
 
 from onnxnull.kernel.numerics.rounding import UNIT, Array, down, gamma, gram_of, up
 from onnxnull.kernel.rank.definite import largest_below, smallest_above
-from onnxnull.kernel.rank.evidence import Bracket, Cutoff, Evidence
+from onnxnull.kernel.rank.evidence import Bracket, Cutoff, ProvedBound
 from onnxnull.kernel.rank.problem import Block
 from onnxnull.kernel.rank.spectrum import Spectrum, apply
 
@@ -24,7 +24,7 @@ _DIRECT = 1e-3
 """Plain products are accurate enough for columns scaled by 1/σ with σ above this share of σ_max."""
 
 
-def enclosed(block: Block, cutoff: Cutoff, known: Bracket) -> tuple[Evidence | None, Evidence | None]:
+def enclosed(block: Block, cutoff: Cutoff, known: Bracket) -> tuple[ProvedBound | None, ProvedBound | None]:
     """Prove what the approximate singular values say; next to the cut-off, what they say a little further off."""
     sigma = block.spectrum.sigma
     lower = upper = None
@@ -35,13 +35,13 @@ def enclosed(block: Block, cutoff: Cutoff, known: Bracket) -> tuple[Evidence | N
         if r <= known.lower.count or lower is not None:
             break
         if at_least(block, block.spectrum, r) * (1 - room) > cutoff.high:
-            lower = Evidence("spectral", r)
+            lower = ProvedBound("spectral", r)
     for factor in (1 + room + 2 * _MARGIN, 1.2, 2.0, 8.0):
         r = int(np.count_nonzero(sigma > cutoff.low / factor))
         if r >= known.upper.count or upper is not None:
             break
         if at_most(block, block.spectrum, r) <= (1 - room) * cutoff.low:
-            upper = Evidence("spectral", r)
+            upper = ProvedBound("spectral", r)
     return lower, upper
 
 

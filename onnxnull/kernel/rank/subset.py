@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from onnxnull.kernel.rank.cholesky import roomy_shift
 from onnxnull.kernel.rank.definite import smallest_above
-from onnxnull.kernel.rank.evidence import Bracket, Cutoff, Evidence
+from onnxnull.kernel.rank.evidence import Bracket, Cutoff, ProvedBound
 from onnxnull.kernel.rank.problem import Block
 
 _WORTHWHILE = 512
@@ -19,7 +19,7 @@ def applies(block: Block) -> bool:
     return block.n >= _WORTHWHILE and block.m >= 4 * block.n
 
 
-def full_rank(block: Block, cutoff: Cutoff, known: Bracket) -> tuple[Evidence | None, None]:
+def full_rank(block: Block, cutoff: Cutoff, known: Bracket) -> tuple[ProvedBound | None, None]:
     """Full rank from the first 1.5·n, then 3·n rows of the tall matrix."""
     if not applies(block) or len(block.distinct) > known.upper.count:
         return None, None
@@ -31,5 +31,5 @@ def full_rank(block: Block, cutoff: Cutoff, known: Bracket) -> tuple[Evidence | 
         shift = roomy_shift(gram, cutoff.high**2) + whole
         proved = smallest_above(gram, shift)
         if proved is not None and proved > cutoff.high**2:
-            return Evidence("gram", len(block.distinct), {"shift": shift.hex()}), None
+            return ProvedBound("gram", len(block.distinct), {"shift": shift.hex()}), None
     return None, None
