@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from onnxnull.comparison.compare import compare
     from onnxnull.comparison.crossing import Running
     from onnxnull.comparison.results import Comparison
-    from onnxnull.comparison.verdicts import Verdict
+    from onnxnull.comparison.verdicts import Outcome, Verdict
     from onnxnull.errors import Code, OnnxnullError
     from onnxnull.evidence.replay import replay
     from onnxnull.evidence.write_bundle import Bundle
@@ -42,6 +42,7 @@ __all__ = [
     "Limits",
     "ModelReport",
     "OnnxnullError",
+    "Outcome",
     "Place",
     "Precision",
     "Preprocessing",
@@ -67,6 +68,7 @@ _HOMES = {
     "Limits": "onnxnull.graph.limits",
     "ModelReport": "onnxnull.results",
     "OnnxnullError": "onnxnull.errors",
+    "Outcome": "onnxnull.comparison.verdicts",
     "Place": "onnxnull.collision.search",
     "Precision": "onnxnull.runtime.precision",
     "Preprocessing": "onnxnull.inputs",

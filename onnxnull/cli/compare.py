@@ -14,7 +14,10 @@ from onnxnull.cli import options
 if TYPE_CHECKING:
     from onnxnull.comparison.crossing import Running
     from onnxnull.comparison.results import Comparison
-    from onnxnull.comparison.verdicts import Verdict
+    from onnxnull.comparison.runs.samples import Feeds
+    from onnxnull.comparison.verdicts import Outcome
+    from onnxnull.graph.model import GraphInput
+    from onnxnull.inputs import Preprocessing
 
 
 @click.command("compare")
@@ -23,47 +26,94 @@ if TYPE_CHECKING:
 @click.option(
     "--same-up-to",
     "limit",
-    type=click.Choice(["identical", "rounded", "scaled", "quantized"]),
+    type=click.Choice(["identical", "same-graph", "rounded", "quantized", "agrees"]),
     default="quantized",
     show_default=True,
-    help="The loosest verdict on a pair of weights with which the networks still count as the same.",
+    help="The loosest outcome with which the files still count as the same.",
 )
 @click.option(
     "--run/--no-run",
     "runs",
     default=True,
     show_default=True,
-    help="Run both models: collisions of each on the other, and their outputs for one input.",
+    help="Run both models: their outputs, and collisions of each on the other.",
 )
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    help="Folder of inputs, images or .npy/.npz arrays, to run both on [16 are drawn].",
+)
+@click.option("--input", "file", type=click.Path(path_type=Path), help="One such file, beside or instead of --data.")
+@click.option(
+    "--min-agreement",
+    type=click.FloatRange(0, 1),
+    default=0.9,
+    show_default=True,
+    help="With quantized activations: least share of --data (of pixels) with the same largest entry of each output.",
+)
+@click.option(
+    "--min-snr",
+    type=float,
+    default=20.0,
+    show_default=True,
+    help="With quantized activations: least signal-to-noise ratio of each output on --data, in dB.",
+)
+@click.option("--allow-input-map", metavar="NAME:MAP", help="A change of an input that may be needed, as the report prints it.")
+@click.option(
+    "--weights/--no-weights",
+    default=True,
+    show_default=True,
+    help="List weights in pairs, with ranks and kernels, and carry collisions over; this takes longest.",
+)
+@click.option("--all", "every", is_flag=True, help="Show pairs of weights that are the same too.")
 @options.run_options
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the random inputs.")
 @click.option("--format", "fmt", type=click.Choice(["text", "json", "markdown"]), default="text", show_default=True)
 @options.output_option
+@options.preprocessing_options
 @options.model_options
 @click.pass_context
 def command(ctx: click.Context, /, first: str, second: str, fmt: str, output: Path | None, **settings: Any) -> None:
     """Do the files A and B hold the same network?
 
-    Matches their weights whatever they are called and however they are laid out, and says for each pair whether it is the same
-    to the bit, up to rounding, factors or quantisation, or different. Exits 0 if the networks are the same, 1 if they are not,
-    2 if something was not compared, 3 if there is nothing to compare.
+    Matches both graphs from their inputs on, whatever things are called and however they are written, and runs both where the
+    graphs do not settle it. Exits 0 if the files are the same up to --same-up-to, 1 if they are not, 2 if that is not known.
     """
     from onnxnull.comparison.compare import compare
-    from onnxnull.comparison.verdicts import Verdict
+    from onnxnull.comparison.verdicts import Outcome
 
     options.check_output(output, (first, second))
-    limit = next(verdict for verdict in Verdict if verdict.label == settings["limit"])
+    limit = next(outcome for outcome in Outcome if outcome.label == settings["limit"])
+    preprocessing = {name: settings[name] for name in ("value_range", "channels", "layout", "std", "mean", "size")}
     with options.step_reporter() as progress:
         comparison = compare(
             first,
             second,
             input_shapes=settings["input_shapes"],
             running=_running(settings) if settings["runs"] else None,
+            data=_data(first, settings, options.preprocessing_of(settings["preset"], **preprocessing)),
+            min_agreement=settings["min_agreement"],
+            min_snr=settings["min_snr"],
+            allowed_map=settings["allow_input_map"],
+            weights=settings["weights"],
             limits=options.limits_of(settings),
             progress=progress,
         )
-    options.emit(_render(comparison, limit, fmt, to_terminal=output is None and options.is_terminal(sys.stdout)), output)
+    to_terminal = output is None and options.is_terminal(sys.stdout)
+    options.emit(_render(comparison, limit, fmt, to_terminal=to_terminal, every=settings["every"]), output)
     ctx.exit(int(comparison.exit_code(limit)))
+
+
+def _data(model: str, settings: dict[str, Any], preprocessing: Preprocessing) -> list[Feeds] | None:
+    """The user's inputs; None where there are none."""
+    from onnxnull.collision.cases import load_cases
+    from onnxnull.graph.model import open_model
+
+    paths = [path for path in (settings["data"], settings["file"]) if path is not None]
+    if not paths:
+        return None
+    inputs: tuple[GraphInput, ...] = open_model(model, limits=options.limits_of(settings)).inputs
+    return [case.arrays for path in paths for case in load_cases(path, inputs, preprocessing)]
 
 
 def _running(settings: dict[str, Any]) -> Running:
@@ -74,12 +124,12 @@ def _running(settings: dict[str, Any]) -> Running:
     return Running(precisions, options.providers_of(settings["providers"]), settings["seed"])
 
 
-def _render(comparison: Comparison, limit: Verdict, fmt: str, *, to_terminal: bool) -> str:
+def _render(comparison: Comparison, limit: Outcome, fmt: str, *, to_terminal: bool, every: bool) -> str:
     if fmt == "text":
         from onnxnull.report import compare_text
 
         width = shutil.get_terminal_size().columns if to_terminal else None
-        return compare_text.render(comparison, limit, terminal_width=width)
+        return compare_text.render(comparison, limit, terminal_width=width, every=every)
     if fmt == "json":
         from onnxnull.report import compare_json
 

@@ -1,4 +1,4 @@
-"""Running both models: do collisions of one collide on the other, and do both give one output for one input?"""
+"""Collisions of one model on the other: do they collide there too?"""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from onnxnull.collision.output_change import compare
 from onnxnull.collision.perturb import Recipe
 from onnxnull.collision.results import Change, Collision, Run, Verdict
 from onnxnull.collision.search import Execution, Place, Search
-from onnxnull.comparison.inputs import Link, inverse, one_sample
-from onnxnull.comparison.results import Agreement, CrossedRun, Crossing, OutputPair
+from onnxnull.comparison.inputs import Link, one_sample
+from onnxnull.comparison.results import CrossedRun, Crossing
 from onnxnull.comparison.verdicts import Crossed
 from onnxnull.errors import Code, ExitCode, OnnxnullError
 from onnxnull.graph.limits import Limits
@@ -176,96 +176,6 @@ def _crossed(run: Run | _Measured) -> Crossed:
         return Crossed.COLLIDES
     pairs = zip(run.outputs, run.control, strict=True)
     return Crossed.NEARLY if all(_LESS * change.max_abs <= other.max_abs for change, other in pairs) else Crossed.SEEN
-
-
-def agreement(a: Subject, b: Subject, links: Sequence[Link], limit: float | None) -> Agreement:
-    """The outputs of both for one random input, beside those of a for another one.
-
-    Args:
-        limit: the largest ratio that counts as the same; None where the weights are different anyway.
-    """
-    unmapped = _unmapped(a, b, links)
-    if unmapped is not None:
-        return Agreement(reason=unmapped, failed=limit is not None)
-    try:
-        cases = [_inputs(a.inputs, a.running.seed + number, 1 - number) for number in (0, 1)]
-        runner, other = (subject.runner(Precision.FLOAT32, a.running.providers[0]) for subject in (a, b))
-        first, second = (runner.run(case) for case in cases)
-        feeds = {link.b.name: link.to_b(cases[0][link.a.name]) for link in links}
-        shifts = _shifts(a, b, links)
-        found = [_outputs(first, second, other.run(feeds))]
-        if shifts:  # a constant part of the path is undone, or was folded into a bias: what fits better
-            moved = {name: array + shifts.get(name, 0.0) for name, array in feeds.items()}
-            found.append(_outputs(first, second, other.run(moved)))
-    except OnnxnullError as error:
-        return Agreement(reason=_told(error), failed=True)
-    told = [each for each in found if not isinstance(each, str)]
-    if not told:
-        return Agreement(reason=str(found[0]), failed=limit is not None)
-    return Agreement(min(told, key=lambda pairs: max((pair.ratio for pair in pairs), default=0.0)), limit)
-
-
-def _inputs(inputs: Sequence[GraphInput], seed: int, whole: int) -> Feeds:
-    """Random floats; integers and booleans are all `whole`, a number that token ids, masks and flags may be."""
-    arrays = random_case(inputs, seed, {}).arrays
-    return {name: array if array.dtype.kind == "f" else np.full_like(array, whole) for name, array in arrays.items()}
-
-
-def _outputs(first: Feeds, second: Feeds, theirs: Feeds) -> tuple[OutputPair, ...] | str:
-    """All outputs in pairs, by name where all names are the same, else in order; or why they cannot be compared."""
-    if len(first) != len(theirs):
-        return f"one has {len(first)} outputs, the other {len(theirs)}"
-    partners = first if set(first) == set(theirs) else theirs
-    pairs = []
-    for name, partner in zip(first, partners, strict=True):
-        found = _output(name, partner, first[name], second[name], theirs[partner])
-        if isinstance(found, str):
-            return found
-        pairs.append(found)
-    return tuple(pairs)
-
-
-def _shifts(a: Subject, b: Subject, links: Sequence[Link]) -> Mapping[str, np.ndarray]:
-    """Input of b → what has to be added to the image of an input of a, so that the first layers read the same numbers.
-
-    With a(x) = L_a·x + t_a and the same for b, it is L_b⁻¹·(Π·t_a − t_b). The constants t are what the layers read of zeros.
-    """
-    shifts = {}
-    for link in links:
-        if link.reads is None or all(reads.tensor == i.name for reads, i in zip(link.reads, (link.a, link.b), strict=True)):
-            continue
-        first, second = (_read_of_zeros(s, reads.tensor) for s, reads in zip((a, b), link.reads, strict=True))
-        shift = inverse(link.reads[1].path).apply(link.reads[0].onward.apply(first) - second)
-        if np.any(np.abs(shift) > 1e-6):
-            shifts[link.b.name] = shift
-    return shifts
-
-
-def _read_of_zeros(subject: Subject, tensor: str) -> np.ndarray:
-    """What a tensor of the main graph is where all inputs are zero. Raises `OnnxnullError`."""
-    zeros = {name: array * 0 for name, array in random_case(subject.inputs, 0, {}).arrays.items()}
-    if tensor in zeros:
-        return zeros[tensor]
-    runner = subject.runner(Precision.FLOAT32, subject.running.providers[0], [tensor])
-    return runner.run(zeros, [tensor])[tensor].astype(np.float64)
-
-
-def _output(name: str, partner: str, first: np.ndarray, second: np.ndarray, theirs: np.ndarray) -> OutputPair | str:
-    """The outputs side by side, or why they cannot be compared."""
-    if not (isinstance(first, np.ndarray) and isinstance(theirs, np.ndarray)):
-        return f"output {name!r} or {partner!r} is no tensor"
-    squeezed = [tuple(size for size in array.shape if size != 1) for array in (first, theirs)]
-    if squeezed[0] != squeezed[1] or first.dtype.kind != theirs.dtype.kind or first.dtype.kind not in "fiub":
-        return f"output {name!r} is {first.dtype} {first.shape}, {partner!r} is {theirs.dtype} {theirs.shape}"
-    wide = first.astype(np.float64)
-    if first.size and not (np.isfinite(wide).any() or np.isfinite(theirs.astype(np.float64)).any()):
-        return f"output {name!r} holds no finite number in either model"
-    apart = compare(name, wide, theirs.astype(np.float64).reshape(first.shape)).max_abs
-    spread = compare(name, wide, second.astype(np.float64)).max_abs if second.shape == first.shape else float("nan")
-    if not spread > 0.0:  # the other input changes nothing here, or gives no numbers
-        spread = float(np.max(np.abs(wide), initial=0.0))
-    ratio = 0.0 if apart == 0.0 else apart / spread if spread > 0.0 else float("inf")
-    return OutputPair(name, partner, apart, spread, ratio)
 
 
 def _told(error: OnnxnullError) -> str:

@@ -47,11 +47,11 @@ def _outputs(model: Model, alike: Mapping[int, Number]) -> dict[str, Number]:
         if not value.is_initializer():
             kind = (dtype_name(value.dtype), str(shape_of(value)), str(own[value.name or ""]))
             numbers[value] = digest("input", *kind)
-    _Walk(model.opsets, alike).graph(model.graph, numbers)
+    Walk(model.opsets, alike).graph(model.graph, numbers)
     return {value.name or "": numbers[value] for value in model.graph.outputs}
 
 
-class _Walk:
+class Walk:
     """Numbers of everything in a graph and its bodies."""
 
     def __init__(self, opsets: Mapping[str, int], alike: Mapping[int, Number]) -> None:
@@ -86,16 +86,17 @@ class _Walk:
     def _attribute(self, attribute: ir.Attr, numbers: dict[ir.Value, Number]) -> Number:
         kind = attribute.type.name
         if kind == "GRAPH":
-            return self._body(attribute.value, numbers)
+            return self.body(attribute.value, numbers)
         if kind == "GRAPHS":
-            return digest(*(self._body(body, numbers) for body in attribute.value))
+            return digest(*(self.body(body, numbers) for body in attribute.value))
         if kind == "TENSOR":
             return self._tensor(attribute.value)
         if kind == "TENSORS":
             return digest(*map(self._tensor, attribute.value))
         return plain(kind, attribute.value)
 
-    def _body(self, body: ir.Graph, numbers: dict[ir.Value, Number]) -> Number:
+    def body(self, body: ir.Graph, numbers: dict[ir.Value, Number]) -> Number:
+        """The number of a body of a node; `numbers` has those of what it captures."""
         inner = dict(numbers)
         level = str(len([v for v in numbers.values() if v.startswith(b"body")]))
         for place, value in enumerate(body.inputs):

@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from onnxnull.collision.results import Change
-from onnxnull.comparison.verdicts import Crossed, Factors, InputMap, Matched, Order, Verdict
+from onnxnull.comparison.graphs.places import Difference
+from onnxnull.comparison.runs.both import Runs
+from onnxnull.comparison.runs.regions import RegionRun
+from onnxnull.comparison.verdicts import Crossed, Factors, InputMap, Matched, Order, Outcome, Verdict
 from onnxnull.errors import ExitCode
 from onnxnull.kernel.bounds import Bounds
 from onnxnull.kernel.rank import RankProfile
@@ -86,7 +88,6 @@ class Pair:
         steps: the largest deviation in steps of the quantisation grid; None unless the verdict is QUANTIZED.
         rounding: the type whose rounding explains the difference; None unless the verdict rests on it.
         angle: between the kernels, with the inputs in the same order.
-        unlike: what their nodes do not have in common beside the weights: strides, paddings, the number of uses.
     """
 
     a: Side
@@ -101,17 +102,6 @@ class Pair:
     steps: float | None
     rounding: str | None
     angle: KernelAngle
-    unlike: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class TablePair:
-    """A look-up table of each model; `difference` is ‖A − B‖/‖B‖."""
-
-    a: str
-    b: str
-    verdict: Verdict
-    difference: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,46 +157,32 @@ class Crossing:
 
 
 @dataclass(frozen=True, slots=True)
-class OutputPair:
-    """One output of both models for the same input.
+class GraphFinding:
+    """What the graphs say.
 
     Attributes:
-        max_abs: max |b − a|. spread: max |a' − a|, a' for another input, or max |a| where that changes nothing. ratio: their
-            quotient (0/0 = 0).
+        identical: equal node by node and constant by constant, up to names and order.
+        proved: equal after rewrites, constants as near as `nearness` says ("equal", "folded", "rounded", "quantized").
+        types: whether both compute with the same types of floats.
+        quantized: whether one quantizes activations and the other does not. codes: whether one stores weights as integers.
+        differences: constants and attributes that differ in their matched place.
+        regions: how many regions no rewrite explains.
+        settled: whether the differences alone make the files different: everything else is matched, and nothing can undo them.
+        at: the shapes at which the graphs were read, where a file leaves one open.
+        reason: why the graphs were not matched; None where they were.
     """
 
-    a: str
-    b: str
-    max_abs: float
-    spread: float
-    ratio: float
-
-
-@dataclass(frozen=True, slots=True)
-class Agreement:
-    """The outputs of both models for one random input, at float32.
-
-    Attributes:
-        limit: the largest ratio that counts as the same; None where nothing was compared, or the weights are different anyway.
-        needed: the ratio that the differences of the weights may cost, where that is so much that a ratio within the limit
-            proves nothing; else None.
-        reason: why nothing was compared; failed: whether that is a failure.
-    """
-
-    outputs: tuple[OutputPair, ...] = ()
-    limit: float | None = None
+    identical: bool = False
+    proved: bool = False
+    nearness: str = "equal"
+    types: bool = True
+    quantized: bool = False
+    codes: bool = False
+    differences: tuple[Difference, ...] = ()
+    regions: int = 0
+    settled: bool = False
+    at: str | None = None
     reason: str | None = None
-    failed: bool = False
-    needed: float | None = None
-
-    @property
-    def holds(self) -> bool | None:
-        """Whether every output is the same within the limit; None where nothing was compared, or that would prove nothing."""
-        if self.limit is None:
-            return None
-        if not all(pair.ratio <= self.limit for pair in self.outputs):
-            return False
-        return None if self.needed is not None else True
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,85 +190,41 @@ class Comparison:
     """Everything that comparing two models gave.
 
     Attributes:
+        outcome: what is said of the files; `because`: why, in words, most telling first.
+        graph: what the graphs say. runs: what both gave; None where they were not run.
+        regions: the regions that no rewrite explains, run alone.
+        input_map: the change of an input after which the outputs agree, as it is allowed; None where none was needed.
+        allowed: whether it was.
         only_a, only_b: weights without a partner.
-        unsupported_a, unsupported_b: what was not analysed.
-        crossings, agreement: empty and None where nothing was to be run.
-        tables: look-up tables that are partners by name or shape.
-        equal: whether the graphs are the same node by node and constant by constant, weights up to their verdicts.
+        unsupported_a, unsupported_b: weights that were not analysed.
+        crossings: collisions of one on the other.
     """
 
     a: ModelInfo
     b: ModelInfo
-    pairs: tuple[Pair, ...]
-    only_a: tuple[Side, ...]
-    only_b: tuple[Side, ...]
-    unsupported_a: tuple[Unsupported, ...]
-    unsupported_b: tuple[Unsupported, ...]
-    inputs: tuple[InputPair, ...]
+    outcome: Outcome
+    because: tuple[str, ...]
+    graph: GraphFinding
+    pairs: tuple[Pair, ...] = ()
+    only_a: tuple[Side, ...] = ()
+    only_b: tuple[Side, ...] = ()
+    unsupported_a: tuple[Unsupported, ...] = ()
+    unsupported_b: tuple[Unsupported, ...] = ()
+    inputs: tuple[InputPair, ...] = ()
     crossings: tuple[Crossing, ...] = ()
-    agreement: Agreement | None = None
-    tables: tuple[TablePair, ...] = ()
-    equal: bool = False
+    runs: Runs | None = None
+    regions: tuple[RegionRun, ...] = ()
+    input_map: str | None = None
+    allowed: bool = False
 
-    @property
-    def complete(self) -> bool:
-        """Whether every weight was analysed, everything ran that was to run, and what only a run can settle was settled."""
-        failed = any(crossing.failed for crossing in self.crossings)
-        if self.agreement is not None:
-            failed |= self.agreement.failed or (self.agreement.limit is not None and self.agreement.holds is None)
-        return not (self.unsupported_a or self.unsupported_b or failed or self.unsettled)
+    def same(self, limit: Outcome = Outcome.QUANTIZED) -> bool | None:
+        """Whether the files are the same up to `limit`; None where that is not known."""
+        if self.outcome.within(limit) or (self.outcome is Outcome.MAPPED and self.allowed):
+            return True
+        if self.outcome.within(Outcome.QUANTIZED) or self.outcome in (Outcome.DIFFERENT, Outcome.MAPPED):
+            return False
+        return None
 
-    @property
-    def unsettled(self) -> tuple[Pair, ...]:
-        """Pairs that are the same, but in another order or place, or up to factors that no graph explains, while no run showed
-        that the rest of the network makes up for it; none where the networks are different anyway.
-        """
-        if self.verdict is Verdict.DIFFERENT or (self.agreement is not None and self.agreement.holds is not None):
-            return ()
-        return tuple(
-            pair for pair in self.pairs if pair.moved or not pair.scale.explained or {pair.inputs, pair.outputs} != {Order.SAME}
-        )
-
-    @property
-    def verdict(self) -> Verdict:
-        """The loosest of all pairs; DIFFERENT where a weight has no partner."""
-        if self.only_a or self.only_b:
-            return Verdict.DIFFERENT
-        return max((pair.verdict for pair in self.pairs), key=list(Verdict).index, default=Verdict.IDENTICAL)
-
-    def differences(self, limit: Verdict = Verdict.QUANTIZED) -> Iterator[str]:
-        """Why the two files do not hold the same network up to `limit`, one reason each; none where they do."""
-        for pair in self.pairs:
-            if not pair.verdict.within(limit):
-                yield f"{_named(pair)} {pair.verdict.label}"
-        for table in self.tables:
-            if not table.verdict.within(limit):
-                yield f"look-up table {table.a!r} is {table.verdict.label}, ‖A − B‖/‖B‖ {table.difference:.2g}"
-        for name, only in (("second", self.only_a), ("first", self.only_b)):
-            yield from (f"{side.names[0]!r} has no partner in the {name} model" for side in only)
-        if self.agreement is not None and self.agreement.holds is False:
-            known = self.agreement.needed is None
-            explained = "the weights explain" if known else f"{self.agreement.limit:.2g} times what another input changes"
-            yield f"the outputs for one input differ by more than {explained}"
-        if self.agreement is None or self.agreement.holds is not True:  # padding, say, may be written in several ways
-            close = [pair for pair in self.pairs if pair.verdict.within(limit)]
-            yield from (f"{_named(pair)} {how}" for pair in close for how in pair.unlike)
-
-    def exit_code(self, limit: Verdict = Verdict.QUANTIZED) -> ExitCode:
-        """The same up to `limit`: pass. Else violated; incomplete where something was not analysed; nothing without weights."""
-        codes = []
-        if not self.complete:
-            codes.append(ExitCode.INCOMPLETE)
-        if any(True for _ in self.differences(limit)):
-            codes.append(ExitCode.VIOLATED)
-        elif not self.equal:
-            codes.append(ExitCode.INCOMPLETE)
-        if not (codes or self.pairs):
-            codes.append(ExitCode.NOTHING)
-        return ExitCode.worst(codes)
-
-
-def _named(pair: Pair) -> str:
-    """The beginning of a sentence about a pair."""
-    names = list(dict.fromkeys((pair.a.names[0], pair.b.names[0])))
-    return f"{' and '.join(map(repr, names))} {'are' if len(names) > 1 else 'is'}"
+    def exit_code(self, limit: Outcome = Outcome.QUANTIZED) -> ExitCode:
+        """The same up to `limit`: pass. Known not to be: violated. Else incomplete."""
+        return {True: ExitCode.PASS, False: ExitCode.VIOLATED, None: ExitCode.INCOMPLETE}[self.same(limit)]

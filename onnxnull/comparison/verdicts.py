@@ -13,6 +13,28 @@ class Told(enum.Enum):
         self.meaning = meaning
 
 
+class Outcome(Told):
+    """What is said of two files; the first five from the closest on, each includes the ones before it."""
+
+    IDENTICAL = ("identical", "equal graphs up to names and order, every constant to the bit")
+    SAME_GRAPH = (
+        "same-graph",
+        "equal graphs after rewrites that hold over the reals, constants up to the folding's own rounding",
+    )
+    ROUNDED = ("rounded", "the same, with constants or computations rounded to a narrower type")
+    QUANTIZED = ("quantized", "the same up to a quantizer's grid; where activations are quantized, near on the given data")
+    AGREES = ("agrees", "what no rewrite explains agrees on the inputs that ran, and so do all outputs")
+    UNEXPLAINED = ("unexplained", "nothing different was found, and something is neither proved nor settled by runs")
+    NOT_EXERCISED = ("not exercised", "an output was empty, constant or saturated for every input that ran")
+    MAPPED = ("agrees after a map", "the outputs agree on the inputs that ran once an input is changed")
+    DIFFERENT = ("different", "a constant, an attribute or a wire differs in its matched place, or outputs part")
+
+    def within(self, limit: Outcome) -> bool:
+        """Whether this is at least as close as `limit`; only of the first five."""
+        order = list(Outcome)[:5]
+        return self in order and order.index(self) <= order.index(limit)
+
+
 class Verdict(Told):
     """How far apart two weights are, once both are in the same order; each includes the ones before it."""
 

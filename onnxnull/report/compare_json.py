@@ -10,16 +10,19 @@ import json
 from typing import Any
 
 from onnxnull.comparison.results import (
-    Agreement,
     Comparison,
     CrossedRun,
     Crossing,
+    GraphFinding,
     InputPair,
     KernelAngle,
     Pair,
     Side,
 )
-from onnxnull.comparison.verdicts import Verdict
+from onnxnull.comparison.runs.both import Runs
+from onnxnull.comparison.runs.outputs import Judgement
+from onnxnull.comparison.runs.regions import RegionRun
+from onnxnull.comparison.verdicts import Outcome
 from onnxnull.evidence.collision_document import change_of, number
 from onnxnull.kernel.bounds import Bounds
 from onnxnull.kernel.rank import Notion
@@ -28,46 +31,88 @@ from onnxnull.report.json import bounds_of, described, ranks_of, unsupported
 SCHEMA = "onnxnull.compare/1"
 
 
-def render(comparison: Comparison, limit: Verdict) -> str:
+def render(comparison: Comparison, limit: Outcome) -> str:
     """The comparison as JSON text."""
     return json.dumps(document(comparison, limit), indent=1, allow_nan=False) + "\n"
 
 
-def document(comparison: Comparison, limit: Verdict) -> dict[str, Any]:
+def document(comparison: Comparison, limit: Outcome) -> dict[str, Any]:
     """The whole document."""
-    reasons = list(comparison.differences(limit))
     return {
         "schema": SCHEMA,
         "a": described(comparison.a),
         "b": described(comparison.b),
         "same_up_to": limit.label,
-        "same": False if reasons else True if _complete(comparison) and comparison.pairs and _ran_alike(comparison) else None,
-        "complete": _complete(comparison),
-        "verdict": comparison.verdict.label,
-        "differences": reasons,
-        "unsettled": [list(pair.a.names) for pair in comparison.unsettled],
+        "same": comparison.same(limit),
+        "outcome": comparison.outcome.label,
+        "because": list(comparison.because),
+        "graph": _graph(comparison.graph),
+        "runs": None if comparison.runs is None else _runs(comparison.runs),
+        "regions": [_region(region) for region in comparison.regions],
+        "input_map": comparison.input_map,
+        "allowed": comparison.allowed,
         "pairs": [_pair(pair) for pair in comparison.pairs],
-        "tables": [
-            {"a": table.a, "b": table.b, "verdict": table.verdict.label, "difference": number(table.difference)}
-            for table in comparison.tables
-        ],
         "only_a": [_side(side) for side in comparison.only_a],
         "only_b": [_side(side) for side in comparison.only_b],
         "inputs": [_input(pair) for pair in comparison.inputs],
         "collisions": [_crossing(crossing) for crossing in comparison.crossings],
-        "agreement": None if comparison.agreement is None else _agreement(comparison.agreement),
         "unsupported_a": [unsupported(what) for what in comparison.unsupported_a],
         "unsupported_b": [unsupported(what) for what in comparison.unsupported_b],
     }
 
 
-def _complete(comparison: Comparison) -> bool:
-    return comparison.complete and comparison.equal
+def _graph(finding: GraphFinding) -> dict[str, Any]:
+    return {
+        "identical": finding.identical,
+        "proved": finding.proved,
+        "nearness": finding.nearness,
+        "types": finding.types,
+        "quantized": finding.quantized,
+        "codes": finding.codes,
+        "differences": [
+            {"what": d.what, "a": d.a, "b": d.b, "distance": number(d.distance), "rearranged": d.rearranged}
+            for d in finding.differences
+        ],
+        "regions": finding.regions,
+        "at": finding.at,
+        "reason": finding.reason,
+    }
 
 
-def _ran_alike(comparison: Comparison) -> bool:
-    """Whether both were run and gave the same: without, only the weights are known to be the same."""
-    return comparison.agreement is not None and comparison.agreement.holds is True
+def _runs(runs: Runs) -> dict[str, Any]:
+    return {
+        "samples": runs.samples,
+        "drawn": runs.drawn,
+        "overflows": runs.overflows,
+        "outputs": [_judgement(judged) for judged in runs.outputs],
+        "tensors": [_judgement(judged) for judged in runs.tensors],
+        "reason": runs.reason,
+    }
+
+
+def _judgement(judged: Judgement) -> dict[str, Any]:
+    return {
+        "a": judged.a,
+        "b": judged.b,
+        "enters": judged.enters,
+        "ratio": number(judged.ratio),
+        "channel": judged.channel,
+        "exercised": judged.exercised,
+        "agreement": number(judged.agreement),
+        "snr": number(judged.snr),
+        "reason": judged.reason,
+    }
+
+
+def _region(region: RegionRun) -> dict[str, Any]:
+    return {
+        "a": region.a,
+        "b": region.b,
+        "inputs": list(region.inputs),
+        "recorded": None if region.recorded is None else _judgement(region.recorded),
+        "wide": None if region.wide is None else _judgement(region.wide),
+        "reason": region.reason,
+    }
 
 
 def _pair(pair: Pair) -> dict[str, Any]:
@@ -91,7 +136,6 @@ def _pair(pair: Pair) -> dict[str, Any]:
         "steps": number(pair.steps),
         "rounding": pair.rounding,
         "kernel_angle": _angle(pair.angle),
-        "unlike": list(pair.unlike),
     }
 
 
@@ -148,24 +192,4 @@ def _run(run: CrossedRun) -> dict[str, Any]:
         "other": run.crossed.label,
         "outputs": [change_of(each) for each in run.outputs],
         "control": [change_of(each) for each in run.control],
-    }
-
-
-def _agreement(agreement: Agreement) -> dict[str, Any]:
-    return {
-        "holds": agreement.holds,
-        "limit": number(agreement.limit),
-        "needed": number(agreement.needed),
-        "reason": agreement.reason,
-        "failed": agreement.failed,
-        "outputs": [
-            {
-                "a": pair.a,
-                "b": pair.b,
-                "max_abs": number(pair.max_abs),
-                "spread": number(pair.spread),
-                "ratio": number(pair.ratio),
-            }
-            for pair in agreement.outputs
-        ],
     }

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 from onnxnull.comparison.results import (
-    Agreement,
     Comparison,
     Crossing,
     InputPair,
@@ -14,7 +13,8 @@ from onnxnull.comparison.results import (
     Scale,
     Side,
 )
-from onnxnull.comparison.verdicts import Crossed, Factors, InputMap, Matched, Order, Verdict
+from onnxnull.comparison.runs.both import Runs
+from onnxnull.comparison.verdicts import Crossed, Factors, InputMap, Matched, Order, Outcome, Verdict
 from onnxnull.kernel.bounds import Bounds
 from onnxnull.kernel.rank import Notion
 from onnxnull.report.tables import Table
@@ -28,47 +28,73 @@ def headlines(comparison: Comparison) -> list[str]:
     return [f"{place}: {described(info)}" for place, info in (("first", comparison.a), ("second", comparison.b))]
 
 
-def verdict(comparison: Comparison, limit: Verdict) -> str:
+def verdict(comparison: Comparison, limit: Outcome) -> str:
     """The answer in a sentence."""
-    reasons = len(list(comparison.differences(limit)))
-    if reasons:
-        return f"DIFFERENT: the two files do not hold the same network up to '{limit.label}' ({count(reasons, 'reason')})."
-    if not (comparison.complete and comparison.equal):
-        return "INCOMPLETE: nothing different was found, but not everything was compared."
-    if not comparison.pairs:
-        return "NOTHING: neither file holds a linear weight."
-    found = comparison.verdict
-    if comparison.agreement is None:
-        return (
-            f"SAME WEIGHTS: the loosest pair is '{found.label}' ({found.meaning}), and everything else in the graphs is the "
-            "same; run both without --no-run."
-        )
-    return f"SAME: the two files hold the same network; the loosest pair is '{found.label}' ({found.meaning})."
+    found, same = comparison.outcome, comparison.same(limit)
+    if same is None:
+        return f"INCOMPLETE ({found.label}): {found.meaning}."
+    if same:
+        return f"SAME ({found.label}): {found.meaning}."
+    if found.within(Outcome.QUANTIZED):
+        return f"DIFFERENT up to '{limit.label}': the files are '{found.label}' ({found.meaning})."
+    return f"DIFFERENT ({found.label}): {found.meaning}."
 
 
-def summary(comparison: Comparison, limit: Verdict) -> list[str]:
+def summary(comparison: Comparison) -> list[str]:
     """What was found, in sentences."""
+    lines = []
+    if comparison.because:
+        lines.append(f"Why: {some([shown(reason, 300) for reason in comparison.because], '; ', 6)}.")
+    if comparison.graph.at is not None:
+        lines.append(f"The graphs were read at these shapes: {shown(comparison.graph.at, 300)}.")
+    if comparison.runs is not None:
+        lines += _runs(comparison.runs)
     verdicts = [pair.verdict for pair in comparison.pairs]
     counts = ", ".join(f"{verdicts.count(v):,} {v.label}" for v in Verdict if v in verdicts)
-    lines = [f"{count(len(verdicts), 'pair')} of weights{f': {counts}' if counts else ''}."]
-    reasons = list(comparison.differences(limit))
-    if reasons:
-        lines.append(f"Why they differ: {some([shown(reason, 300) for reason in reasons], '; ', 6)}.")
-    if comparison.unsettled:
-        names = some([shown(pair.a.names[0]) for pair in comparison.unsettled])
-        lines.append(
-            f"Not settled: {names} hold the same numbers in another order or place, or up to factors that no graph explains; "
-            "whether the rest of the network makes up for it shows when both are run."
-        )
-    if not comparison.equal:
-        lines.append("The graphs are not the same node by node, or constants other than weights differ.")
+    lines.append(f"{count(len(verdicts), 'pair')} of weights{f': {counts}' if counts else ''}.")
     lines += [_input(pair) for pair in comparison.inputs]
     lines += [_crossing(crossing) for crossing in comparison.crossings]
-    if comparison.agreement is not None:
-        lines.append(_agreement(comparison.agreement))
-    else:
-        lines.append("Neither was run.")
     return lines
+
+
+def _runs(runs: Runs) -> list[str]:
+    if runs.reason is not None:
+        return [f"The outputs were not compared: {shown(runs.reason, 300)}."]
+    which = "drawn inputs" if runs.drawn else "given inputs"
+    left = f" ({runs.overflows} more overflowed in one of them)" if runs.overflows else ""
+    worst = max((judged for judged in runs.outputs), key=lambda judged: judged.ratio, default=None)
+    if worst is None:
+        return ["Neither model has an output."]
+    where = f" (channel {worst.channel})" if worst.channel is not None else ""
+    what = f"output '{shown(worst.a)}'" if worst.enters is None else f"what enters the end of output '{shown(worst.enters)}'"
+    share = f"in {worst.ratio:.2%} of its places" if worst.discrete else f"by {worst.ratio:.2g} of a channel's spread{where}"
+    lines = [f"On {runs.samples} {which}{left}, {what} differs most: {share}."]
+    snrs = [judged.snr for judged in runs.outputs if judged.snr is not None and judged.enters is None]
+    agreements = [judged.agreement for judged in runs.outputs if judged.agreement is not None and judged.enters is None]
+    if snrs and min(snrs) < 60.0:
+        top = f"; the largest entry is the same in {min(agreements):.0%}" if agreements else ""
+        lines.append(f"Least signal-to-noise ratio of an output {min(snrs):.3g} dB{top}.")
+    return lines
+
+
+def tensors(comparison: Comparison) -> Table | None:
+    """The first matched tensors that part, in the order of the network; None where none does."""
+    found = [] if comparison.runs is None else [j for j in comparison.runs.tensors if j.ratio > 1e-3 and j.reason is None]
+    if not found or comparison.same() is True:
+        return None
+    rows = tuple(
+        (shown(judged.a), shown(judged.b), f"{judged.ratio:.2g}", "-" if judged.snr is None else f"{judged.snr:.3g}")
+        for judged in found[:8]
+    )
+    return Table(("first", "second", "apart", "SNR dB"), (False, False, True, True), rows)
+
+
+def unpaired(comparison: Comparison, limit: Outcome, *, every: bool) -> list[str]:
+    """Weights that were not analysed or have no partner; only how many where the files are the same, unless all are wanted."""
+    lines = [*incomplete(comparison), *alone(comparison)]
+    if not lines or every or comparison.same(limit) is not True:
+        return lines
+    return [f"{count(len(lines), 'weight')} went without a partner or an analysis; --all lists them."]
 
 
 def incomplete(comparison: Comparison) -> list[str]:
@@ -87,8 +113,18 @@ def alone(comparison: Comparison) -> list[str]:
     ]
 
 
-def pairs(comparison: Comparison) -> Table:
-    """One row per pair."""
+def folded(comparison: Comparison, *, every: bool) -> int:
+    """How many pairs of weights go without a row: those that are the same in the same order, unless every one is shown."""
+    return 0 if every else sum(_is_plain(pair) for pair in comparison.pairs)
+
+
+def _is_plain(pair: Pair) -> bool:
+    same_order = {pair.inputs, pair.outputs} == {Order.SAME} and not pair.moved
+    return pair.verdict is Verdict.IDENTICAL and same_order and pair.angle.degrees in (None, 0.0)
+
+
+def pairs(comparison: Comparison, *, every: bool = True) -> Table:
+    """One row per pair; with `every` those that are the same too."""
     rows = tuple(
         (
             _names(pair.a),
@@ -102,6 +138,7 @@ def pairs(comparison: Comparison) -> Table:
             _notes(pair),
         )
         for pair in comparison.pairs
+        if every or not _is_plain(pair)
     )
     header = ("first", "second", "verdict", "inputs", "outputs", "rank", "nullity", "angle", "notes")
     numeric = (False, False, False, True, True, True, True, True, False)
@@ -199,21 +236,6 @@ def _crossing(crossing: Crossing) -> str:
         runs.append(f"{run.precision} {run.crossed.label} (outputs move by {moved:.2g}, for the control by {other:.2g})")
     worst = max((run.crossed for run in crossing.runs), key=list(Crossed).index, default=Crossed.COLLIDES)
     return f"A collision of the {place} model on the other: {'; '.join(runs)}: {worst.meaning}."
-
-
-def _agreement(found: Agreement) -> str:
-    if found.reason is not None:
-        return f"The outputs for one input were not compared: {shown(found.reason, 300)}."
-    worst = max(found.outputs, key=lambda pair: pair.ratio, default=None)
-    if worst is None:
-        return "Neither model has an output."
-    allowed = "" if found.limit is None else f", where {found.limit:.2g} is allowed"
-    if found.holds is None and found.needed is not None:
-        allowed += f"; weights as far apart as these may change {found.needed:.2g}, so that this settles nothing"
-    return (
-        f"For one random input, output '{shown(worst.a)}' differs by {worst.max_abs:.2g} between the models, {worst.ratio:.2g} "
-        f"times what another input changes{allowed}."
-    )
 
 
 def _names(side: Side) -> str:

@@ -16,6 +16,22 @@ from tests.shared import matmul, random, save
 Outcome = tuple[int, str, str]
 
 
+def quantized(source: Path, path: Path, images: list[np.ndarray]) -> None:
+    """The model with activations quantized too, calibrated on these images."""
+    quantization = pytest.importorskip("onnxruntime.quantization")
+
+    class Reader(quantization.CalibrationDataReader):  # type: ignore[misc,name-defined]
+        """The images, one by one."""
+
+        def __init__(self) -> None:
+            self.left = iter([{"image": image} for image in images])
+
+        def get_next(self) -> object:
+            return next(self.left, None)
+
+    quantization.quantize_static(source, path, Reader(), per_channel=True)
+
+
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with one network in several forms, and files that are none."""
@@ -24,6 +40,12 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write(folder / "folded.onnx", folded(net))
     write(folder / "permuted.onnx", permuted(net))
     write(folder / "other.onnx", network(1))
+    write(folder / "nhwc.onnx", net, channels_last=True)
+    (folder / "data").mkdir()
+    images = [random(1, 3, 12, 12, seed=number) for number in range(16)]
+    for number, image in enumerate(images):
+        np.save(folder / "data" / f"{number}.npy", image)
+    quantized(folder / "a.onnx", folder / "int8.onnx", images)
     write(folder / "nan.onnx", with_weight(net, "q", np.full_like(net.weights["q"], np.nan)))
     relu = [helper.make_node("Relu", ["x"], ["y"])]
     save(folder / "empty.onnx", relu, {}, inputs={"x": (1, 6)})
@@ -51,21 +73,27 @@ def run(arguments: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: py
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        ("a.onnx a.onnx", 0, "SAME"),
-        ("a.onnx a.onnx --no-run", 0, "Neither was run"),
-        ("a.onnx folded.onnx --precision float32 --seed 3", 2, "3 scaled"),
-        ("a.onnx folded.onnx --same-up-to rounded --no-run", 1, "'stem.weight' is scaled"),
+        ("a.onnx a.onnx", 0, "SAME (identical)"),
+        ("a.onnx a.onnx --no-run --all", 0, "stem.weight"),
+        ("a.onnx folded.onnx --precision float32 --seed 3", 0, "3 scaled"),
+        ("a.onnx folded.onnx --no-run --no-weights", 0, "SAME (same-graph)"),
+        ("a.onnx folded.onnx --same-up-to identical --no-run", 1, "DIFFERENT up to 'identical': the files are 'same-graph'"),
         ("a.onnx permuted.onnx", 2, "inputs permuted, outputs permuted"),
-        ("a.onnx permuted.onnx --no-run", 2, "Not settled"),
-        ("a.onnx other.onnx --no-run", 1, "DIFFERENT"),
+        ("a.onnx permuted.onnx --no-weights --same-up-to agrees", 0, "SAME (agrees)"),
+        ("a.onnx permuted.onnx --no-run", 2, "INCOMPLETE (unexplained)"),
+        ("a.onnx other.onnx --no-weights", 1, "DIFFERENT (different)"),
         ("a.onnx small.onnx", 1, "only in the second model: w (MatMul, 6×4)"),
-        ("small.onnx a.onnx --no-run --format markdown", 1, "- only in the first model: w (MatMul, 6×4)"),
-        ("nan.onnx a.onnx", 2, "not analysed in the first model: q"),
-        ("nan.onnx other.onnx --no-run", 2, "DIFFERENT"),
-        ("open.onnx open.onnx", 2, "the shape of 'x' is open: fix it with --input-shape"),
-        ("open.onnx open.onnx --no-run", 0, "SAME WEIGHTS"),
-        ("open.onnx open.onnx --input-shape x:1,3,8,8", 0, "SAME"),
-        ("empty.onnx empty.onnx", 3, "NOTHING"),
+        ("small.onnx a.onnx --no-run --format markdown", 2, "- only in the first model: w (MatMul, 6×4)"),
+        ("nan.onnx a.onnx", 1, "not analysed in the first model: q"),
+        ("nan.onnx nan.onnx", 0, "SAME (identical)"),
+        ("open.onnx open.onnx --no-run", 0, "SAME (identical)"),
+        ("empty.onnx empty.onnx", 0, "SAME (identical)"),
+        ("a.onnx int8.onnx --no-weights", 2, "give --data with 16 samples or more"),
+        ("a.onnx int8.onnx --no-weights --data data", 0, "SAME (quantized)"),
+        ("a.onnx int8.onnx --no-weights --data data --min-snr 90", 2, "signal-to-noise ratio"),
+        ("a.onnx int8.onnx --no-weights --input data/0.npy", 2, "give --data with 16 samples or more"),
+        ("a.onnx nhwc.onnx --no-weights", 1, "--allow-input-map image:nhwc allows it"),
+        ("a.onnx nhwc.onnx --no-weights --allow-input-map image:nhwc", 0, "SAME (agrees after a map)"),
         ("a.onnx absent.onnx", 2, "absent.onnx: error[file-not-found]"),
         ("text.onnx a.onnx", 2, "text.onnx: error[not-onnx]"),
         ("a.onnx a.onnx --input-shape y:1,2", 2, "error[input-shape]: neither model has an input 'y'"),
@@ -93,4 +121,5 @@ def test_the_report_goes_to_a_file(
     document = json.loads((tmp_path / "report.json").read_text())
     assert document["schema"] == "onnxnull.compare/1"
     assert document["same"] is False
+    assert document["outcome"] == "different"
     assert {pair["verdict"] for pair in document["pairs"]} == {"different"}

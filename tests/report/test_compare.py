@@ -12,20 +12,22 @@ import pytest
 
 from onnxnull import Running, compare
 from onnxnull.collision.results import Change
+from onnxnull.comparison.graphs.places import Difference
 from onnxnull.comparison.results import (
-    Agreement,
     Comparison,
     CrossedRun,
     Crossing,
+    GraphFinding,
     InputPair,
     KernelAngle,
-    OutputPair,
     Pair,
     Scale,
     Side,
-    TablePair,
 )
-from onnxnull.comparison.verdicts import Crossed, Factors, InputMap, Matched, Order, Verdict
+from onnxnull.comparison.runs.both import Runs
+from onnxnull.comparison.runs.outputs import Judgement
+from onnxnull.comparison.runs.regions import RegionRun
+from onnxnull.comparison.verdicts import Crossed, Factors, InputMap, Matched, Order, Outcome, Verdict
 from onnxnull.kernel.bounds import Bounds
 from onnxnull.report import compare_json, compare_markdown, compare_text
 from tests.comparison.networks import folded, network, permuted, write
@@ -34,7 +36,7 @@ from tests.schemas import conforms, validator
 from .batches import HOSTILE, profile, report, unsupported
 from .test_markdown import tables
 
-LIMIT = Verdict.QUANTIZED
+LIMIT = Outcome.QUANTIZED
 
 
 def side(*names: str) -> Side:
@@ -61,14 +63,12 @@ def pair(name: str, verdict: Verdict = Verdict.IDENTICAL, **changes: Any) -> Pai
 
 def comparison(*pairs: Pair, **changes: Any) -> Comparison:
     info = report().model
-    return replace(Comparison(info, info, pairs, (), (), (), (), (), equal=True), **changes)
+    proved = GraphFinding(proved=True)
+    return replace(Comparison(info, info, Outcome.SAME_GRAPH, (), proved, pairs), **changes)
 
 
-NO_PROOF = Agreement((OutputPair("y", "y", 0.1, 1.0, 0.1),), 0.5, needed=7.0)
-
-
-def ran_alike() -> Comparison:
-    return comparison(pair("w"), agreement=Agreement((OutputPair("y", "y", 0.0, 1.0, 0.0),), 1e-3))
+def judged(name: str = "y", ratio: float = 0.0, **changes: Any) -> Judgement:
+    return replace(Judgement(name, name, ratio=ratio, snr=math.inf), **changes)
 
 
 def everything(name: str = "w") -> Comparison:
@@ -94,7 +94,12 @@ def everything(name: str = "w") -> Comparison:
         ),
         a=info,
         b=info,
-        tables=(TablePair(name, name, Verdict.DIFFERENT, 0.5),),
+        outcome=Outcome.DIFFERENT,
+        because=(name, name),
+        graph=GraphFinding(differences=(Difference("constant", name, name, math.nan, True),), regions=1, at=name, reason=name),
+        regions=(RegionRun(name, name, (name,), judged(name), judged(name, math.inf), name),),
+        input_map=name,
+        runs=Runs(16, True, (judged(name, math.inf, reason=name),), (judged(name, 0.5, channel=name),), None, 1),
         only_a=(replace(side(name, name), ranks=None, ops=(name, name)),),
         only_b=(replace(side(name), ranks=None),),
         unsupported_a=(replace(unsupported(name), op=name, reason=name),),
@@ -106,7 +111,6 @@ def everything(name: str = "w") -> Comparison:
             Crossing("a", (CrossedRun("float64", "rounding", Crossed.NEARLY, (change,), (change,)),)),
             Crossing("b", reason=name, failed=True),
         ),
-        agreement=Agreement((OutputPair(name, name, 1.0, 0.0, math.inf),), 1e-3),
     )
 
 
@@ -117,15 +121,15 @@ def checked(document: str) -> dict[str, Any]:
 
 
 class TestJson:
-    @pytest.mark.parametrize("agreed", [Agreement(reason="why", failed=True), None])
-    def test_everything_is_in_the_schema(self, agreed: Agreement | None) -> None:
+    def test_everything_is_in_the_schema(self) -> None:
         found = checked(compare_json.render(everything(), LIMIT))
-        assert (found["same"], found["complete"], found["verdict"]) == (False, False, "different")
+        assert (found["same"], found["outcome"]) == (False, "different")
         assert [p["verdict"] for p in found["pairs"]] == ["scaled", "quantized", "different"]
         assert found["pairs"][0]["difference"] == 1.23457e-8
-        assert found["agreement"]["outputs"][0]["ratio"] == "inf"
+        assert found["runs"]["outputs"][0]["ratio"] == "inf"
+        assert found["graph"]["differences"][0]["distance"] == "nan"
         assert found["collisions"][0]["runs"][0]["outputs"][0]["max_abs"] == "nan"
-        checked(compare_json.render(replace(everything(), agreement=agreed), LIMIT))
+        checked(compare_json.render(replace(everything(), runs=None, regions=()), LIMIT))
 
     def test_a_key_more_or_less_is_no_comparison(self) -> None:
         document = compare_json.document(everything(), LIMIT)
@@ -150,14 +154,17 @@ class TestJson:
     @pytest.mark.parametrize(
         ("found", "same"),
         [
-            (comparison(pair("w")), None),
-            (ran_alike(), True),
-            (replace(ran_alike(), agreement=NO_PROOF), None),
-            (comparison(pair("w", Verdict.DIFFERENT)), False),
-            (comparison(pair("w"), unsupported_a=(unsupported(),)), None),
-            (comparison(pair("w", Verdict.DIFFERENT), unsupported_a=(unsupported(),)), False),
-            (comparison(), None),
-            (comparison(pair("w", outputs=Order.PERMUTED)), None),
+            (comparison(pair("w")), True),
+            (comparison(), True),
+            (comparison(outcome=Outcome.IDENTICAL), True),
+            (comparison(outcome=Outcome.QUANTIZED), True),
+            (comparison(pair("w"), unsupported_a=(unsupported(),)), True),
+            (comparison(outcome=Outcome.AGREES), None),
+            (comparison(outcome=Outcome.UNEXPLAINED), None),
+            (comparison(outcome=Outcome.NOT_EXERCISED), None),
+            (comparison(outcome=Outcome.MAPPED, input_map="x:bgr"), False),
+            (comparison(outcome=Outcome.MAPPED, input_map="x:bgr", allowed=True), True),
+            (comparison(pair("w"), outcome=Outcome.DIFFERENT), False),
         ],
     )
     def test_same_is_only_said_where_it_is_known(self, found: Comparison, same: bool | None) -> None:
@@ -171,26 +178,38 @@ def float_16() -> type:
 
 
 class TestText:
+    def test_what_is_the_same_is_folded(self) -> None:
+        found = comparison(pair("w"), pair("v", Verdict.QUANTIZED))
+        text = compare_text.render(found, LIMIT)
+        assert "1 pair of weights that are the same is not shown; --all shows every pair." in text
+        assert "w 2" not in text
+        assert "w 2" in compare_text.render(found, LIMIT, every=True)
+
     @pytest.mark.parametrize(
         ("found", "said"),
         [
-            (ran_alike(), "SAME: the two files hold the same network; the loosest pair is 'identical'"),
-            (comparison(pair("w")), "SAME WEIGHTS: the loosest pair is 'identical'"),
-            (replace(ran_alike(), agreement=NO_PROOF), "INCOMPLETE: nothing different was found"),
-            (replace(ran_alike(), agreement=NO_PROOF), "may change 7, so that this settles nothing"),
+            (comparison(pair("w")), "SAME (same-graph): equal graphs after rewrites that hold over the reals"),
+            (comparison(outcome=Outcome.IDENTICAL), "SAME (identical): equal graphs up to names and order"),
+            (comparison(outcome=Outcome.AGREES), "INCOMPLETE (agrees): what no rewrite explains agrees"),
             (
-                comparison(pair("w", Verdict.DIFFERENT)),
-                "DIFFERENT: the two files do not hold the same network up to 'quantized'",
+                comparison(outcome=Outcome.NOT_EXERCISED),
+                "INCOMPLETE (not exercised): an output was empty, constant or saturated",
             ),
-            (comparison(pair("w"), only_a=(side("x"),)), "Why they differ: 'x' has no partner in the second model."),
-            (comparison(pair("w"), only_b=(side("x"),)), "only in the second model: x (Conv, 27×8)"),
-            (comparison(pair("w"), unsupported_b=(unsupported(),)), "INCOMPLETE: nothing different was found"),
-            (comparison(pair("w"), unsupported_b=(unsupported(),)), "not analysed in the second model: node (QLinearConv)"),
-            (comparison(pair("w", inputs=Order.PERMUTED)), "Not settled: w hold the same numbers in another order"),
-            (comparison(), "NOTHING: neither file holds a linear weight."),
-            (replace(ran_alike(), equal=False), "INCOMPLETE: nothing different was found"),
-            (replace(ran_alike(), equal=False), "The graphs are not the same node by node, or constants other than weights"),
-            (everything(), "For one random input, output 'w' differs by 1 between the models, inf times"),
+            (comparison(outcome=Outcome.DIFFERENT, because=("a constant",)), "Why: a constant."),
+            (comparison(outcome=Outcome.MAPPED), "DIFFERENT (agrees after a map): the outputs agree"),
+            (comparison(only_b=(side("x"),), outcome=Outcome.DIFFERENT), "only in the second model: x (Conv, 27×8)"),
+            (
+                comparison(unsupported_b=(unsupported(),), outcome=Outcome.UNEXPLAINED),
+                "not analysed in the second model: node (QLinearConv)",
+            ),
+            (comparison(only_b=(side("x"),)), "1 weight went without a partner or an analysis; --all lists them."),
+            (comparison(runs=Runs(16, True, (judged(ratio=0.25),))), "On 16 drawn inputs, output 'y' differs most: by 0.25 of"),
+            (comparison(runs=Runs(reason="no reason")), "The outputs were not compared: no reason."),
+            (
+                everything(),
+                "On 16 drawn inputs (1 more overflowed in one of them), output 'w' differs most: by inf of a channel's",
+            ),
+            (everything(), "The first matched tensors that part:"),
             (everything(), "A collision of the first model on the other: float64 nearly"),
             (everything(), "A collision of the second model on the other: failed: w."),
         ],

@@ -1,0 +1,1 @@
+"""The graph half of `compare`: normal forms of two graphs, and where they part."""

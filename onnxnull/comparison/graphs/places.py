@@ -1,0 +1,328 @@
+"""Matches the terms of two graphs from the inputs on: which are the same, which constants differ in their place, what is
+unexplained.
+
+A term of b is one of a where operator, attributes and variables are, and constants are near (`closeness`). Where that fails:
+
+1. one free term of a has the same operator, attributes and variables: a constant differs in its place;
+2. one has the same operator and variables: an attribute differs;
+3. two linear maps by the same weight read something that was not matched: what they read is assumed to be the same, and what
+   lies between it and what was matched is a region that no rewrite explains.
+
+Matching goes on under these assumptions, so that every difference is found.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from onnxnull.comparison.graphs.closeness import Nearness, distance, is_clamped, may_be_rearranged, nearness
+from onnxnull.comparison.graphs.constants import Const
+from onnxnull.comparison.graphs.reading import Reading
+from onnxnull.comparison.graphs.terms import Term, Value
+
+_MOST_REGIONS = 64
+_MOVEMENTS = ("Reshape", "Transpose", "Slice", "Concat", "Pad")
+"""Terms whose attributes others may undo."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A constant or an attribute that differs in its matched place.
+
+    Attributes:
+        what: "constant" or "attribute".
+        a, b: where, in either graph: names of stored tensors, or the operator with the attribute's value.
+        distance: ‖A − B‖/‖B‖ of constants of one shape, else NaN.
+        rearranged: whether other constants may undo it: the same sizes in another order, or factors.
+    """
+
+    what: str
+    a: str
+    b: str
+    distance: float
+    rearranged: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """What no rewrite explains: two terms assumed to be the same, and what they are computed from on either side."""
+
+    a: Value
+    b: Value
+    inputs: tuple[tuple[Value, Value], ...]
+
+
+@dataclass(slots=True)
+class Matching:
+    """What was found.
+
+    Attributes:
+        partner: term of b → term of a, assumptions included.
+        nearness: of the constants in the terms that matched.
+        complete: whether all outputs have partners, assumptions included.
+        alone: whether the graphs have other numbers of outputs.
+    """
+
+    partner: dict[Term, Term] = field(default_factory=dict)
+    nearness: Nearness = Nearness.EQUAL
+    differences: list[Difference] = field(default_factory=list)
+    regions: list[Region] = field(default_factory=list)
+    complete: bool = False
+    alone: bool = False
+    assumed: set[Term] = field(default_factory=set)
+
+    @property
+    def proved(self) -> bool:
+        """Whether the graphs compute the same, up to `nearness`."""
+        return self.complete and not self.differences and not self.regions
+
+
+def match(a: Reading, b: Reading, pairs: Sequence[tuple[str, str]]) -> Matching:
+    """Match two graphs whose outputs are `pairs`, by name. Raises `EvaluationError`."""
+    matching = _Matcher(a, b, pairs)
+    return matching.run()
+
+
+class _Matcher:
+    def __init__(self, a: Reading, b: Reading, pairs: Sequence[tuple[str, str]]) -> None:
+        self.outputs = [(a.outputs[one], b.outputs[other]) for one, other in pairs]
+        self.first = _reachable([one for one, _ in self.outputs])
+        self.second = _reachable([other for _, other in self.outputs])
+        self.names = _names(a, self.first), _names(b, self.second)
+        self.roots = a.stored, b.stored
+        self.found = Matching()
+        self.near: dict[Term, Nearness] = {}
+        self.index: dict[object, list[Term]] = defaultdict(list)
+        self.loose: dict[object, list[Term]] = defaultdict(list)
+        for term in self.first:
+            self.index[_key(term, None)].append(term)
+            self.loose[_key(term, None, attributes=False)].append(term)
+        self.compared: dict[tuple[bytes, bytes], Nearness | None] = {}
+
+    def run(self) -> Matching:
+        for _ in range(_MOST_REGIONS):
+            self._forward()
+            if all(self._is_same(one, other) for one, other in self.outputs):
+                break
+            if not self._assume():
+                break
+        found = self.found
+        found.complete = all(self._is_same(one, other) for one, other in self.outputs)
+        found.nearness = max((self.near[t] for t in self.second if t in self.near), default=Nearness.EQUAL)
+        for one, other in self.outputs:
+            if isinstance(one, Const) and isinstance(other, Const):
+                found.nearness = max(found.nearness, self._near(one, other) or Nearness.EQUAL)
+        return found
+
+    def _is_same(self, one: Value, other: Value) -> bool:
+        if isinstance(one, Const) or isinstance(other, Const):
+            return isinstance(one, Const) and isinstance(other, Const) and self._near(one, other) is not None
+        return self.found.partner.get(other) is one
+
+    def _near(self, a: Const | None, b: Const | None) -> Nearness | None:
+        if a is None or b is None:
+            return nearness(a, b)
+        key = (a.key, b.key)
+        if key not in self.compared:
+            self.compared[key] = nearness(a, b)
+        return self.compared[key]
+
+    def _forward(self) -> None:
+        """Match what can be matched, in order; then constants and attributes that differ in their place."""
+        partner = self.found.partner
+        for term in self.second:
+            if term in partner:
+                continue
+            if term in self.first and all(partner.get(v) is v for v in term.variables):
+                partner[term], self.near[term] = term, Nearness.EQUAL
+                continue
+            if any(v not in partner for v in term.variables):
+                continue
+            best: tuple[Nearness, int, Term] | None = None
+            for candidate in self.index.get(_key(term, partner), ()):
+                level = self._constants(candidate, term)
+                if level is not None and (best is None or (level, candidate.number) < best[:2]):
+                    best = (level, candidate.number, candidate)
+            if best is not None:
+                partner[term], self.near[term] = best[2], best[0]
+                continue
+            self._place(term)
+
+    def _constants(self, a: Term, b: Term) -> Nearness | None:
+        """How near the constants of two terms with the same variables are."""
+        worst = Nearness.EQUAL
+        for one, other in self._aligned(a, b):
+            level = self._near(one, other)
+            if level is None:
+                return None
+            worst = max(worst, level)
+        return worst
+
+    def _aligned(self, a: Term, b: Term) -> Iterator[tuple[Const | None, Const | None]]:
+        """Constants in pairs."""
+        if not b.commutative:
+            yield from zip(a.constants, b.constants, strict=True)
+            return
+        count = len(b.variables)
+        order = sorted(range(count), key=lambda i: (self.found.partner[b.variables[i]].number, repr(b.labels[i])))
+        own = sorted(range(count), key=lambda i: (a.variables[i].number, repr(a.labels[i])))
+        yield from ((a.constants[i], b.constants[j]) for i, j in zip(own, order, strict=True))
+        yield from zip(a.constants[count:], b.constants[count:], strict=True)
+
+    def _place(self, term: Term) -> None:
+        """A term that is not matched, its variables are: the one free term in its place differs in constants or attributes."""
+        partner = self.found.partner
+        taken = set(partner.values())
+        for index, loose in ((self.index, False), (self.loose, True)):
+            key = _key(term, partner, attributes=not loose)
+            free = [t for t in index.get(key, ()) if t not in taken and t not in self.second]
+            rivals = [
+                t
+                for t in self.second
+                if t not in partner
+                and all(v in partner for v in t.variables)
+                and t is not term
+                and t not in self.first
+                and _key(t, partner, attributes=not loose) == key
+            ]
+            if len(free) != 1 or rivals or not term.variables:
+                continue
+            (candidate,) = free
+            if loose and candidate.attributes == term.attributes:
+                continue
+            if loose:
+                changed = [
+                    (n, dict(candidate.attributes).get(n), v)
+                    for n, v in term.attributes
+                    if dict(candidate.attributes).get(n) != v
+                ]
+                name, one, other = changed[0] if changed else ("attributes", candidate.attributes, term.attributes)
+                where = [self._where(side, t) for side, t in ((0, candidate), (1, term))]
+                self.found.differences.append(
+                    Difference(
+                        "attribute",
+                        f"{where[0]}: {name} {one!r}",
+                        f"{where[1]}: {name} {other!r}",
+                        float("nan"),
+                        term.op in _MOVEMENTS,
+                    )
+                )
+            for one_k, other_k in self._aligned(candidate, term) if _comparable(candidate, term) else ():
+                if self._near(one_k, other_k) is None:
+                    self._differ(candidate, term, one_k, other_k)
+            partner[term] = candidate
+            self.found.assumed.add(term)
+            return
+
+    def _differ(self, a: Term, b: Term, one: Const | None, other: Const | None) -> None:
+        names = []
+        for side, (term, k) in enumerate(((a, one), (b, other))):
+            where = self._where(side, term)
+            names.append(f"{', '.join(k.roots)} at {where}" if k is not None and k.roots else where)
+        if one is not None and other is not None and (said := self._clamped(one, other)) is not None:
+            self.found.differences.append(Difference("constant", names[0], f"{names[1]} {said}", float("nan"), True))
+            return
+        both = one is not None and other is not None
+        apart = distance(one, other) if one is not None and other is not None else float("nan")
+        rearranged = both and one is not None and other is not None and may_be_rearranged(one, other)
+        self.found.differences.append(Difference("constant", names[0], names[1], apart, rearranged))
+
+    def _clamped(self, one: Const, other: Const) -> str | None:
+        """Whether the stored constants behind two differ by nothing but a converter's clamp to 1e-7..1e4."""
+        pairs = [(self.roots[0].get(name), self.roots[1].get(name)) for name in one.roots]
+        if set(one.roots) != set(other.roots) or not pairs or "float16" not in (one.dtype, other.dtype):
+            return None
+        if all(a is not None and b is not None and is_clamped(a, b) for a, b in pairs):
+            return "clamped to 1e-7..1e4, as converters to float16 do"
+        return None
+
+    def _where(self, side: int, term: Term) -> str:
+        return self.names[side].get(term, term.op)
+
+    def _assume(self) -> bool:
+        """Take two terms for the same that the same weights, or the outputs, read; whether there were any."""
+        partner = self.found.partner
+        taken = set(partner.values())
+        ours = {_weight(t): t for t in self.first if t not in taken and _weight(t) is not None}
+        counts = Counter(_weight(t) for t in (*self.first, *self.second) if _weight(t) is not None)
+        for term in self.second:
+            key = _weight(term)
+            if term in partner or key not in ours or counts[key] != 2:
+                continue
+            one, other = ours[key].variables[0], term.variables[0]
+            if other not in partner and one not in taken:
+                return self._region(one, other)
+        for one_out, other_out in self.outputs:
+            if isinstance(one_out, Term) and isinstance(other_out, Term) and other_out not in partner and one_out not in taken:
+                return self._region(one_out, other_out)
+        return False
+
+    def _region(self, one: Term, other: Term) -> bool:
+        partner = self.found.partner
+        inputs = {t: partner[t] for t in _edge(other, partner)}
+        self.found.regions.append(Region(one, other, tuple((mine, theirs) for theirs, mine in inputs.items())))
+        partner[other] = one
+        self.found.assumed.add(other)
+        return True
+
+
+def _comparable(a: Term, b: Term) -> bool:
+    return a.commutative == b.commutative and len(a.constants) == len(b.constants) and len(a.variables) == len(b.variables)
+
+
+def _weight(term: Term) -> object:
+    """What identifies a linear map; None for others."""
+    if term.op not in ("Conv", "ConvTranspose", "MatMul") or len(term.variables) != 1 or term.constants[0] is None:
+        return None
+    return (term.op, term.attributes, term.constants[0].key)
+
+
+def _key(term: Term, partner: Mapping[Term, Term] | None, *, attributes: bool = True) -> object:
+    """What terms in one place have in common; variables by their partners."""
+    variables = [v if partner is None else partner[v] for v in term.variables]
+    operands = [(v.number, repr(label)) for v, label in zip(variables, term.labels, strict=True)]
+    if term.commutative:
+        operands.sort()
+    shapes = tuple(None if k is None else len(k.shape) for k in term.constants) if not term.commutative else len(term.constants)
+    return (term.op, term.attributes if attributes else None, tuple(operands), shapes, term.kind)
+
+
+def _reachable(outputs: Sequence[Value]) -> dict[Term, None]:
+    """The terms behind the outputs, in the order in which they were made: operands first."""
+    seen: set[Term] = set()
+    stack = [v for v in outputs if isinstance(v, Term)]
+    while stack:
+        term = stack.pop()
+        if term not in seen:
+            seen.add(term)
+            stack.extend(term.variables)
+    return dict.fromkeys(sorted(seen, key=lambda t: t.number))
+
+
+def _edge(term: Term, partner: Mapping[Term, Term]) -> dict[Term, None]:
+    """The matched terms from which a term that is not matched is computed."""
+    found: dict[Term, None] = {}
+    stack, seen = [term], {term}
+    while stack:
+        for v in stack.pop().variables:
+            if v in partner:
+                found[v] = None
+            elif v not in seen:
+                seen.add(v)
+                stack.append(v)
+    return found
+
+
+def _names(reading: Reading, terms: Mapping[Term, None]) -> dict[Term, str]:
+    """The first node that makes each term; of others the node of the first term behind it that has one."""
+    names: dict[Term, str] = {}
+    for tensor, value in reading.values.items():
+        if isinstance(value, Term):
+            names.setdefault(value, f"{reading.nodes[tensor]!r}" if tensor in reading.nodes else f"{tensor!r}")
+    for term in reversed(list(terms)):
+        if term in names:
+            for v in term.variables:
+                names.setdefault(v, names[term])
+    return names

@@ -1,0 +1,306 @@
+"""Reads a graph into terms: every value of the main graph as what it computes from the inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from onnxnull.comparison.graphs import constants as c
+from onnxnull.comparison.graphs.algebra import Algebra
+from onnxnull.comparison.graphs.constants import Const
+from onnxnull.comparison.graphs.rewrites import Node, find_rule
+from onnxnull.comparison.graphs.terms import Shape, Term, Value, known
+from onnxnull.comparison.numbering import COMMUTATIVE, defaults_of, digest, plain
+from onnxnull.comparison.numbering import content as number_of
+from onnxnull.graph.bodies import subgraphs
+from onnxnull.graph.constants import SMALL, Constant, EvaluationError
+from onnxnull.graph.evaluable import RANDOM
+from onnxnull.graph.flow import Flow
+from onnxnull.graph.quantization import Quantized, moved, quantized_from
+from onnxnull.graph.types import dtype_name, shape_of_type, tensor_type
+from onnxnull.graph.view import NodeView, Operand
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+QUANTIZERS = frozenset({"QuantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul", "DynamicQuantizeMatMul"})
+_CODES = frozenset(
+    [
+        "DequantizeLinear",
+        "MatMulNBits",
+        "MatMulInteger",
+        "ConvInteger",
+        "DynamicQuantizeMatMul",
+        "MatMulIntegerToFloat",
+        "QGemm",
+        "MatMulBnb4",
+    ]
+)
+_CHANGED = {"GroupNormalization": 21, "Hardmax": 13, "LogSoftmax": 13, "Resize": 11, "Scan": 9, "Softmax": 13}
+"""Operators whose meaning changed while inputs and attributes stayed what they were, and since when (ONNX opset 1 to 24)."""
+
+
+@dataclass(slots=True)
+class Reading:
+    """A graph as terms.
+
+    Attributes:
+        values: name of a tensor of the main graph → what it is.
+        outputs: of the graph, in order.
+        floats: the types of floats that are computed with.
+        nodes: name of a tensor → the node that makes it.
+        stored: name of a stored tensor → the constant.
+    """
+
+    values: dict[str, Value] = field(default_factory=dict)
+    outputs: dict[str, Value] = field(default_factory=dict)
+    floats: set[str] = field(default_factory=set)
+    nodes: dict[str, str] = field(default_factory=dict)
+    stored: dict[str, Const] = field(default_factory=dict)
+
+
+def quantizes(flow: Flow) -> bool:
+    """Whether activations are quantized somewhere."""
+    return any(view.op_type in QUANTIZERS and any(o is None or o.constant is None for o in view.outputs) for view in flow.nodes)
+
+
+def has_codes(flow: Flow) -> bool:
+    """Whether weights are stored as integers with scales somewhere."""
+    return any(view.op_type in _CODES or view.op_type.startswith("QLinear") for view in flow.nodes)
+
+
+def read(flow: Flow, terms: Algebra, inputs: Mapping[str, Term], *, quantizers: bool) -> Reading:
+    """The terms of a graph.
+
+    Args:
+        inputs: name of each input → its term.
+        quantizers: as in `Node`.
+    """
+    return _Reader(flow, terms, quantizers).read(inputs)
+
+
+class _Reader:
+    def __init__(self, flow: Flow, terms: Algebra, quantizers: bool) -> None:
+        self._flow, self._terms, self._quantizers = flow, terms, quantizers
+        self._views: dict[ir.Node, NodeView] = {view.node: view for view in flow.nodes}
+        self._constants: dict[ir.Value, Const | None] = {}
+        self._found: dict[ir.Value, Value] = {}
+        self._random = 0
+
+    def read(self, inputs: Mapping[str, Term]) -> Reading:
+        reading, graph = Reading(), self._flow.model.graph
+        for value in graph.inputs:
+            if not value.is_initializer():
+                self._found[value] = inputs[value.name or ""]
+        for node in graph:
+            view = self._views[node]
+            for operand, found in zip(view.outputs, self._outputs(view), strict=True):
+                if operand is not None:
+                    self._found[operand.value] = found
+                    reading.nodes[operand.name] = view.name
+                    if isinstance(found, Term) and operand.dtype is not None and operand.dtype.is_floating_point():
+                        reading.floats.add(dtype_name(operand.dtype))
+        for value, constant in self._constants.items():
+            if constant is not None and constant.roots == (value.name,):
+                reading.stored[value.name or ""] = constant
+        reading.values = {value.name or "": found for value, found in self._found.items()}
+        reading.outputs = {value.name or "": self._value(self._flow.operand(value)) for value in graph.outputs}
+        return reading
+
+    def _outputs(self, view: NodeView) -> list[Value]:
+        """What each output is."""
+        constants = [None if o is None else self._constant(o) for o in view.outputs]
+        if all(o is None or k is not None for o, k in zip(view.outputs, constants, strict=True)):
+            return [k for k in constants if k is not None] if None not in constants else [k or c.scalar(0.0) for k in constants]
+        operands = tuple(None if o is None else self._value(o) for o in view.inputs)
+        if view.op_type == "If" and view.domain == "":
+            return self._choice(view, operands[0])
+        node = Node(_with_shapes(view, operands), operands, self._terms, self._quantizers)
+        applies = find_rule(view.domain, view.op_type)
+        try:
+            found = applies(node) if applies is not None else None
+        except (IndexError, ValueError, ZeroDivisionError):  # its shapes do not fit: onnxruntime refuses it, or knows more
+            found = None
+        count = len(view.outputs)
+        if found is None:
+            return [self._generic(node, i) for i in range(count)]
+        listed: Sequence[Value | None] = [found] if isinstance(found, Term | Const) else found
+        return [
+            value if value is not None else self._generic(node, i)
+            for i, value in enumerate([*listed, *(None,) * count][:count])
+        ]
+
+    def _choice(self, view: NodeView, condition: Value | None) -> list[Value]:
+        """`If`: its bodies take no inputs, so that they are read like the rest of the graph."""
+        assert condition is not None, "it is not optional"
+        found = []
+        for name in ("then_branch", "else_branch"):
+            body = view.node.attributes[name].as_graph()
+            for node in body:
+                inner = self._views[node]
+                for operand, value in zip(inner.outputs, self._outputs(inner), strict=True):
+                    if operand is not None:
+                        self._found[operand.value] = value
+            found.append([self._value(self._flow.operand(value)) for value in body.outputs])
+        if isinstance(condition, Const):
+            return found[0] if condition.value.any() else found[1]
+        return [
+            one if one is other else self._terms.apply("If", [condition, one, other], shape=_either(one, other), kind=one.kind)
+            for one, other in zip(*found, strict=True)
+        ]
+
+    def _value(self, operand: Operand) -> Value:
+        if operand.value in self._found:
+            return self._found[operand.value]
+        found = self._constant(operand)
+        if found is None:
+            found_term = self._terms.make("Unknown", [], attributes=[("name", operand.name)], shape=operand.shape)
+            self._found[operand.value] = found_term
+            return found_term
+        self._found[operand.value] = found
+        return found
+
+    def _constant(self, operand: Operand) -> Const | None:
+        """The constant that an operand is; None where it is none, or was not evaluated."""
+        if operand.value not in self._constants:
+            constant = operand.constant
+            self._constants[operand.value] = self._made(constant) if isinstance(constant, Constant) else None
+        return self._constants[operand.value]
+
+    def _made(self, constant: Constant) -> Const | None:
+        roots = () if constant.root is None else (constant.root.name,)
+        name = dtype_name(constant.dtype)
+        if quantized_from(constant) is not None:
+            key, step = digest("quantized", number_of(np.asarray(constant.array()))), constant
+
+            def thunk() -> c.Numbers:
+                value = np.asarray(step.array()).astype(np.float64)
+                return c.Numbers(value, 2.0**-23 * np.abs(value), np.abs(moved(step, Quantized.scales)))
+
+            return Const(key, constant.shape, "f", name, roots, True, thunk)
+        try:
+            array = np.asarray(constant.array())
+        except EvaluationError:
+            return None
+        if name not in ("float16", "bfloat16") and (constant.size <= SMALL or array.dtype.kind not in "f"):
+            return c.const(array, dtype=name, roots=roots)
+        return Const(number_of(array), constant.shape, "f", name, roots, False, lambda: c.narrow(array, name))
+
+    def _generic(self, node: Node, index: int) -> Term:
+        """The node as it is."""
+        view = node.view
+        if index >= len(view.outputs) or view.outputs[index] is None:
+            return self._terms.make("Nothing")
+        version, defaults = defaults_of(view.domain, view.op_type, view.version)
+        attributes: list[tuple[str, object]] = [("version", _epoch(view, version)), ("output", index)]
+        written = {name: plain(a.type.name, a.value) for name, a in view.node.attributes.items() if not _is_special(a)}
+        attributes += sorted((name, value) for name, value in written.items() if defaults.get(name) != value)
+        operands = list(node.operands)
+        for name, attribute in view.node.attributes.items():
+            if attribute.type.name == "TENSOR":
+                attributes.append((name, number_of(np.asarray(attribute.value.numpy()))))
+        for name, body in subgraphs(view.node):
+            numbers, captured = self._body(body)
+            attributes.append((name, numbers))
+            operands += captured
+        if view.op_type in RANDOM:
+            self._random += 1
+            attributes.append(("random", self._random))
+        out = view.outputs[index]
+        assert out is not None
+        shape: Shape | None = out.shape
+        commutative = view.domain == "" and view.op_type in COMMUTATIVE
+        op = f"{view.domain or 'ai.onnx'}.{view.op_type}"  # no name of a normal form
+        kind = _kind(out)
+        return self._terms.apply(op, operands, attributes, shape=shape, kind=kind, commutative=commutative)
+
+    def _body(self, body: ir.Graph) -> tuple[bytes, list[Value]]:
+        """The number of a body, and what it captures, in the order in which it reads it."""
+        from onnxnull.comparison.numbering import Walk
+
+        captured: dict[ir.Value, Value] = {}
+        own: set[ir.Value] = set()
+        _own(body, own)
+        for node in body.all_nodes():
+            for value in node.inputs:
+                if value is not None and value not in own and value not in captured:
+                    captured[value] = self._value(self._flow.operand(value))
+        for value in body.outputs:
+            if value not in own and value not in captured:
+                captured[value] = self._value(self._flow.operand(value))
+        numbers = {value: digest("captured", str(place)) for place, value in enumerate(captured)}
+        return Walk(self._flow.model.opsets, {}).body(body, numbers), list(captured.values())
+
+
+def _either(a: Value, b: Value) -> Shape | None:
+    if a.shape is None or b.shape is None or len(a.shape) != len(b.shape):
+        return None
+    return tuple(x if x == y else None for x, y in zip(a.shape, b.shape, strict=True))
+
+
+def _with_shapes(view: NodeView, operands: Sequence[Value | None]) -> NodeView:
+    """The node with the shapes of its outputs, where those of the terms that it reads give what the file does not."""
+    import onnx
+    import onnx_ir as ir
+    from onnx import helper, numpy_helper
+
+    if all(o is None or (o.shape is not None and None not in o.shape) for o in view.outputs) or view.domain != "":
+        return view
+    if any(o is not None and known(o.shape) is None for o in operands) or any(True for _ in subgraphs(view.node)):
+        return view
+    types, data = {}, {}
+    for index, (operand, value) in enumerate(zip(view.inputs, operands, strict=True)):
+        if operand is None or value is None:
+            continue
+        dtype = int(operand.dtype) if operand.dtype is not None else {"f": 1, "i": 7, "b": 9}.get(value.kind, 1)
+        types[f"i{index}"] = tensor_type(dtype, known(value.shape))
+        if isinstance(operand.constant, Constant) and operand.constant.size <= SMALL:
+            data[f"i{index}"] = numpy_helper.from_array(np.asarray(operand.constant.array()), f"i{index}")
+    proto = ir.serde.serialize_node(view.node)
+    del proto.input[:], proto.output[:]
+    proto.input.extend("" if operand is None else f"i{index}" for index, operand in enumerate(view.inputs))
+    proto.output.extend("" if operand is None else f"o{index}" for index, operand in enumerate(view.outputs))
+    try:
+        schema = onnx.defs.get_schema(view.op_type, view.version, view.domain)
+        opsets = [helper.make_opsetid("", view.version)]
+        found = onnx.shape_inference.infer_node_outputs(schema, proto, types, data, opset_imports=opsets)
+    except Exception:  # noqa: BLE001 - onnx raises several classes; the shape stays unknown, which is no loss
+        return view
+    outputs = tuple(
+        o
+        if o is None or f"o{i}" not in found
+        else replace(o, shape=shape_of_type(found[f"o{i}"]), dtype=ir.DataType(found[f"o{i}"].tensor_type.elem_type))
+        for i, o in enumerate(view.outputs)
+    )
+    return replace(view, outputs=outputs)
+
+
+def _epoch(view: NodeView, version: int) -> int:
+    """What distinguishes versions of an operator that are different functions."""
+    if view.domain != "":
+        return version
+    since = _CHANGED.get(view.op_type)
+    return 0 if since is None else int(view.version >= since)
+
+
+def _own(body: ir.Graph, own: set[ir.Value]) -> None:
+    own.update((*body.inputs, *body.initializers.values()))
+    for node in body.all_nodes():
+        own.update(node.outputs)
+        for _, inner in subgraphs(node):
+            own.update((*inner.inputs, *inner.initializers.values()))
+
+
+def _is_special(attribute: ir.Attr) -> bool:
+    return attribute.type.name in ("GRAPH", "GRAPHS", "TENSOR", "TENSORS", "SPARSE_TENSOR")
+
+
+def _kind(operand: Operand) -> str:
+    if operand.dtype is None:
+        return "?"
+    if operand.dtype.is_floating_point():
+        return "f"
+    return "b" if operand.dtype.name == "BOOL" else "i" if operand.dtype.is_integer() else "O"

@@ -1,0 +1,177 @@
+"""Movements of entries whose shapes are known, and what does nothing (ONNX opset 1 to 24).
+
+1. Reshape, Flatten, Squeeze, Unsqueeze, and Transpose, Expand and Tile that only do as these do, are one Reshape.
+2. Identity, Dropout (at inference) and a Cast from float to float are nothing; narrower types are noted by the reader.
+3. A Cast between integers is nothing where the second type holds every number of the first.
+4. Split, Slice (step 1), Gather of one constant index or of neighbours in order are slices (then Reshape).
+5. Concat of Concat along one axis is one.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from onnxnull.comparison.graphs.rewrites import Const, Node, Result, Term, Value, rule
+from onnxnull.comparison.graphs.terms import known
+
+
+@rule("Identity", "Dropout")
+def nothing(node: Node) -> Result:
+    """Rule 2."""
+    if any(o is not None and (o.value.uses() or o.value.is_graph_output()) for o in node.view.outputs[1:]):
+        return None  # the mask
+    training = node.operand(2)
+    if isinstance(training, Term) or (isinstance(training, Const) and training.value.any()):
+        return None
+    if node.op == "Dropout" and node.version < 7 and not node.attribute("is_test", 0):
+        return None
+    return node.operand(0)
+
+
+@rule("Cast", "CastLike")
+def casts(node: Node) -> Result:
+    """Rules 2 and 3."""
+    x, out = node.operand(0), node.view.outputs[0]
+    before = node.view.inputs[0]
+    if x is None or out is None or out.dtype is None or before is None or before.dtype is None:
+        return None
+    if x.kind == "f":  # also integers that stand for what a quantizer approximates
+        if out.dtype.is_floating_point():
+            return x
+        return node.terms.apply(
+            "ToInteger", [x], [("to", out.dtype.name)], shape=node.shape(), kind="b" if out.dtype.name == "BOOL" else "i"
+        )
+    if out.dtype.is_floating_point() and isinstance(x, Term):
+        return node.terms.unary("ToFloat", x, kind="f")
+    if before.dtype == out.dtype:
+        return x
+    if before.dtype.is_integer() and out.dtype.is_integer():
+        small = before.dtype.bitwidth < out.dtype.bitwidth and (
+            before.dtype.name.startswith("U") or out.dtype.name.startswith("INT")
+        )
+        return x if small else None
+    return None
+
+
+@rule("Reshape", "Flatten", "Squeeze", "Unsqueeze")
+def reshapes(node: Node) -> Result:
+    """Rule 1."""
+    x, shape = node.operand(0), node.whole_shape()
+    if x is not None and shape is not None and known(x.shape) is not None:
+        return node.terms.reshape(x, shape)
+    axes = node.integers(1, "axes")
+    if node.op in ("Squeeze", "Unsqueeze") and isinstance(x, Term) and axes is not None:  # attribute or operand
+        return node.terms.make(node.op, [x], attributes=[("axes", tuple(axes))], shape=node.shape(), kind=x.kind)
+    return None
+
+
+@rule("Expand", "Tile")
+def repeats(node: Node) -> Result:
+    """Rule 1."""
+    x, shape = node.operand(0), node.whole_shape()
+    whole = None if x is None else known(x.shape)
+    if x is None or shape is None or whole is None or np.prod(whole) != np.prod(shape):
+        return None
+    return node.terms.reshape(x, shape)
+
+
+@rule("Transpose")
+def transposes(node: Node) -> Result:
+    """Rule 1."""
+    x = node.operand(0)
+    if x is None or x.shape is None:
+        return None
+    perm = node.attribute("perm")
+    return node.terms.transpose(x, list(range(len(x.shape)))[::-1] if perm is None else perm)
+
+
+@rule("Split")
+def splits(node: Node) -> Result:
+    """Rule 4."""
+    x = node.operand(0)
+    axis = node.attribute("axis", 0)
+    sizes = [node.shape(i) for i in range(len(node.view.outputs))]
+    if x is None or x.shape is None or any(shape is None for shape in sizes):
+        return None
+    axis %= len(x.shape)
+    lengths = [shape[axis] for shape in sizes if shape is not None]
+    whole = [length for length in lengths if length is not None]
+    if len(whole) != len(lengths) or sum(whole) != x.shape[axis]:
+        return None
+    stops = np.cumsum(whole)
+    return [node.terms.slice(x, axis, int(stop - length), int(stop)) for length, stop in zip(whole, stops, strict=True)]
+
+
+@rule("Slice")
+def slices(node: Node) -> Result:
+    """Rule 4."""
+    x = node.operand(0)
+    starts, ends = node.integers(1, "starts"), node.integers(2, "ends")
+    given = [node.operand(3), node.operand(4)]
+    if x is None or x.shape is None or starts is None or ends is None or any(isinstance(o, Term) for o in given):
+        return None
+    axes, steps = node.integers(3, "axes"), node.integers(4, "steps")
+    axes = list(range(len(starts))) if axes is None else [axis % len(x.shape) for axis in axes]
+    if any(step != 1 for step in steps or ()) or any(x.shape[axis] is None for axis in axes):
+        return None
+    found: Value = x
+    for axis, start, end in zip(axes, starts, ends, strict=True):
+        first, last, _ = slice(start, end).indices(x.shape[axis] or 0)
+        if last <= first:
+            return None
+        found = node.terms.slice(found, axis, first, last)
+    return found
+
+
+@rule("Gather")
+def gathers(node: Node) -> Result:
+    """Rule 4."""
+    x, index = node.operand(0), node.operand(1)
+    if not isinstance(x, Term) or x.shape is None or not isinstance(index, Const) or index.size == 0 or len(index.shape) > 1:
+        return None
+    axis = node.attribute("axis", 0) % len(x.shape)
+    size, shape = x.shape[axis], known(x.shape)
+    if size is None or shape is None:
+        return None
+    numbers = np.atleast_1d(index.value) % size
+    if not np.array_equal(numbers, np.arange(numbers[0], numbers[0] + len(numbers))):
+        return None
+    found = node.terms.slice(x, axis, int(numbers[0]), int(numbers[-1]) + 1)
+    return found if index.shape else node.terms.reshape(found, (*shape[:axis], *shape[axis + 1 :]))
+
+
+@rule("Concat")
+def concats(node: Node) -> Result:
+    """Rule 5."""
+    operands = [o for o in node.operands if o is not None]
+    shape = node.shape()
+    if shape is None or "axis" not in node.view.node.attributes:
+        return None
+    axis = node.attribute("axis", 0) % len(shape)
+    if len(operands) == 1:
+        return operands[0]
+    flat: list[Value] = []
+    for operand in operands:
+        if isinstance(operand, Term) and operand.op == "Concat" and operand.attribute("axis") == axis:
+            layout = str(operand.attribute("operands"))
+            own, rest = iter(operand.variables), iter(operand.constants)
+            for letter in layout:
+                part = next(own) if letter == "v" else next(rest)
+                assert part is not None
+                flat.append(part)
+        else:
+            flat.append(operand)
+    first = flat[0]
+    if all(
+        isinstance(o, Term) and o.op == "Transpose" and o.attribute("perm") == first.attribute("perm")
+        for o in flat
+        if isinstance(first, Term)
+    ) and isinstance(first, Term):
+        perm = first.attribute("perm")
+        assert isinstance(perm, tuple)
+        inner = [o.variables[0] for o in flat if isinstance(o, Term)]
+        if len(inner) == len(flat):
+            within = tuple(shape[perm.index(i)] for i in range(len(perm)))
+            made = node.terms.apply("Concat", inner, [("axis", perm[axis])], shape=within, kind=first.kind)
+            return node.terms.transpose(made, perm)
+    return node.terms.apply("Concat", flat, [("axis", axis)], shape=shape, kind=operands[0].kind)

@@ -1,0 +1,1 @@
+"""The run half of `compare`: both models on the same inputs."""

@@ -1,0 +1,412 @@
+"""Pairs of small random networks with one change each: `compare` must not pass one whose outputs differ on fresh inputs.
+
+    python scripts/random_pairs.py [--count 2000] [--seed 0]
+
+Each network is a chain of random layers (convolutions, normalizations, activations, pools, attention, reshapes, branches), each
+change one of the kinds in CHANGES: an entry of a constant, an attribute, an operator, a wire, an order. A pair counts as *false*
+where compare exits 0 and, on fresh inputs of several sizes, some output differs by more than rounding explains (float32's, or
+that of the type where the outcome says `rounded` or `quantized`). Prints every false pair, and counts of outcomes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+import onnxnull
+from onnxnull.errors import OnnxnullError
+
+Rng = np.random.Generator
+
+
+class Net:
+    """A network that grows layer by layer; `x` is the current tensor, `shape` its shape."""
+
+    def __init__(self, rng: Rng) -> None:
+        self.rng, self.nodes, self.constants = rng, list[onnx.NodeProto](), dict[str, np.ndarray]()
+        self.image = bool(rng.random() < 0.6)
+        self.shape: tuple[int, ...] = (1, int(rng.integers(2, 5)), 8, 8) if self.image else (1, int(rng.integers(3, 7)), 8)
+        self.input = self.shape
+        self.x, self.count, self.past = "x", 0, list[tuple[str, tuple[int, ...]]]()
+
+    def constant(self, array: object) -> str:
+        """Store a constant."""
+        name = f"c{len(self.constants)}"
+        self.constants[name] = np.asarray(array)
+        return name
+
+    def op(self, op_type: str, *inputs: str, shape: tuple[int, ...] | None = None, **attributes: Any) -> str:
+        """Append a node that reads the current tensor first."""
+        self.count += 1
+        name = f"t{self.count}"
+        domain = attributes.pop("domain", "")
+        self.nodes.append(helper.make_node(op_type, [self.x, *inputs], [name], f"n{self.count}", domain=domain, **attributes))
+        self.past.append((self.x, self.shape))
+        self.x, self.shape = name, self.shape if shape is None else shape
+        return name
+
+    def normal(self, *shape: int, size: float = 1.0) -> np.ndarray:
+        """Random numbers; some round, so that grids are met."""
+        array = size * self.rng.standard_normal(shape)
+        if self.rng.random() < 0.2:
+            array = np.rint(4.0 * array) / 4.0
+        return array.astype(np.float32)
+
+    def layer(self) -> None:
+        """One more."""
+        kinds = [
+            self.scale,
+            self.activation,
+            self.normalise,
+            self.branch,
+            self.softmax,
+            self.clip,
+            self.gelu,
+            self.move,
+            self.power,
+        ]
+        kinds += (
+            [self.convolution] * 4 + [self.pool] if len(self.shape) == 4 else [self.product] * 4 + [self.attention, self.reduce]
+        )
+        kinds[self.rng.integers(len(kinds))]()
+
+    def convolution(self) -> None:
+        out = int(self.rng.integers(2, 6))
+        depthwise = self.rng.random() < 0.3
+        groups = self.shape[1] if depthwise else 1
+        out = self.shape[1] if depthwise else out
+        weight = self.constant(self.normal(out, self.shape[1] // groups, 3, 3, size=0.4))
+        bias = [self.constant(self.normal(out))] if self.rng.random() < 0.7 else []
+        self.op("Conv", weight, *bias, shape=(1, out, *self.shape[2:]), pads=[1, 1, 1, 1], group=groups)
+        if self.rng.random() < 0.6:
+            parts = [self.normal(out), self.normal(out), self.normal(out), np.abs(self.normal(out)) + np.float32(0.1)]
+            self.op("BatchNormalization", *map(self.constant, parts), epsilon=float(self.rng.choice([1e-5, 1e-3])))
+
+    def product(self) -> None:
+        out = int(self.rng.integers(3, 9))
+        self.op("MatMul", self.constant(self.normal(self.shape[-1], out, size=0.5)), shape=(*self.shape[:-1], out))
+        if self.rng.random() < 0.7:
+            self.op("Add", self.constant(self.normal(out)))
+
+    def scale(self) -> None:
+        op = self.rng.choice(["Mul", "Add", "Sub", "Div"])
+        shape = [(), (1,) * len(self.shape), (1, self.shape[1], *(1,) * (len(self.shape) - 2)), self.shape[-1:]]
+        array = self.normal(*shape[self.rng.integers(4)])
+        self.op(str(op), self.constant(np.where(np.abs(array) < 0.2, np.float32(0.7), array).astype(np.float32)))
+
+    def activation(self) -> None:
+        kinds: list[tuple[str, dict[str, Any]]] = [("Relu", {}), ("Sigmoid", {}), ("Tanh", {}), ("HardSwish", {}), ("Abs", {})]
+        kinds += [("LeakyRelu", {"alpha": 0.1}), ("Elu", {"alpha": 0.7}), ("HardSigmoid", {"alpha": 0.2}), ("Neg", {})]
+        name, attributes = kinds[self.rng.integers(len(kinds))]
+        self.op(name, **attributes)
+
+    def clip(self) -> None:
+        low, high = sorted(self.rng.choice([-1.0, 0.0, 0.5, 2.0, 6.0], 2, replace=False))
+        self.op("Clip", self.constant(np.float32(low)), self.constant(np.float32(high)))
+
+    def gelu(self) -> None:
+        self.op("Gelu", approximate=str(self.rng.choice(["none", "tanh"])))
+
+    def power(self) -> None:
+        self.op("Abs")
+        self.op("Add", self.constant(np.float32(0.3)))
+        self.op(
+            *(("Sqrt",) if self.rng.random() < 0.5 else ("Pow", self.constant(np.float32(self.rng.choice([2.0, 0.5, 1.5])))))
+        )
+
+    def normalise(self) -> None:
+        if len(self.shape) == 4:
+            self.op("InstanceNormalization", *(self.constant(self.normal(self.shape[1])) for _ in range(2)), epsilon=1e-3)
+            return
+        width = self.shape[-1]
+        self.op("LayerNormalization", self.constant(self.normal(width)), self.constant(self.normal(width)), epsilon=1e-3)
+
+    def branch(self) -> None:
+        same = [name for name, shape in self.past if shape == self.shape and name != self.x]
+        if same:
+            op = str(self.rng.choice(["Add", "Mul", "Sub", "Max"]))
+            self.op(op, same[self.rng.integers(len(same))])
+
+    def softmax(self) -> None:
+        self.op("Softmax", axis=int(self.rng.integers(1, len(self.shape))))
+
+    def move(self) -> None:
+        if len(self.shape) == 4:
+            batch, channels, *rest = self.shape
+            self.op("Reshape", self.constant(np.array([batch, channels, -1])), shape=(batch, channels, rest[0] * rest[1]))
+        else:
+            batch, rows, width = self.shape
+            self.op("Transpose", perm=[0, 2, 1], shape=(batch, width, rows))
+
+    def pool(self) -> None:
+        op = str(self.rng.choice(["MaxPool", "AveragePool"]))
+        self.op(op, kernel_shape=[3, 3], pads=[1, 1, 1, 1])
+
+    def reduce(self) -> None:
+        op, axis = str(self.rng.choice(["ReduceMean", "ReduceSum", "ReduceMax"])), int(self.rng.integers(1, 3))
+        shape = tuple(1 if i == axis else size for i, size in enumerate(self.shape))
+        self.op(op, self.constant(np.array([axis])), shape=shape)
+
+    def attention(self) -> None:
+        x, shape, width = self.x, self.shape, int(self.rng.integers(2, 5))
+        parts = []
+        for _ in range(3):
+            self.x, self.shape = x, shape
+            parts.append(self.op("MatMul", self.constant(self.normal(shape[-1], width)), shape=(*shape[:-1], width)))
+        self.x, self.shape = parts[1], (*shape[:-1], width)
+        keys = self.op("Transpose", perm=[0, 2, 1], shape=(shape[0], width, shape[1]))
+        self.x = parts[0]
+        self.op("MatMul", keys, shape=(shape[0], shape[1], shape[1]))
+        self.op("Mul", self.constant(np.float32(width**-0.5)))
+        self.op("Softmax", axis=-1)
+        self.op("MatMul", parts[2], shape=(*shape[:-1], width))
+
+    def model(self) -> onnx.ModelProto:
+        """As a protobuf."""
+        graph = helper.make_graph(
+            self.nodes,
+            "random",
+            [helper.make_tensor_value_info("x", TensorProto.FLOAT, self.input)],
+            [helper.make_tensor_value_info(self.x, TensorProto.FLOAT, None)],
+            [numpy_helper.from_array(array, name) for name, array in self.constants.items()],
+        )
+        return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
+
+
+def _entry(model: onnx.ModelProto, rng: Rng) -> bool:
+    tensors = [t for t in model.graph.initializer if t.data_type == TensorProto.FLOAT]
+    if not tensors:
+        return False
+    tensor = tensors[rng.integers(len(tensors))]
+    array = numpy_helper.to_array(tensor).copy()
+    place = rng.integers(array.size)
+    how = rng.integers(6)
+    old = float(array.flat[place])
+    new = [old + 1.0, old * 1.01, -old, old * 1.0003, 0.0, old + 0.25][how]
+    array = array.reshape(-1)
+    array[place] = np.float32(new)
+    if float(array[place]) == old:
+        return False
+    tensor.CopyFrom(numpy_helper.from_array(array.reshape(tuple(tensor.dims)), tensor.name))
+    return True
+
+
+def _whole(model: onnx.ModelProto, rng: Rng) -> bool:
+    tensors = [t for t in model.graph.initializer if t.data_type == TensorProto.FLOAT]
+    if not tensors:
+        return False
+    tensor = tensors[rng.integers(len(tensors))]
+    array = numpy_helper.to_array(tensor)
+    kinds: list[Callable[[np.ndarray], np.ndarray]] = [
+        lambda a: np.flip(a, 0) if a.ndim else a,
+        lambda a: 2.0 * a,
+        lambda a: a + 0.1,
+        lambda a: np.rint(a * 8.0) / 8.0,
+        lambda a: a.astype(np.float16),
+        lambda a: -a,
+        lambda a: a * 1.002,
+        lambda a: np.rint(a * 127.0 / (np.abs(a).max() or 1.0)) * ((np.abs(a).max() or 1.0) / 127.0),
+    ]
+    changed = np.ascontiguousarray(kinds[rng.integers(len(kinds))](array)).astype(np.float32).reshape(array.shape)
+    tensor.CopyFrom(numpy_helper.from_array(changed, tensor.name))
+    return not np.array_equal(changed, array)
+
+
+def _attribute(model: onnx.ModelProto, rng: Rng) -> bool:
+    found = [(node, a) for node in model.graph.node for a in node.attribute]
+    if not found:
+        return False
+    _, attribute = found[rng.integers(len(found))]
+    if attribute.type == onnx.AttributeProto.FLOAT:
+        attribute.f = float(np.float32(attribute.f * rng.choice([1.01, 2.0, 10.0, 0.5])))
+    elif attribute.name == "axis":
+        attribute.i = 1 if attribute.i in (-1, 2, 3) else 2
+    elif attribute.name == "approximate":
+        attribute.s = b"none" if attribute.s == b"tanh" else b"tanh"
+    elif attribute.name == "pads":
+        attribute.ints[:] = [2, 1, 0, 1] if rng.random() < 0.5 else [0, 1, 2, 1]
+    elif attribute.name == "perm":
+        attribute.ints[:] = [0, 1, 2]
+    else:
+        return False
+    return True
+
+
+_OTHER = {
+    "Add": ["Sub", "Mul"],
+    "Sub": ["Add"],
+    "Mul": ["Add", "Div"],
+    "Div": ["Mul"],
+    "Max": ["Min", "Add"],
+    "Relu": ["LeakyRelu", "Abs", "Softplus", "HardSwish"],
+    "Sigmoid": ["HardSigmoid", "Tanh"],
+    "Tanh": ["Sigmoid", "Softsign"],
+    "HardSwish": ["Relu"],
+    "Abs": ["Relu", "Identity"],
+    "Neg": ["Identity"],
+    "MaxPool": ["AveragePool"],
+    "AveragePool": ["MaxPool"],
+    "ReduceMean": ["ReduceSum"],
+    "ReduceSum": ["ReduceMean", "ReduceMax"],
+    "Sqrt": ["Identity", "Reciprocal"],
+    "Softmax": ["LogSoftmax"],
+    "Elu": ["Relu"],
+    "LeakyRelu": ["Relu"],
+}
+
+
+def _operator(model: onnx.ModelProto, rng: Rng) -> bool:
+    found = [node for node in model.graph.node if node.op_type in _OTHER]
+    if not found:
+        return False
+    node = found[rng.integers(len(found))]
+    node.op_type = str(rng.choice(_OTHER[node.op_type]))
+    kept = {a.name for a in node.attribute} & set(onnx.defs.get_schema(node.op_type, 20).attributes)
+    for attribute in [a for a in node.attribute if a.name not in kept]:
+        node.attribute.remove(attribute)
+    return True
+
+
+def _wire(model: onnx.ModelProto, rng: Rng) -> bool:
+    nodes = list(model.graph.node)
+    if len(nodes) < 2:
+        return False
+    place = int(rng.integers(1, len(nodes)))
+    node, earlier = nodes[place], [name for other in nodes[:place] for name in other.output]
+    new = str(rng.choice(earlier))
+    if node.input[0] == new:
+        return False
+    node.input[0] = new
+    return True
+
+
+def _insert(model: onnx.ModelProto, rng: Rng) -> bool:
+    place = int(rng.integers(len(model.graph.node)))
+    node = model.graph.node[place]
+    op = str(rng.choice(["Relu", "Neg", "Abs", "Floor", "Sigmoid", "HardSwish", "Exp"]))
+    made = helper.make_node(op, [node.input[0]], ["inserted"], "inserted")
+    node.input[0] = "inserted"
+    model.graph.node.insert(place, made)
+    return True
+
+
+def _remove(model: onnx.ModelProto, rng: Rng) -> bool:
+    place = int(rng.integers(len(model.graph.node)))
+    node = model.graph.node[place]
+    old = node.output[0]
+    node.CopyFrom(helper.make_node("Identity", [node.input[0]], [old], node.name))
+    return True
+
+
+def _swapped(model: onnx.ModelProto, rng: Rng) -> bool:
+    found = [n for n in model.graph.node if n.op_type in ("Sub", "MatMul", "Add", "Mul", "Div") and len(n.input) == 2]
+    if not found:
+        return False
+    node = found[rng.integers(len(found))]
+    node.input[:] = list(node.input)[::-1]
+    return True
+
+
+CHANGES: dict[str, Callable[[onnx.ModelProto, Rng], bool]] = {
+    "entry": _entry,
+    "constant": _whole,
+    "attribute": _attribute,
+    "operator": _operator,
+    "wire": _wire,
+    "inserted": _insert,
+    "removed": _remove,
+    "operands swapped": _swapped,
+}
+
+
+def _outputs(model: onnx.ModelProto, inputs: list[np.ndarray]) -> list[np.ndarray] | None:
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    try:
+        session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        return [session.run(None, {"x": x})[0] for x in inputs]
+    except Exception:  # noqa: BLE001 - a change may make a network that onnxruntime refuses
+        return None
+
+
+_ALLOWED = {"identical": 1e-3, "same-graph": 1e-3, "rounded": 5e-2, "quantized": 0.5}
+
+
+def differs(a: onnx.ModelProto, b: onnx.ModelProto, outcome: str, rng: Rng) -> float:
+    """The largest error over the spread of its channel over fresh inputs, over what the outcome allows; 0 where both fail."""
+    shape = [d.dim_value for d in a.graph.input[0].type.tensor_type.shape.dim]
+    inputs = [(size * rng.standard_normal(shape)).astype(np.float32) for size in (0.1, 1.0, 1.0, 3.0, 10.0)]
+    first, second = _outputs(a, inputs), _outputs(b, inputs)
+    if first is None or second is None:
+        return 0.0 if first is second else float("inf")
+    if any(x.shape != y.shape for x, y in zip(first, second, strict=True)):
+        return float("inf")
+    x, y = np.stack(first).astype(np.float64), np.stack(second).astype(np.float64)
+    if not np.array_equal(np.isfinite(x), np.isfinite(y)):
+        return float("inf")
+    x, y = np.where(np.isfinite(x), x, 0.0), np.where(np.isfinite(y), y, 0.0)
+    error, spread = np.abs(x - y).max(), np.ptp(x) + 1e-4 * np.abs(x).max()
+    return float(error / (spread * _ALLOWED[outcome])) if error else 0.0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--count", type=int, default=2000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--run", action="store_true", help="also run both; without, the graphs alone decide")
+    options = parser.parse_args()
+    outcomes: Counter[tuple[str, str]] = Counter()
+    false = made = number = 0
+    with tempfile.TemporaryDirectory() as folder:
+        paths = Path(folder) / "a.onnx", Path(folder) / "b.onnx"
+        while made < options.count:
+            rng = np.random.default_rng([options.seed, number])
+            number += 1
+            net = Net(rng)
+            for _ in range(int(rng.integers(2, 8))):
+                net.layer()
+            if not net.nodes:
+                continue
+            first = net.model()
+            second = onnx.ModelProto()
+            second.CopyFrom(first)
+            kind = str(rng.choice(list(CHANGES)))
+            if not CHANGES[kind](second, rng):
+                continue
+            for path, model in zip(paths, (first, second), strict=True):
+                path.write_bytes(model.SerializeToString())
+            made += 1
+            try:
+                found = onnxnull.compare(*paths, running=onnxnull.Running() if options.run else None, weights=False)
+            except OnnxnullError as error:
+                outcomes[kind, f"error {error.code.code}"] += 1
+                continue
+            outcomes[kind, found.outcome.label] += 1
+            if int(found.exit_code()) == 0:
+                ratio = differs(first, second, found.outcome.label, rng)
+                if ratio > 1.0:
+                    false += 1
+                    print(
+                        f"FALSE: seed {number - 1}, {kind}, {found.outcome.label}: {ratio:.3g} times what is allowed",
+                        flush=True,
+                    )
+    for (kind, outcome), count in sorted(outcomes.items()):
+        print(f"{kind:>18} {outcome:<20} {count}")
+    print(f"{made} pairs, {false} false")
+    return int(false > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
