@@ -3,7 +3,7 @@
     python scripts/random_pairs.py [--count 2000] [--seed 0]
 
 Each network is a chain of random layers (convolutions, normalizations, activations, pools, attention, reshapes, branches), each
-change one of the kinds in CHANGES: an entry of a constant, an attribute, an operator, a wire, an order. A pair counts as *false*
+change one of the kinds in CHANGES: an entry of a constant, an attribute, an operator, a wire. A pair counts as *false*
 where compare exits 0 and, on fresh inputs of several sizes, some output differs by more than rounding explains (float32's, or
 that of the type where the outcome says `rounded` or `quantized`). Prints every false pair, and counts of outcomes.
 """
