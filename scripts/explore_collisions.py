@@ -5,8 +5,8 @@
 Networks have constants of all sizes (features from 1e-12 to 1e12 normalised in the graph, offsets, masks), quantizers, ties
 (ArgMax of equal scores, ReLUs at 0) and saturation (Sigmoid, Softmax, Clip of large numbers), one to three layers. Each is
 searched through the public API. A run that holds is held against the network over the real numbers, evaluated by python-flint's
-`arb` at 300 bits for the two inputs as that precision stores them. |Δ| may not exceed 16 times the run's own noise, measured
-here anew, nor τ of the scale, also measured anew; both with the slack that random measurements of one quantity need (`SLACK`).
+`arb` at 300 bits for the two inputs as that precision stores them. |Δ| may not exceed 16 times the noise, nor τ of the scale,
+both of the inputs that the run's yardstick was measured with, over the real numbers; `SLACK` is for the rounding of its runs.
 Every violation is printed with its seed, and the exit code is 1.
 """
 
@@ -28,13 +28,15 @@ from onnx import TensorProto, helper, numpy_helper
 
 from onnxnull import Case, Execution, OnnxnullError, Place, Precision, Recipe, Search
 from onnxnull.collision.results import Collision, Decision, Run
+from onnxnull.collision.search import box_of
+from onnxnull.collision.yardstick import NOISE_RUNS, SCALE_RUNS, nearby, one_ulp
 
 BITS = 300
 TIMES = 16.0
 TOLERANCES = {"float64": 1e-9, "float32": 1e-3, "native": 1e-3, "float16": 5e-2}
 TYPES: dict[str, Any] = {"float64": np.float64, "float32": np.float32, "native": np.float32}
-SLACK = 4.0
-"""Two measurements of a noise, or of a scale, from four random inputs each differ by less than this."""
+SLACK = 2.0
+"""What a noise and a scale of runs in floats may be above those over the real numbers."""
 Vector = list[flint.arb]
 
 
@@ -185,16 +187,16 @@ def violations(net: Network, name: str, run: Run, found: Collision) -> list[str]
     true = [abs(b - a) for a, b in zip(before, after, strict=True)]
     y0, y1, _ = run.arrays[name]
     seen = np.abs(y1.astype(np.float64) - y0.astype(np.float64)).ravel()
-    rng = np.random.default_rng(0)
     noise = 4 * np.spacing(np.abs(y0.ravel())).astype(np.float64)
-    for x, y in ((x0, before), (x1, after)):
-        for _ in range(4):
-            moved = np.nextafter(x, np.where(rng.random(x.shape) < 0.5, np.inf, -np.inf).astype(kind))
-            noise = np.maximum(noise, [float(abs(v - w)) for v, w in zip(net.evaluate(moved), y, strict=True)])
+    for which, (x, y) in enumerate(((x0, before), (x1, after))):
+        for number in range(NOISE_RUNS):
+            moved = net.evaluate(one_ulp(x, which, number))
+            noise = np.maximum(noise, [float(abs(v - w)) for v, w in zip(moved, y, strict=True)])
     # what computing at this precision loses, against the truth
     noise = np.maximum(noise, [abs(float(v) - float(w)) for v, w in zip(before, y0.ravel(), strict=True)])
     spread = np.zeros(len(before))
-    near = [net.evaluate(x0 + rng.uniform(-1, 1, x0.shape) * np.abs(x0)) for _ in range(4)] + [before]
+    box = box_of(found.perturbation)
+    near = [net.evaluate(nearby(found.original, number, box).astype(kind)) for number in range(SCALE_RUNS)] + [before]
     for i in range(len(before)):
         values = [float(values[i]) for values in near]
         spread[i] = max(values) - min(values)
