@@ -1,8 +1,9 @@
 """How far other inputs move a layer's channels: what the allowance of a kernel claim is measured by.
 
-As for an output of the network, the scale is the lower median, over those entries of a channel
-that move, of an entry's spread across x₀ and inputs that differ from x₀ by at most |x₀| in each entry. The layer is linear and
-its channels are the columns of its weight, so it is evaluated here, in double arithmetic, without its bias.
+As for an output of the network, the scale is the lower median, over those entries of a channel that move, of an entry's spread
+across x₀ and inputs that differ from x₀ by at most |x₀| in each entry. The layer is linear and its channels are the columns of
+its weight, so it is evaluated here, in double arithmetic, without its bias. A channel that reads zeros only (those of a ReLU that
+is off everywhere) is measured with the median size of the other entries in their place.
 """
 
 from __future__ import annotations
@@ -22,22 +23,32 @@ if TYPE_CHECKING:
 
 
 def channel_scale(reader: Reader, x0: Array, box: Box = None) -> Array:
-    """The scale of every entry's channel, of the shape of the layer's output; 0 where nothing of a channel moves.
+    """The scale of every entry's channel, of the layer's output; 0 for a channel without weights, or where x₀ is 0.
 
     Args:
         x0: the perturbed tensor, float64.
         box: bounds that the other inputs keep.
     """
     layer = reader.make(reader.blocks)
-    spread = np.zeros(layer.output_shape)
-    low = spread.copy()
+    channels = _channels(reader, layer)
+    scale = _median_by(channels, _spread(reader, layer, x0, box))
+    some = np.abs(x0[x0 != 0])
+    if not some.size or np.all(scale > 0):
+        return scale
+    typical = np.where(x0 == 0, np.median(some), x0)
+    return np.where(scale > 0, scale, _median_by(channels, _spread(reader, layer, typical, box)))
+
+
+def _spread(reader: Reader, layer: LinearMap, x: Array, box: Box) -> Array:
+    """How far every entry of the output is spread over x and the inputs near it."""
+    low, high = np.zeros(layer.output_shape), np.zeros(layer.output_shape)
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
         for run in range(SCALE_RUNS):
-            moved = layer.apply(reader.path.apply(nearby(x0, run, box) - x0))
-            spread, low = np.fmax(spread, moved), np.fmin(low, moved)
-        spread = spread - low
-    spread = np.where(np.isfinite(spread), spread, 0.0)
-    return _median_by(_channels(reader, layer), spread)
+            moved = layer.apply(reader.path.apply(nearby(x, run, box) - x))
+            low, high = np.fmin(low, moved), np.fmax(high, moved)
+        spread = high - low
+    found: Array = np.where(np.isfinite(spread), spread, 0.0)
+    return found
 
 
 def without_scale(reader: Reader, x0: Array, box: Box = None) -> NDArray[np.bool_]:

@@ -303,10 +303,7 @@ class Search:
 
     def _in_layer(self, cut: Cut, site: Site, networks: Mapping[_Key, Network | None], case: Case) -> list[InLayer]:
         """The layer at the precisions that the network executes."""
-        return [
-            InLayer(cut, site, self._flow, self._twin(*key, case).precision, key[1], network)
-            for key, network in networks.items()
-        ]
+        return [InLayer(cut, site, self._flow, self._twin(*key, case).precision, key[1], networks[key]) for key in self._runs()]
 
     def _layer_name(self) -> str | None:
         """The layer to cut at; None for all. Patches without a layer are those of the first one."""

@@ -181,6 +181,19 @@ def test_channels_are_columns() -> None:
     assert not channel_scale(images, np.zeros_like(x0)).any()
 
 
+def test_a_channel_that_reads_zeros_only_has_the_scale_of_typical_entries() -> None:
+    """A depthwise layer behind a ReLU that is off in one channel: its collision is no less of one."""
+    reader = reader_of(np.diag([1.0, 2.0, 4.0]))
+    found = channel_scale(reader, np.array([3.0, 0.0, -3.0]))
+    assert np.all(found[:2] > 0)
+    assert 0.1 < found[1] / (2 * found[0]) < 10
+    mixed = reader_of([[1, 0], [1, 0], [0, 1 / 3], [0, 1]])
+    x0, x1 = stored([1, 2, 0, 0], U32), stored([2, 1, 3, -1], U32)
+    assert kernel_claim(mixed, x0, x1, U32, tolerance=1e-3).holds
+    drowned_in_it = stored([2, 1, 3e7, -1e7], U32)
+    assert kernel_claim(mixed, x0, drowned_in_it, U32, tolerance=1e-3).holds is None
+
+
 def test_channels_of_transposed_filters() -> None:
     rng = np.random.default_rng(0)
     sizes = np.array([1.0, 1e6])
