@@ -2,8 +2,8 @@
 
 As for an output of the network, the scale is the lower median, over those entries of a channel that move, of an entry's spread
 across x₀ and inputs that differ from x₀ by at most |x₀| in each entry. The layer is linear and its channels are the columns of
-its weight, so it is evaluated here, in double arithmetic, without its bias. A channel that reads zeros only (those of a ReLU that
-is off everywhere) is measured with the median size of the other entries in their place.
+its weight, so it is evaluated here, in double arithmetic, without its bias. A channel that reads zeros only (those of a ReLU
+that is off everywhere) is measured with the median size of the other entries in their place.
 """
 
 from __future__ import annotations
