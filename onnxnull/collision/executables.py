@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 _FLOATS = {1: Precision.FLOAT32, 10: Precision.FLOAT16, 11: Precision.FLOAT64}
 """TensorProto.DataType → precision."""
 Feeds = Mapping[str, np.ndarray]
+Nudge = Callable[[np.ndarray], np.ndarray]
 Seen = tuple[np.ndarray, np.ndarray] | str
 """A layer's activation and output as they were computed, or why they cannot be had."""
 
@@ -72,6 +73,9 @@ class Subject(Protocol):
     def run(self, x: np.ndarray) -> Outcome:
         """Run it on `x` as it is stored."""
 
+    def nudged(self, x: np.ndarray, outcome: Outcome, nudge: Nudge) -> Outcome:
+        """Run it with what floats read of `x` moved; `outcome` is that of `x`."""
+
     @property
     def description(self) -> dict[str, Any]:
         """What ran, for evidence."""
@@ -96,6 +100,8 @@ class AtInput:
         wanted += self.enters
         self._runner = Runner(network, provider=provider, extra_outputs=list(dict.fromkeys(wanted)))
         self._outputs = [value.name for value in network.proto.graph.output]
+        self._network, self._computed = network, computed
+        self._switched: list[tuple[Switchboard, Runner]] = []  # made where it is needed, for all copies
 
     def beside(self, others: Feeds) -> AtInput:
         """The same session; the other inputs get `others`."""
@@ -129,6 +135,22 @@ class AtInput:
         codes = None if self._codes is None else results[self._codes]
         entering = {name: results[name] for name in self.enters}
         return Outcome({name: results[name] for name in self._outputs}, tuple(seen), codes, entering)
+
+    def nudged(self, x: np.ndarray, outcome: Outcome, nudge: Nudge) -> Outcome:
+        """Run it with x moved, or where a quantizer rounds x first, and would hide that, the floats that its layers read."""
+        read: dict[str, np.ndarray] = {}
+        for pair, seen in zip(self._tensors, outcome.seen, strict=True):
+            if not isinstance(seen, str) and pair[0] in self._computed and seen[0].dtype.kind == "f":
+                read[pair[0]] = seen[0]
+        if self._codes is None or not read:
+            return self.run(nudge(x))
+        if not self._switched:
+            board = with_switches(self._network, read)
+            self._switched.append((board, Runner(board.twin, provider=self.provider, extra_outputs=list(self.enters))))
+        board, runner = self._switched[0]
+        moved = board.feeds({name: nudge(array) for name, array in read.items()})
+        results = runner.run({**self._others, self._name: x, **moved}, [*self._outputs, *self.enters])
+        return Outcome({name: results[name] for name in self._outputs}, (), None, {name: results[name] for name in self.enters})
 
 
 class Network:
@@ -188,6 +210,10 @@ class InLayer:
             return Outcome({self._output: y}, ((x, y),), codes)
         outputs, entering = self._network.rest(self._output, y)
         return Outcome(outputs, ((x, y),), codes, entering)
+
+    def nudged(self, x: np.ndarray, outcome: Outcome, nudge: Nudge) -> Outcome:
+        """Run it with x moved."""
+        return self.run(nudge(x))
 
 
 def networks_twin(path: str, precision: Precision, provider: Provider, limits: Any) -> Twin:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from onnxnull.collision.executables import Outcome, rounded
+from onnxnull.collision.executables import Nudge, Outcome, rounded
 from onnxnull.collision.output_change import compare
 from onnxnull.collision.results import Claim, LayerCheck, Run
 from onnxnull.collision.verify import Outcomes, Start, Trial, outcomes, run_of
@@ -71,6 +71,10 @@ class AtFiber:
         found = self._runner.run({**self._others, self._name: x})
         outputs = {name: array for name, array in found.items() if name not in self.enters}
         return Outcome(outputs, (), None, {name: found[name] for name in self.enters})
+
+    def nudged(self, x: np.ndarray, outcome: Outcome, nudge: Nudge) -> Outcome:
+        """Run it with x moved."""
+        return self.run(nudge(x))
 
 
 def verify_fiber(subject: AtFiber, equal: Sequence[str], trial: Trial, start: Start) -> Run:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
@@ -89,7 +90,11 @@ def outcomes(subject: Subject, trial: Trial, start: Start) -> Outcomes:
     before, after, control = start.outcome, subject.run(pair[1]), subject.run(subject.stored(trial.control))
     found = yardsticks(
         before.tensors,
-        ((which, subject.run(one_ulp(pair[which], which, run)).tensors) for which in (0, 1) for run in range(NOISE_RUNS)),
+        (
+            (which, subject.nudged(pair[which], (before, after)[which], partial(one_ulp, which=which, run=run)).tensors)
+            for which in (0, 1)
+            for run in range(NOISE_RUNS)
+        ),
         (subject.run(subject.stored(nearby(trial.original, run, trial.box))).tensors for run in range(SCALE_RUNS)),
         after.tensors,
         start.far,

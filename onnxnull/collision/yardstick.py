@@ -1,8 +1,9 @@
 """The yardstick of a run: how far rounding moves every output (its noise), and how far other inputs do (its scale).
 
 1. *Noise*: the largest change over `NOISE_RUNS` runs each of x₀ and x₁ with every entry moved by one ulp, up or down at random
-   (an entry that nothing reads changes nothing, however large it is); the distance at x₀ to the next higher precision that
-   runs, at float64 2⁻²⁹ times float32's; and 4 ulps of the largest entry that moves.
+   (an entry that nothing reads changes nothing, however large it is; where a quantizer rounds the input first, what layers of
+   floats read behind it is moved); the distance at x₀ to the next higher precision that runs, at float64 2⁻²⁹ times float32's;
+   and 4 ulps of the largest entry that moves.
 2. *Scale*: how far an entry is spread over x₀ and `SCALE_RUNS` inputs x₀ + t·|x₀|, t random in [−1, 1] entry by entry, in the
    box where there is one. Neither the control has a part in it, which grows with ‖Δ‖, nor |y|, which may be an offset or a mask
    of −10³⁰.

@@ -99,3 +99,28 @@ def test_an_input_that_is_no_number_is_refused(entry: float, tmp_path: Path) -> 
     with pytest.raises(OnnxnullError) as caught:
         collisions(saved(tmp_path, behind(node("Relu", ["h"], ["y"]))), {"x": x})
     assert caught.value.code is Code.DATA
+
+
+@pytest.mark.parametrize("tail", [(), ("Softmax",), ("Relu", "Softmax")])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_rounding_behind_a_quantizer_is_no_fault(seed: int, tail: tuple[str, ...], tmp_path: Path) -> None:
+    """Floats behind DequantizeLinear: codes are equal, but sums of 64 products of them round, and some cancel to nearly 0."""
+    rng = np.random.default_rng(seed)
+    nodes = [
+        node("QuantizeLinear", ["x", "s", "z"], ["q"]),
+        node("DequantizeLinear", ["q", "s", "z"], ["d"]),
+        node("DequantizeLinear", ["k", "t", "zero"], ["w"], axis=1),
+        node("MatMul", ["d", "w"], ["t0"], name="first"),
+        *(node(op, [f"t{number}"], [f"t{number + 1}"]) for number, op in enumerate(tail)),
+    ]
+    columns = rng.integers(-127, 128, (64, 4)).astype(np.int8)
+    columns[:, 3] = 0
+    columns[0, 3] = 1
+    arrays = {
+        **{"s": np.float32(0.05), "z": np.uint8(128), "zero": np.zeros(4, np.int8)},
+        **{"k": columns, "t": (0.01 * rng.uniform(0.5, 2.0, 4)).astype(np.float32)},
+    }
+    proto = model(nodes, arrays, inputs=[value("x", (1, 64))])
+    found = collision(saved(tmp_path, proto), {"x": weight(1, 64, seed=seed)}, Recipe())
+    assert found.holds, [run.why for run in found.runs]
+    assert all(each.noise_ratio is None or each.noise_ratio < 8 for run in found.runs for each in run.judged)
