@@ -187,6 +187,8 @@ def _refused(claim: Claim, allowed: Array, arrived: Array | None, most: Array, t
     if np.any(allowed > most):
         worst = int(np.argmax(allowed - most))
         reason = f"representing the colliding input may cost {allowed.flat[worst]:.2g}, above {most.flat[worst]:.2g} = {share}"
+        if most.flat[worst] == 0.0:
+            reason = "no input near the original moves this layer, so nothing measures the claim: start from another input"
         return Claim(claim.value, float(allowed.flat[worst]), None, reason)
     if arrived is not None and np.any(arrived > most):
         worst = int(np.argmax(arrived - most))

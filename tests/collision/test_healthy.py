@@ -124,3 +124,13 @@ def test_rounding_behind_a_quantizer_is_no_fault(seed: int, tail: tuple[str, ...
     found = collision(saved(tmp_path, proto), {"x": weight(1, 64, seed=seed)}, Recipe())
     assert found.holds, [run.why for run in found.runs]
     assert all(each.noise_ratio is None or each.noise_ratio < 8 for run in found.runs for each in run.judged)
+
+
+def test_nothing_is_near_an_input_of_zeros(tmp_path: Path) -> None:
+    """Inputs near x₀ differ from it by at most |x₀|: no length would help, and the report does not advise one."""
+    found = collision(saved(tmp_path, behind(node("Relu", ["h"], ["y"]))), {"x": np.zeros((1, 16), np.float32)}, Recipe())
+    assert found.decision is Decision.UNDECIDED
+    for run in found.runs:
+        assert run.why is not None
+        assert "start from another input" in run.why
+        assert "--beta" not in run.why
