@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxnull.collision.yardstick import SCALE_RUNS, Box, nearby
-from onnxnull.kernel.numerics.rounding_model import magnitude
 from onnxnull.operators.products import product_called
 
 if TYPE_CHECKING:
@@ -48,14 +47,6 @@ def _spread(reader: Reader, layer: LinearMap, x: Array, box: Box) -> Array:
             low, high = np.fmin(low, moved), np.fmax(high, moved)
         spread = high - low
     found: Array = np.where(np.isfinite(spread), spread, 0.0)
-    return found
-
-
-def without_scale(reader: Reader, x0: Array, box: Box = None) -> NDArray[np.bool_]:
-    """Entries of x₀ that are read by an output whose channel nothing nearby moves, as behind a ReLU that is 0 all over it."""
-    size = magnitude(reader.make(reader.blocks))
-    still = (channel_scale(reader, x0, box) == 0).astype(np.float64)
-    found: NDArray[np.bool_] = magnitude(reader.path).adjoint(size.adjoint(still)) > 0
     return found
 
 

@@ -3,8 +3,7 @@
 1. A wish is as large in every entry as the entry's own feature is: one feature of 10⁹ among others of 1 would otherwise be
    moved by nothing, or the others by 10⁸. The kernel is taken in coordinates z = δ/size, so that a projection mixes no sizes.
 2. What is found is looked at as the lowest precision stores it. Entries that its rounding leaves where they were are held, and
-   such as move only channels of a layer that have no scale here (its activation is 0 all over them), and the rest is made
-   anew; where representing the colliding input costs too much of the layer's scale, it is made smaller.
+   the rest is made anew; where representing the colliding input costs too much of the layer's scale, it is made smaller.
 
 A length that the user asked for stays what it is; what could hold is said.
 """
@@ -16,7 +15,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from onnxnull.collision.channel_scale import without_scale
 from onnxnull.collision.claims import Reader, kernel_claim
 from onnxnull.collision.perturb import Recipe
 from onnxnull.collision.tensors import Site
@@ -105,14 +103,9 @@ def fitted(
     """
     first = change = make(recipe)
     for _ in range(_HOLDS):
-        said = _said(start, change, readers, target, box)
-        if said:
+        if _said(start, change, readers, target, box) is not False:
             break
-        lost = change != 0
-        if said is None:
-            lost &= np.logical_or.reduce([without_scale(reader, start, box) for reader in readers])
-        else:
-            lost &= target.stored(start + change) == target.stored(start)
+        lost = (change != 0) & (target.stored(start + change) == target.stored(start))
         free = ~lost & (True if recipe.free is None else recipe.free)
         if not lost.any() or not free.any():
             break

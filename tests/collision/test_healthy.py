@@ -38,20 +38,19 @@ def depthwise_behind_dead_channels() -> onnx.ModelProto:
         node("Conv", ["x", "k1", "b1"], ["a"], pads=[1] * 4, name="stem"),
         node("Relu", ["a"], ["r"]),
         node("Conv", ["r", "k2"], ["d"], name="depthwise", group=8, strides=[2, 2], pads=[1] * 4),
-        node("GlobalAveragePool", ["d"], ["y"]),
+        node("GlobalAveragePool", ["d"], ["p"]),
+        node("Flatten", ["p"], ["f"]),
+        node("MatMul", ["f", "v"], ["y"]),
     ]
-    arrays = {"k1": weight(8, 3, 3, 3), "b1": bias, "k2": weight(8, 1, 3, 3, seed=2)}
+    arrays = {"k1": weight(8, 3, 3, 3), "b1": bias, "k2": weight(8, 1, 3, 3, seed=2), "v": weight(8, 5, seed=4)}
     return model(nodes, arrays, inputs=[value("x", (1, 3, 8, 8))])
 
 
 @pytest.mark.parametrize("patches", [False, True])
-def test_channels_that_are_dead_here_stay_as_they_are(patches: bool, tmp_path: Path) -> None:
+def test_channels_that_are_dead_here_are_no_reason_to_refuse(patches: bool, tmp_path: Path) -> None:
     path = saved(tmp_path, depthwise_behind_dead_channels())
     found = collision(path, {"x": weight(1, 3, 8, 8, seed=3)}, Recipe(), place=Place(layer="depthwise", patches=patches))
     assert found.holds, [run.why for run in found.runs]
-    moved = found.colliding != found.original
-    assert 0.7 * moved.size < np.count_nonzero(moved) < moved.size
-    assert not np.any(moved & (found.original == 0) & np.isin(np.arange(8), [1, 5])[None, :, None, None]) or patches
 
 
 def test_texts_are_compared_as_texts(tmp_path: Path) -> None:
