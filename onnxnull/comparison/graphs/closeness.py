@@ -15,10 +15,9 @@ import enum
 
 import numpy as np
 
-from onnxnull.comparison.graphs.constants import UNITS, Const
+from onnxnull.comparison.graphs.constants import ENOUGH, UNITS, Const
 
 _TINY = {"float64": 2.0**-1074, "float32": 2.0**-150, "float16": 2.0**-25, "bfloat16": 2.0**-134}
-_ENOUGH = 64
 _HALF = 0.51
 
 
@@ -56,6 +55,8 @@ def nearness(a: Const | None, b: Const | None) -> Nearness | None:
     coarse = max((c.dtype for c in (a, b) if c.dtype in UNITS), key=list(UNITS).index, default="float32")
     if (a.made or b.made) and coarse in ("float32", "float64") and np.all(apart <= slack):
         return Nearness.FOLDED
+    if a.dtype == b.dtype == "float16" and not (a.made or b.made):
+        return None  # neither is the other rounded
     sizes = np.maximum(np.abs(one.value), np.abs(other.value))
     if np.all(apart <= slack + 2.0 * (UNITS[coarse] * sizes + _TINY[coarse])) or _is_rounded(one.value, other.value):
         return Nearness.ROUNDED
@@ -68,7 +69,7 @@ def _is_rounded(a: np.ndarray, b: np.ndarray) -> bool:
     """Whether one is the other rounded to float16 or bfloat16, entry by entry."""
     import ml_dtypes
 
-    if a.size < _ENOUGH:
+    if a.size < ENOUGH:
         return False
     with np.errstate(over="ignore"):
         return any(

@@ -23,6 +23,8 @@ from onnxnull.comparison.numbering import content, digest
 UNITS = {"float64": 2.0**-53, "float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
 """Type → unit roundoff; finest first."""
 _MOVED = 1.2e-7
+ENOUGH = 64
+"""Entries of which it is no chance that all of them are numbers of a narrower type."""
 SMALL = 1 << 16
 """Entries of constants that are looked at to find that they are 0, 1 or all the same."""
 Array = np.ndarray
@@ -97,6 +99,14 @@ def _kind(array: Array) -> str:
     if letter in "iu":
         return "i"
     return "f" if letter in "fV" or array.dtype.name in UNITS else letter
+
+
+def holds_float16(array: Array) -> bool:
+    """Whether floats are all numbers of float16, and so many that this is no chance."""
+    if array.size < ENOUGH or array.dtype.kind != "f":
+        return False
+    with np.errstate(over="ignore"):
+        return all(np.array_equal(part.astype(np.float16).astype(part.dtype), part) for part in (array.flat[:ENOUGH], array))
 
 
 def narrow(array: Array, dtype: str) -> Numbers:

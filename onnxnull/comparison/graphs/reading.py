@@ -185,6 +185,8 @@ class _Reader:
             array = np.asarray(constant.array())
         except EvaluationError:
             return None
+        if name == "float32" and c.holds_float16(array):
+            name = "float16"  # whatever it is stored in
         if name not in ("float16", "bfloat16") and (constant.size <= SMALL or array.dtype.kind not in "f"):
             return c.const(array, dtype=name, roots=roots)
         return Const(number_of(array), constant.shape, "f", name, roots, False, lambda: c.narrow(array, name))
