@@ -1,21 +1,26 @@
-"""Integers beside the weights with which a node fails, or selects nothing, whatever its input: such a model loads.
+"""Integers and shapes with which a node fails, or selects nothing, whatever its input: such a model loads.
 
-Sources: operator specifications of ONNX (Gather since opset 11, Reshape since 5, NonMaxSuppression since 10); onnxruntime's CPU
-provider, which refuses them at the first run and not at the load.
+Sources: operator specifications of ONNX (Gather since opset 11, GatherND and ScatterND, Reshape since 5, Pad, Conv,
+NonMaxSuppression since 10); onnxruntime's CPU provider, which refuses them at the first run and not at the load.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from onnxnull.graph.view import NodeView
+from onnxnull.intervals.domain import Range
 from onnxnull.operators.linear_use import is_constant
 from onnxnull.operators.steps import constant_value
 from onnxnull.results import OddConstant
 
-_INDICES = {"Gather": 0, "GatherElements": 0}
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+_INDICES = {"Gather": 0, "GatherElements": 0, "Scatter": 0, "ScatterElements": 0}
 """Operator → default of its axis; operand 1 counts along it."""
 
 _LAYERS = frozenset({"LayerNormalization", "RMSNormalization"})
@@ -30,14 +35,20 @@ _REPEATED = {"Gemm": 2, "PRelu": 1}
 """Operator → operand that is repeated along the axes in which its length is 1, and fits the result else."""
 
 
-def misfits(node: NodeView) -> Iterator[OddConstant]:
-    """Indices beyond the axis, shapes of another number of entries, and a NonMaxSuppression that may keep no box."""
+def misfits(node: NodeView, range_of: Callable[[ir.Value], Range]) -> Iterator[OddConstant]:
+    """Indices beyond the axis, shapes that do not fit, and a NonMaxSuppression that may keep no box."""
     if node.domain not in ("", "ai.onnx"):
         return
     if node.op_type in _INDICES:
         yield from _indices(node)
+    elif node.op_type in ("GatherND", "ScatterND"):
+        yield from _tuples(node)
     elif node.op_type == "Reshape":
         yield from _shape(node)
+    elif node.op_type == "Pad":
+        yield from _cropped(node)
+    elif node.op_type == "Conv":
+        yield from _kernel(node)
     elif node.op_type in _PARAMETERS:
         yield from _parameters(node)
     elif node.op_type in _REPEATED:
@@ -46,6 +57,11 @@ def misfits(node: NodeView) -> Iterator[OddConstant]:
         most = np.zeros(1) if node.input(2) is None else constant_value(node, 2)
         if most is not None and most.size == 1 and most.item() <= 0:
             yield OddConstant("max_output_boxes_per_class", node.name, node.op_type, "nothing to select", 1, 1)
+        scores, least = node.input(1), constant_value(node, 4)
+        if scores is not None and least is not None and least.size == 1:
+            found = range_of(scores.value)
+            if not found.pinf.any() and bool((found.hi < least.item()).all()):
+                yield OddConstant("score_threshold", node.name, node.op_type, "a threshold that no score reaches", 1, 1)
 
 
 def _parameters(node: NodeView) -> Iterator[OddConstant]:
@@ -99,6 +115,61 @@ def _indices(node: NodeView) -> Iterator[OddConstant]:
     beyond = int(np.count_nonzero((found < -length) | (found >= length)))
     if beyond:
         yield OddConstant(indices.name, node.name, node.op_type, "an index beyond the axis", beyond, found.size)
+
+
+def _tuples(node: NodeView) -> Iterator[OddConstant]:
+    """Rows of the indices that lie outside: (..., k) of them count along the axes from `batch_dims` to that + k."""
+    source, indices, found = node.input(0), node.input(1), constant_value(node, 1)
+    first = int(node.attribute("batch_dims", 0))
+    if source is None or source.shape is None or indices is None or found is None or not found.ndim:
+        return
+    lengths = list(source.shape[first : first + found.shape[-1]])
+    if node.one_sample and first == 0 and not is_constant(node, 0):
+        lengths[:1] = [None]
+    if len(lengths) != found.shape[-1]:
+        return
+    outside = [
+        np.count_nonzero((f < -size) | (f >= size))
+        for f, size in zip(np.moveaxis(found, -1, 0), lengths, strict=True)
+        if size is not None
+    ]
+    if beyond := int(sum(outside)):
+        yield OddConstant(indices.name, node.name, node.op_type, "an index beyond the axis", beyond, found.size)
+
+
+def _cropped(node: NodeView) -> Iterator[OddConstant]:
+    """Negative pads that take more than there is."""
+    source, pads = node.input(0), constant_value(node, 1)
+    if source is None or source.shape is None or pads is None or node.input(3) is not None:
+        return
+    rank = len(source.shape)
+    if pads.size != 2 * rank:
+        return
+    left = [
+        size + int(before) + int(after)
+        for axis, (size, before, after) in enumerate(zip(source.shape, pads.reshape(-1), pads.reshape(-1)[rank:], strict=False))
+        if size is not None and not (node.one_sample and axis == 0)
+    ]
+    if any(size < 0 for size in left):
+        operand = node.input(1)
+        name = "pads" if operand is None else operand.name
+        yield OddConstant(name, node.name, node.op_type, "pads that crop more than there is", pads.size, pads.size)
+
+
+def _kernel(node: NodeView) -> Iterator[OddConstant]:
+    """A kernel larger than the padded image."""
+    source, weight = node.input(0), node.input(1)
+    if source is None or weight is None or source.shape is None or weight.shape is None:
+        return
+    if node.attribute("auto_pad", "NOTSET") not in ("NOTSET", "VALID", b"NOTSET", b"VALID"):
+        return
+    image, kernel = source.shape[2:], weight.shape[2:]
+    pads = list(node.attribute("pads", None) or [0] * 2 * len(kernel))
+    steps = list(node.attribute("dilations", None) or [1] * len(kernel))
+    for size, width, before, after, step in zip(image, kernel, pads, pads[len(kernel) :], steps, strict=False):
+        if size is not None and width is not None and size + before + after < (width - 1) * step + 1:
+            yield OddConstant(weight.name, node.name, node.op_type, "a kernel larger than its image", width, width)
+            return
 
 
 def _shape(node: NodeView) -> Iterator[OddConstant]:

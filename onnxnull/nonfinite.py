@@ -16,12 +16,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from onnxnull.graph.constants import Constant, EvaluationError
 from onnxnull.graph.flow import Flow
+from onnxnull.graph.model import with_batch
 from onnxnull.graph.operator_facts import operator_of
 from onnxnull.graph.view import NodeView
 from onnxnull.misfits import misfits
@@ -30,7 +31,7 @@ from onnxnull.operators.lookup import table_uses
 from onnxnull.operators.parameters import INF, NAN, NO_NUMBER, NO_SCALE, accounts_for_all, places_of
 from onnxnull.ranges.claims import constants_of, live_nodes, lost_tensors, observed_outputs, odd_nodes, output_claims
 from onnxnull.ranges.propagation import Propagation
-from onnxnull.results import OddConstant, OutputClaim
+from onnxnull.results import Effect, OddConstant, OutputClaim
 
 _TESTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     NAN: np.isnan,
@@ -56,8 +57,36 @@ class ConstantFindings:
     outputs: int
 
 
+_SAMPLES = 61
+"""A batch size for which nothing follows that holds for one sample only; a prime, so that hardly any other axis is as long."""
+
+
 def constant_findings(flow: Flow) -> ConstantFindings:
-    """Everything that is said of constants beside the weights; those that could not be evaluated may be anything."""
+    """Everything that is said of constants beside the weights; those that could not be evaluated may be anything.
+
+    Where the batch size is open, the shapes are those of one sample: an axis of length 1 may be the batch wherever a node moved
+    it. What follows is said only if it follows for more samples, too.
+    """
+    found = _findings(flow)
+    if not flow.model.one_sample or not (found.claims or found.nonfinite):
+        return found
+    others = _findings(Flow(with_batch(flow.model, _SAMPLES)))
+    effects = {claim.output: claim.effect for claim in others.claims}
+    order = list(Effect)
+    told = {(odd.name, odd.node, odd.what) for odd in others.nonfinite}
+    return replace(
+        found,
+        nonfinite=tuple(odd for odd in found.nonfinite if (odd.name, odd.node, odd.what) in told),
+        claims=tuple(
+            replace(claim, effect=max(claim.effect, effects[claim.output], key=order.index))
+            for claim in found.claims
+            if claim.output in effects
+        ),
+    )
+
+
+def _findings(flow: Flow) -> ConstantFindings:
+    """The findings for the shapes that the model has."""
     propagation = Propagation(flow)
     live = live_nodes(propagation)
     claims = output_claims(propagation)
@@ -67,7 +96,7 @@ def constant_findings(flow: Flow) -> ConstantFindings:
     for node in flow.nodes:
         if node.node not in live:
             continue
-        nonfinite.extend(misfits(node))
+        nonfinite.extend(misfits(node, propagation.of))
         if all(is_constant(node, i) or node.input(i) is None for i in range(len(node.inputs))):
             continue
         nonfinite.extend(_attributes(node))

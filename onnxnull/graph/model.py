@@ -8,7 +8,7 @@ import mmap
 import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -112,19 +112,7 @@ def _open(path: Path, input_shapes: Mapping[str, Sequence[int]], limits: Limits)
     proto = parsed.proto
     folder = Path(os.path.abspath(path)).parent
     stored = proto.ByteSize() + external.check_all(proto, folder, limits)
-    import onnx_ir as ir
-
-    try:
-        # onnx-ir warns about invalid outputs on a logger; what matters of it surfaces here or in the walk.
-        logging.getLogger("onnx_ir").setLevel(logging.ERROR)
-        loaded = ir.serde.deserialize_model(proto)
-    except Exception as error:
-        raise OnnxnullError(Code.INVALID_MODEL, functions.root_cause(error)) from error
-    functions.inline(loaded)
-    _sort(loaded.graph)
-    for tensor in tensors_of(loaded.graph):
-        if isinstance(tensor, ir.ExternalTensor):
-            tensor.base_dir = str(folder)
+    loaded = _loaded(parsed, folder)
     inputs = [value for value in loaded.graph.inputs if not value.is_initializer()]
     _fix_inputs(inputs, input_shapes)
     described = tuple(GraphInput(v.name or "", dtype_name(v.dtype), shape_of(v)) for v in inputs)
@@ -144,6 +132,37 @@ def _open(path: Path, input_shapes: Mapping[str, Sequence[int]], limits: Limits)
         parsed=parsed,
         folder=folder,
     )
+
+
+def _loaded(parsed: Parsed, folder: Path) -> ir.Model:
+    """The model as onnx-ir has it, functions inlined, nodes sorted. Raises `OnnxnullError`."""
+    import onnx_ir as ir
+
+    try:
+        # onnx-ir warns about invalid outputs on a logger; what matters of it surfaces here or in the walk.
+        logging.getLogger("onnx_ir").setLevel(logging.ERROR)
+        loaded = ir.serde.deserialize_model(parsed.proto)
+    except Exception as error:
+        raise OnnxnullError(Code.INVALID_MODEL, functions.root_cause(error)) from error
+    functions.inline(loaded)
+    _sort(loaded.graph)
+    for tensor in tensors_of(loaded.graph):
+        if isinstance(tensor, ir.ExternalTensor):
+            tensor.base_dir = str(folder)
+    return loaded
+
+
+def with_batch(model: Model, size: int) -> Model:
+    """The same model for `size` samples where its batch size is open."""
+    import onnx_ir as ir
+
+    graph = _loaded(model.parsed, model.folder).graph
+    described = {each.name: each.shape for each in model.inputs}
+    for value in graph.inputs:
+        shape = described.get(value.name or "")
+        if not value.is_initializer() and shape is not None:
+            value.shape = ir.Shape([size, *shape[1:]] if _open_batch(shape) else list(shape))
+    return replace(model, graph=graph, one_sample=False)
 
 
 def parse(path: Path, limits: Limits) -> Parsed:
@@ -254,7 +273,12 @@ def _take_one_sample(inputs: list[ir.Value]) -> bool:
     taken = False
     for value in inputs:
         shape = shape_of(value)
-        if shape is not None and len(shape) > 1 and shape[0] is None and None not in shape[1:]:
+        if shape is not None and _open_batch(shape):
             value.shape = ir.Shape([1, *(dim for dim in shape[1:] if dim is not None)])
             taken = True
     return taken
+
+
+def _open_batch(shape: Sequence[int | None]) -> bool:
+    """Whether only the leading dimension is open."""
+    return len(shape) > 1 and shape[0] is None and None not in shape[1:]

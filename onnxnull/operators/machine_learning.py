@@ -18,10 +18,13 @@ import numpy as np
 from onnxnull.errors import Code
 from onnxnull.graph.constants import Constant, Stored, known
 from onnxnull.graph.view import NodeView
+from onnxnull.intervals import arithmetic
+from onnxnull.intervals.domain import Range, anything, collapsed, constant, number
 from onnxnull.kernel.maps.linear_map import LinearMap
 from onnxnull.kernel.maps.primitives import Matrix, Reshape
 from onnxnull.operators.linear_use import LinearUse, Refusal, holds_no_weight, holds_weights, is_constant, shape_at
 from onnxnull.operators.lowering import Emitter, NotLowerableError, Site, lowers
+from onnxnull.operators.range_rules import Operands, given, gives, output_type
 
 _DOMAIN = "ai.onnx.ml"
 
@@ -108,6 +111,21 @@ def lowered_linear_regressor(site: Site, emit: Emitter) -> str:
     product = emit.op("MatMul", site.inputs[0], emit.constant(coefficient_rows(targets, coefficients)[0]))
     intercepts = site.attribute("intercepts", None)
     return product if not intercepts else emit.add(product, np.asarray(intercepts, dtype=np.float64))
+
+
+@gives("Scaler", domain=_DOMAIN)
+def scaler(node: NodeView, of: Operands) -> Range:
+    """(x − offset) · scale, one of each or one for each column."""
+    offset, scale = (np.asarray(node.attribute(name, ()), np.float64) for name in ("offset", "scale"))
+    if not offset.size or not scale.size:
+        return anything(output_type(node))
+    return arithmetic.multiplied(arithmetic.subtracted(collapsed(given(of, 0)), constant(offset)), constant(scale))
+
+
+@gives("Binarizer", domain=_DOMAIN)
+def binarizer(node: NodeView, of: Operands) -> Range:
+    """1 above the threshold, else 0."""
+    return arithmetic.less(number(float(node.attribute("threshold", 0.0))), given(of, 0))
 
 
 # Scales, tables and trees.

@@ -107,6 +107,8 @@ def _ranges(node: NodeView, of: Operands) -> list[Range]:
 def _finished(found: Range, output: Operand | None, *, fixed: bool, sized: bool) -> Range:
     """Rounded, as few sets as tell the entries apart, the shape settled where it is known."""
     dtype, shape = (None, None) if output is None else (output.dtype, output.shape)
+    if 0 in (shape or ()):  # nothing is in it, whatever the input
+        return replace(anything(dtype), fixed=np.asarray(True))
     result = simplified(rounded(found, dtype))
     if shape is None or not _fits(result.shape, shape):
         result = collapsed(result)
@@ -131,7 +133,7 @@ def _deterministic(node: NodeView, domain: str, of: Operands, free: Sequence[int
 
 def _sized(node: NodeView, domain: str, of: Operands, free: Sequence[int]) -> bool:
     """Whether the outputs' shapes follow from shapes alone."""
-    if domain != "" or any(word in node.op_type for word in ("Sequence", "Optional", "String")):
+    if domain not in ("", "ai.onnx.ml") or any(word in node.op_type for word in ("Sequence", "Optional", "String")):
         return False
     deciding = _SHAPED_BY.of(node) or ()
     found = {index: given(of, index) for index in free}

@@ -50,6 +50,8 @@ class Network:
             [numpy_helper.from_array(_array(value), name) for name, value in self.constants.items()],
         )
         opsets = [helper.make_opsetid("", self.opset)]
+        if any(node.domain == "ai.onnx.ml" for node in self.nodes):
+            opsets.append(helper.make_opsetid("ai.onnx.ml", 3))
         if self.microsoft:
             opsets.append(helper.make_opsetid("com.microsoft", 1))
         return helper.make_model(graph, opset_imports=opsets, ir_version=9)

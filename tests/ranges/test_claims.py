@@ -13,6 +13,7 @@ from onnxnull.results import Effect
 from tests.helpers import opened, run
 
 from .further_networks import FURTHER_BROKEN, FURTHER_HEALTHY, MISFITS
+from .lost_networks import LOST_BROKEN, LOST_HEALTHY, LOST_MISFITS, OPEN_BATCH, unreachable
 from .networks import BROKEN, FLOAT, HEALTHY, Network, n
 
 SEEDS = range(6)
@@ -39,7 +40,7 @@ def is_so(effect: Effect, found: list[np.ndarray]) -> bool:
             return all(np.array_equal(array, found[0], equal_nan=True) for array in found)
 
 
-@pytest.mark.parametrize("network", [*BROKEN, *FURTHER_BROKEN], ids=lambda network: network.name)
+@pytest.mark.parametrize("network", [*BROKEN, *FURTHER_BROKEN, *LOST_BROKEN], ids=lambda network: network.name)
 def test_broken(network: Network, tmp_path: Path) -> None:
     found = judged(network, tmp_path)
     assert [claim.effect for claim in found.claims] == ([] if network.effect is None else [network.effect])
@@ -49,7 +50,7 @@ def test_broken(network: Network, tmp_path: Path) -> None:
         assert is_so(network.effect, outputs(network))
 
 
-@pytest.mark.parametrize("network", [*HEALTHY, *FURTHER_HEALTHY], ids=lambda network: network.name)
+@pytest.mark.parametrize("network", [*HEALTHY, *FURTHER_HEALTHY, *LOST_HEALTHY], ids=lambda network: network.name)
 def test_healthy(network: Network, tmp_path: Path) -> None:
     found = judged(network, tmp_path)
     assert (found.claims, found.nonfinite, found.unusual) == ((), (), ())
@@ -58,7 +59,7 @@ def test_healthy(network: Network, tmp_path: Path) -> None:
     assert any(not np.array_equal(array, arrays[0]) for array in arrays)
 
 
-@pytest.mark.parametrize("network", MISFITS, ids=lambda network: network.name)
+@pytest.mark.parametrize("network", [*MISFITS, *LOST_MISFITS], ids=lambda network: network.name)
 def test_misfit(network: Network, tmp_path: Path) -> None:
     found = judged(network, tmp_path)
     assert len(found.nonfinite) == 1
@@ -73,6 +74,22 @@ def test_no_box_is_ever_selected(most: int | None, findings: int, tmp_path: Path
     network = Network("boxes", nodes, constants, inputs={"x": (FLOAT, (1, 1, 2))})
     assert len(judged(network, tmp_path).nonfinite) == findings
     assert all(len(array) == 0 for array in outputs(network)) == bool(findings)
+
+
+@pytest.mark.parametrize(("threshold", "findings"), [(2.0, 1), (0.0, 0)])
+def test_a_threshold_that_no_score_reaches(threshold: float, findings: int, tmp_path: Path) -> None:
+    network = unreachable(threshold)
+    assert len(judged(network, tmp_path).nonfinite) == findings
+    assert all(len(array) == 0 for array in outputs(network)) == bool(findings)
+
+
+@pytest.mark.parametrize("network", OPEN_BATCH, ids=lambda network: network.name)
+def test_a_batch_axis_that_moved_is_no_axis_of_length_one(network: Network, tmp_path: Path) -> None:
+    found = judged(network, tmp_path)
+    assert (found.claims, found.nonfinite) == ((), ())
+    proto = network.proto()
+    arrays = [run(proto, {"x": np.random.default_rng(seed).standard_normal((3, 4)).astype(np.float32)})[0] for seed in SEEDS]
+    assert any(not np.array_equal(array, arrays[0]) for array in arrays)
 
 
 @pytest.mark.parametrize(("size", "claims"), [(1, [Effect.CONSTANT]), (None, [])])

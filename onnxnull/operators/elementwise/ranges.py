@@ -175,7 +175,8 @@ def cast(node: NodeView, of: Operands) -> Range:
     if dtype.name == "FLOAT16":
         return _halves(a)
     if dtype.is_floating_point():
-        return a if dtype.name in ("FLOAT", "DOUBLE", "FLOAT16", "BFLOAT16") else _free(a)
+        saturates = bool(node.attribute("saturate", 1))
+        return a if dtype.name in ("FLOAT", "DOUBLE", "BFLOAT16") else _small(a, dtype.name, saturates)
     least, most = bounds(dtype)
     outside = a.nan | a.infinite | (a.lo < least) | (a.hi > most) | a.empty
     lo, hi = np.where(outside, least, np.trunc(a.lo)), np.where(outside, most, np.trunc(a.hi))
@@ -200,8 +201,22 @@ def _halves(a: Range) -> Range:
     )
 
 
-def _free(a: Range) -> Range:
-    """Whatever floats of eight bits or fewer make of numbers: they saturate, or overflow to NaN or Inf."""
+_LARGEST = {"FLOAT8E4M3FN": 448.0, "FLOAT8E4M3FNUZ": 240.0, "FLOAT8E5M2": 57344.0, "FLOAT8E5M2FNUZ": 57344.0}
+"""Largest numbers of eight bits."""
+
+
+def _small(a: Range, name: str, saturates: bool) -> Range:
+    """Whatever floats of eight bits or fewer make of numbers: they saturate, or overflow to NaN, E5M2 to Inf.
+
+    Twice the largest number is beyond any rounding.
+    """
+    most = _LARGEST.get(name, np.inf)
+    if a.tame and bool(((a.lo > 2 * most) | (a.hi < -2 * most)).all()):
+        if saturates:
+            ends = np.where(a.lo > 0, most, -most)
+            return made(ends, ends, fixed=True, sized=a.sized)
+        infinite = name == "FLOAT8E5M2"
+        return made(np.full(a.shape, np.inf), -np.inf, True, infinite, infinite, sized=a.sized)
     return made(np.full(a.shape, -np.inf), np.inf, True, True, True, a.fixed, a.sized)
 
 

@@ -34,7 +34,6 @@ holds_no_weight(
 holds_no_weight("ExpandDims GatherND Pad RemovePadding RestorePadding Trilu UnfoldTensor", domain=_MICROSOFT)
 
 keeps_entries(*MOVING, "Concat", "Pad", "ScatterElements", "ScatterND")
-shaped_by_values("CenterCropPad", "Expand", "Reshape", "Split", "Squeeze", "Tile", "Unsqueeze")
-shaped_by_values("Compress", operands=(0, 1))
+shaped_by_values("CenterCropPad", "Compress", "Expand", "Reshape", "Split", "Squeeze", "Tile", "Unsqueeze")
 shaped_by_values("Pad", operands=(1, 3))
 shaped_by_values("Slice", operands=(1, 2, 3, 4))

@@ -6,6 +6,8 @@ follow; where it cannot (an unknown shape, indices that are computed, too many e
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from onnxnull.graph.constants import apply
@@ -52,6 +54,8 @@ def moved(node: NodeView, of: Operands) -> list[Range]:
     places = _MOVED[node.op_type]
     sources = [given(of, index) for index in places]
     outputs = range(len(node.outputs))
+    if node.op_type == "Compress" and (kept := of(1)) is not None and not np.any(kept.hi > 0):
+        return [replace(anything(output_type(node)), fixed=np.asarray(True))]  # nothing
     if str(node.attribute("reduction", "none")) != "none":
         return [anything(output_type(node))]
     if node.op_type in _ZEROS:
@@ -138,6 +142,24 @@ def concatenated(node: NodeView, of: Operands) -> list[Range]:
     sources = {index: given(of, index) for index in range(len(node.inputs))}
     found = _followed(node, of, sources, 0)
     return [_together([collapsed(each) for each in sources.values()], settled=True) if found is None else found]
+
+
+@gives("SequenceConstruct")
+def sequence(node: NodeView, of: Operands) -> Range:
+    """A sequence has one set, that of all entries of all its tensors."""
+    return _together([collapsed(given(of, index)) for index in range(len(node.inputs))], settled=True)
+
+
+@gives("SequenceInsert")
+def inserted(node: NodeView, of: Operands) -> Range:
+    """One tensor more."""
+    return _together([collapsed(given(of, 0)), collapsed(given(of, 1))], settled=True)
+
+
+@gives("SequenceAt", "SequenceErase", "SplitToSequence", "ConcatFromSequence")
+def of_sequence(node: NodeView, of: Operands) -> Range:
+    """Some or all of the entries."""
+    return collapsed(given(of, 0)).varies()
 
 
 @gives("Pad")
