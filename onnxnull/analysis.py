@@ -144,6 +144,7 @@ def analyze_model(
         unusual=constants.unusual,
         claims=constants.claims,
         outputs=constants.outputs,
+        unread_nodes=constants.unread,
     )
 
 

@@ -49,12 +49,13 @@ _MISSING = frozenset({"imputed_value_floats", "nodes_splits", "nodes_values", "r
 
 @dataclass(frozen=True, slots=True)
 class ConstantFindings:
-    """What was found; `outputs` is the number of outputs that were looked at."""
+    """What was found; `outputs` is the number of outputs that were looked at, `unread` are nodes that no output depends on."""
 
     nonfinite: tuple[OddConstant, ...]
     unusual: tuple[OddConstant, ...]
     claims: tuple[OutputClaim, ...]
     outputs: int
+    unread: tuple[str, ...]
 
 
 _SAMPLES = 61
@@ -119,7 +120,8 @@ def _findings(flow: Flow) -> ConstantFindings:
         if node.name not in told and (names := constants_of(node)):
             what = "entries that are NaN or ±Inf for every input"
             unusual.append(OddConstant(", ".join(names), node.name, node.op_type, what, count, entries))
-    return ConstantFindings(tuple(nonfinite), tuple(unusual), claims, len(observed_outputs(flow)))
+    unread = tuple(node.name for node in flow.nodes if node.node not in live)
+    return ConstantFindings(tuple(nonfinite), tuple(unusual), claims, len(observed_outputs(flow)), unread)
 
 
 def _attributes(node: NodeView) -> Iterator[OddConstant]:

@@ -349,6 +349,7 @@ class ModelReport:
     Attributes:
         nonfinite: constants that hold what none may hold; `unusual`: of which nothing follows.
         claims: what is proved of outputs, of `outputs` that were looked at: those of floats, or all where there are none.
+        unread_nodes: nodes on which no output depends.
     """
 
     model: ModelInfo
@@ -362,6 +363,7 @@ class ModelReport:
     unusual: tuple[OddConstant, ...] = ()
     claims: tuple[OutputClaim, ...] = ()
     outputs: int = 0
+    unread_nodes: tuple[str, ...] = ()
 
     @property
     def complete(self) -> bool:

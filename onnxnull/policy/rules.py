@@ -284,6 +284,13 @@ _TABLE = (
         ("node",),
     ),
     Rule(
+        "unread-weight",
+        NOTE,
+        "no output depends on a weight",
+        "remove the layer, or export the network again with what reads it",
+        weights.unreached,
+    ),
+    Rule(
         "rank-depends-on-cutoff",
         NOTE,
         "the rank of a weight differs between the float32 cut-off, the float64 cut-off and the rationals",

@@ -38,11 +38,23 @@ def nonfinite(evidence: Evidence) -> Iterator[Found]:
 
 
 def zero(evidence: Evidence) -> Iterator[Found]:
-    """Weights of zeros."""
+    """Weights of zeros on which an output depends."""
     for weight in evidence.report.weights:
-        if _is_zero(weight):
+        if _is_zero(weight) and not _is_unread(weight, evidence):
             message = f"all of its {weight.inputs:,}×{weight.outputs:,} entries are 0: its outputs are constant"
             yield Found(subject(weight), message, {"inputs": weight.inputs, "outputs": weight.outputs})
+
+
+def unreached(evidence: Evidence) -> Iterator[Found]:
+    """Weights on which no output depends."""
+    for weight in evidence.report.weights:
+        if _is_unread(weight, evidence):
+            yield Found(subject(weight), "no output depends on it", {})
+
+
+def _is_unread(weight: WeightReport, evidence: Evidence) -> bool:
+    names = [node.name for node in weight.nodes]
+    return bool(names) and set(names) <= set(evidence.report.unread_nodes)
 
 
 def _counted(what: str, of: str, message: str) -> Callable[[Evidence], Iterator[Found]]:

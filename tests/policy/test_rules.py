@@ -67,6 +67,11 @@ def weights(violating: WeightReport, passing: WeightReport, says: str) -> Case:
     return Case(*on(model(violating), model(passing)), says=says)
 
 
+def unread(report: ModelReport) -> ModelReport:
+    """The report of a network of which no output depends on its weights."""
+    return replace(report, unread_nodes=tuple(node.name for weight in report.weights for node in weight.nodes))
+
+
 def base(report: ModelReport) -> BaselineModel:
     """The report as the baseline that it would be."""
     document = json.loads(dump({"schema": SCHEMA, "models": [model_json(report)], "errors": []}))
@@ -206,7 +211,11 @@ CASES: dict[str, list[Case]] = {
             says="a caller may replace stored constants that are inputs as well ('w', 'b', 'c' and 1 more)",
         )
     ],
-    "zero-weight": [weights(ZERO, DEPTHWISE, says="all of its 27×8 entries are 0")],
+    "zero-weight": [
+        weights(ZERO, DEPTHWISE, says="all of its 27×8 entries are 0"),
+        Case(*on(model(ZERO), unread(model(ZERO))), says="all of its 27×8 entries are 0"),
+    ],
+    "unread-weight": [Case(*on(unread(model(ZERO)), model(ZERO)), says="no output depends on it")],
     "unread-network-input": [
         Case(
             *on(

@@ -76,6 +76,12 @@ def test_no_box_is_ever_selected(most: int | None, findings: int, tmp_path: Path
     assert all(len(array) == 0 for array in outputs(network)) == bool(findings)
 
 
+def test_nodes_on_which_no_output_depends(tmp_path: Path) -> None:
+    nodes = [n("MatMul", "x z", "aside"), n("MatMul", "x w", "y")]
+    found = judged(Network("aside", nodes, {"z": np.zeros((4, 4)), "w": np.eye(4)}), tmp_path)
+    assert found.unread == ("MatMul_aside",)
+
+
 @pytest.mark.parametrize(("threshold", "findings"), [(2.0, 1), (0.0, 0)])
 def test_a_threshold_that_no_score_reaches(threshold: float, findings: int, tmp_path: Path) -> None:
     network = unreachable(threshold)
