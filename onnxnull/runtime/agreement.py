@@ -55,6 +55,7 @@ class Original:
 
     def __init__(self, path: str | os.PathLike[str], limits: Limits | None = None) -> None:
         self._proto = load(path, limits)
+        self._wholes: dict[Twin, tuple[Arrays, Arrays]] = {}
 
     @functools.cached_property
     def _runner(self) -> Runner:
@@ -89,14 +90,22 @@ class Original:
             return
         if not all(np.array_equal(each, again) for each, again in _pairs(expected, self.run(feeds))):
             return  # a random network; its own check says so
-        whole = Runner(network, provider=provider).run(feeds, list(outputs))
-        if not _near(whole, outputs, unit):
+        if not _near(self._whole(feeds, network, provider, unit), outputs, unit):
             seen = "the part of the network that was run by itself, and the rest, do not give what the network gives"
             raise OnnxnullError(Code.TWIN, seen)
+
+    def _whole(self, feeds: Arrays, network: Twin, provider: Provider, unit: float) -> Arrays:
+        """What the twin gives as a whole, after a look at its nodes: once for an input, however many layers are checked."""
+        kept = self._wholes.get(network)
+        if kept is not None and kept[0].keys() == feeds.keys() and all(np.array_equal(a, feeds[n]) for n, a in kept[0].items()):
+            return kept[1]
         apart = self._first_apart(feeds, network, provider, unit)
         if apart is not None:
             seen = f"{apart.op_type} (node {apart.name or apart.output[0]!r}) is not what the file computes in onnxruntime"
             raise OnnxnullError(Code.TWIN, seen)
+        outputs = Runner(network, provider=provider).run(feeds)
+        self._wholes[network] = dict(feeds), outputs
+        return outputs
 
     def _first_apart(self, feeds: Arrays, network: Twin, provider: Provider, unit: float) -> onnx.NodeProto | None:
         """The first node of the file that its twin does not compute; None where each is computed, to rounding."""
