@@ -25,7 +25,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from scripts.fuzzing import mutations, seeds
 from scripts.fuzzing.batch import run_all
-from scripts.fuzzing.sandbox import Outcome
+from scripts.fuzzing.sandbox import SECONDS, Outcome
 from scripts.fuzzing.server import warm_up
 
 _COMMANDS = {
@@ -48,6 +48,7 @@ def main() -> int:
         "--command", choices=list(_COMMANDS), default="analyze", help="which command meets the models [analyze]"
     )
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="write the models of the cases that failed here")
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="processor time that a case may use [%(default)s]")
     options = parser.parse_args()
     warnings.simplefilter("ignore")  # of NumPy and onnx while models are made; children are looked at on their own
     warm_up(runtime=options.command == "collide")
@@ -66,7 +67,7 @@ def main() -> int:
             (home / "model.onnx").write_bytes(case(options.seed, number, pool))
             return [options.command, "model.onnx", *_COMMANDS[options.command]]
 
-        for done, (number, outcome) in enumerate(run_all(numbers, prepare, home), start=1):
+        for done, (number, outcome) in enumerate(run_all(numbers, prepare, home, options.seconds), start=1):
             ends[_end_of(outcome)] += 1
             slowest = max(slowest, (outcome.seconds, number))
             problem = problem_of(outcome, home, json_only=options.command == "analyze")

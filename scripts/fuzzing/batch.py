@@ -25,30 +25,35 @@ _SHARE = 100
 """Cases that a child does before another one takes its place: what it leaks does not add up."""
 
 
-def run_all(numbers: Sequence[int], prepare: Callable[[int], list[str]], folder: Path) -> Iterator[tuple[int, Outcome]]:
-    """The outcome of `onnxnull ARGUMENTS...` in `folder` for each number; `prepare` writes its files, and returns ARGUMENTS."""
+def run_all(
+    numbers: Sequence[int], prepare: Callable[[int], list[str]], folder: Path, seconds: float = SECONDS
+) -> Iterator[tuple[int, Outcome]]:
+    """The outcome of `onnxnull ARGUMENTS...` in `folder` for each number; `prepare` writes its files, and returns ARGUMENTS.
+
+    `seconds` of processor time are what each may use.
+    """
     left = list(numbers)
     while left:
         reader, writer = os.pipe()
         child = os.fork()
         if child == 0:
             os.close(reader)
-            _be_the_child(left[:_SHARE], prepare, folder, writer)
+            _be_the_child(left[:_SHARE], prepare, folder, writer, seconds)
         os.close(writer)
-        for line in _lines(reader, child):
+        for line in _lines(reader, child, seconds):
             yield left.pop(0), from_json(line)
         os.close(reader)
         _, status = os.waitpid(child, 0)
         code = os.waitstatus_to_exitcode(status)
         if code:
-            yield left.pop(0), Outcome(code, SECONDS + 1 if code == -signal.SIGPROF else 0.0, "", "")
+            yield left.pop(0), Outcome(code, seconds + 1 if code == -signal.SIGPROF else 0.0, "", "", limit=seconds)
 
 
-def _lines(reader: int, child: int) -> Iterator[bytes]:
+def _lines(reader: int, child: int, seconds: float) -> Iterator[bytes]:
     """What a child writes, line by line; it is killed where nothing comes for too long."""
     held = b""
     while True:
-        if not select.select([reader], [], [], SECONDS * PATIENCE)[0]:
+        if not select.select([reader], [], [], seconds * PATIENCE)[0]:
             os.kill(child, signal.SIGKILL)
         data = os.read(reader, 1 << 16)
         if not data:
@@ -57,7 +62,9 @@ def _lines(reader: int, child: int) -> Iterator[bytes]:
         yield from whole
 
 
-def _be_the_child(numbers: Sequence[int], prepare: Callable[[int], list[str]], folder: Path, writer: int) -> None:
+def _be_the_child(
+    numbers: Sequence[int], prepare: Callable[[int], list[str]], folder: Path, writer: int, seconds: float
+) -> None:
     """Never returns."""
     code = 70
     try:
@@ -71,7 +78,7 @@ def _be_the_child(numbers: Sequence[int], prepare: Callable[[int], list[str]], f
         for number in numbers:
             arguments = prepare(number)
             watch.clear()
-            line = json.dumps(dataclasses.asdict(_one(arguments, watch))).encode() + b"\n"
+            line = json.dumps(dataclasses.asdict(_one(arguments, watch, seconds))).encode() + b"\n"
             while line:
                 line = line[os.write(writer, line) :]
         code = 0
@@ -81,14 +88,14 @@ def _be_the_child(numbers: Sequence[int], prepare: Callable[[int], list[str]], f
         os._exit(code)
 
 
-def _one(arguments: list[str], watch: Watch) -> Outcome:
+def _one(arguments: list[str], watch: Watch, seconds: float) -> Outcome:
     from onnxnull.cli.main import main
 
     begun, code = time.process_time(), 0
     streams = sys.stdout, sys.stderr
     out, err = io.TextIOWrapper(io.BytesIO(), encoding="utf-8"), io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
     sys.argv, sys.stdout, sys.stderr = ["onnxnull", *arguments], out, err
-    signal.setitimer(signal.ITIMER_PROF, SECONDS)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("always")  # not only where one comes for the first time
@@ -99,7 +106,7 @@ def _one(arguments: list[str], watch: Watch) -> Outcome:
         signal.setitimer(signal.ITIMER_PROF, 0)
         sys.stdout, sys.stderr = streams
     touched = tuple(path for path in watch.touched if not is_program(path))
-    return Outcome(code, time.process_time() - begun, _text(out), _text(err), touched, tuple(watch.alarms))
+    return Outcome(code, time.process_time() - begun, _text(out), _text(err), touched, tuple(watch.alarms), limit=seconds)
 
 
 def _text(stream: io.TextIOWrapper) -> str:
