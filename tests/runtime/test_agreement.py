@@ -73,12 +73,28 @@ def test_a_mask_hides_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         held(chain(LAYERS[0], LAYERS[1], ("Add", ["m"], {}), w=weight(8, 8), m=mask), weight(2, 8, seed=1), tmp_path)
 
 
+def test_a_mask_lends_its_rounding_to_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An ulp of 10³⁰ is 10²³: that of a masked entry is no noise of the others in the same tensor."""
+
+    def wrong_where_small(site: Site, emit: Emitter) -> str:
+        x = site.inputs[0]
+        return emit.where_negative(emit.sub(x, 1e20), emit.mul(emit.op("Tanh", x), 1.5), x)
+
+    monkeypatch.setitem(lowering._LOWERINGS, ("", "Softplus"), wrong_where_small)
+    mask = np.where(np.arange(8) % 2 == 0, 0.0, 1e30)
+    nodes = [("Add", ["m"], {}), ("Softplus", [], {}), ("Neg", [], {})]
+    with pytest.raises(OnnxnullError, match="Softplus"):
+        held(chain(*nodes, m=mask), weight(2, 8, seed=1), tmp_path)
+
+
 @pytest.mark.parametrize(
     "nodes",
     [
         [("Add", ["big"], {}), ("Sub", ["big"], {})],  # at float32 nothing of x is left
         [("MatMul", ["w"], {}), ("Mul", ["big"], {}), ("Sin", [], {})],  # chaos
         [("Sub", ["x"], {}), ("Softplus", [], {})],
+        [("Sub", ["big"], {}), ("Sigmoid", [], {})],  # saturated: float32 stops long before 0
+        [("Mul", ["big"], {}), ("Sigmoid", [], {}), ("Tanh", [], {})],
         [("MatMul", ["centre"], {}), ("Mul", ["big"], {}), ("Softplus", [], {})],
     ],
 )
