@@ -82,7 +82,7 @@ def test_a_mask_lends_its_rounding_to_nothing(tmp_path: Path, monkeypatch: pytes
 
     monkeypatch.setitem(lowering._LOWERINGS, ("", "Softplus"), wrong_where_small)
     mask = np.where(np.arange(8) % 2 == 0, 0.0, 1e30)
-    nodes = [("Add", ["m"], {}), ("Softplus", [], {}), ("Neg", [], {})]
+    nodes: list[Any] = [("Add", ["m"], {}), ("Softplus", [], {}), ("Neg", [], {})]
     with pytest.raises(OnnxnullError, match="Softplus"):
         held(chain(*nodes, m=mask), weight(2, 8, seed=1), tmp_path)
 
