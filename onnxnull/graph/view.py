@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from onnxnull.errors import Code, OnnxnullError
 from onnxnull.graph.constants import Blocked, Constant
 from onnxnull.graph.origins.values import Origin
@@ -62,14 +64,14 @@ class NodeView:
     one_sample: bool
 
     def attribute(self, name: str, default: Any) -> Any:
-        """The attribute's value as Python type (int, float, str, list); `default` where the node leaves it out.
+        """The attribute's value as Python type (int, float, str, list); `default`, as stored, where the node leaves it out.
 
         Raises:
             OnnxnullError: it is of another kind than `default`: ONNX's own operators have been checked, others have not.
         """
         attribute = self.node.attributes.get(name)
         if attribute is None or attribute.value is None:
-            return default
+            return as_stored(default)
         kinds = _KINDS.get(type(default))
         if kinds is not None and attribute.type.name not in kinds:
             seen = f"node {self.name!r}: attribute {name!r} is {attribute.type.name} where {kinds[0]} is needed"
@@ -79,3 +81,8 @@ class NodeView:
     def input(self, index: int) -> Operand | None:
         """The operand at `index`; None where it is left out."""
         return self.inputs[index] if index < len(self.inputs) else None
+
+
+def as_stored(default: Any) -> Any:
+    """A default as an attribute would hold it: floats of attributes are float32, so 1e-5 means 9.99999974737875e-06."""
+    return float(np.float32(default)) if isinstance(default, float) else default

@@ -16,6 +16,7 @@ import numpy as np
 
 from onnxnull.graph.operator_facts import OperatorFacts
 from onnxnull.graph.types import Shape
+from onnxnull.graph.view import as_stored
 
 if TYPE_CHECKING:
     import onnx
@@ -51,8 +52,8 @@ class Site:
     constants: tuple[np.ndarray | None, ...]
 
     def attribute(self, name: str, default: Any) -> Any:
-        """The attribute's value; `default` where the node leaves it out."""
-        return self.attributes.get(name, default)
+        """The attribute's value; `default`, as ONNX stores it, where the node leaves it out."""
+        return self.attributes.get(name, as_stored(default))
 
     def input(self, index: int) -> str | None:
         """The name of an input; None where it is left out."""

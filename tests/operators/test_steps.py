@@ -11,6 +11,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from onnxnull.graph.flow import Flow
+from onnxnull.graph.view import as_stored
 from onnxnull.kernel.maps.linear_map import LinearMap
 from onnxnull.operators.steps import LARGEST, UnknownShapeError, step_of
 from onnxnull.runtime.precision import Precision, twin
@@ -278,3 +279,9 @@ def test_maps_that_cannot_be_written_down(spec: Case, tmp_path: Path) -> None:
     """Too large, not modelled, or against the operator's rules: an error that callers expect, and no other."""
     with pytest.raises(UnknownShapeError):
         made(spec, tmp_path)
+
+
+def test_defaults_are_what_a_file_would_store() -> None:
+    """An attribute of floats is float32: beside 1e-5 itself a double session of BatchNormalization differs by 1e-12."""
+    assert as_stored(1e-5) == float(np.float32(1e-5)) != 1e-5
+    assert (as_stored(1), as_stored(None), as_stored(True), as_stored([1])) == (1, None, True, [1])
