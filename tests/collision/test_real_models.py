@@ -260,8 +260,10 @@ def test_lemma_1_holds_for_every_weight_with_a_kernel(name: str, tmp_path: Path,
         for run in each.runs:
             assert all(check.kernel.holds is not False and check.runtime.holds for check in run.layers)
             assert all((judged.noise_ratio or 0.0) <= 16.0 for judged in run.judged), each.where
-            # at float32 scores of 0.5 ± 1e-5 are drowned by their own rounding, and so is a numerically dead channel at float64
-            silent = run.precision == "float32" or any(check.kernel.ratio is None for check in run.layers)
+            # at float32 scores of 0.5 ± 1e-5 are drowned by their own rounding, at float64 a numerically dead channel may be;
+            # an output that counts pixels shows nothing of one layer
+            silent = run.precision == "float32" or not any(judged.seen for judged in run.judged)
+            silent = silent or any(check.kernel.ratio is None for check in run.layers)
             assert run.verdict.label in {"bitwise", "rounding", *(["undecided"] if silent else [])}, each.where
     drowned = [each for each in found if any(check.kernel.ratio is None for check in each.runs[0].layers)]
     assert len(drowned) <= len(found) // 4

@@ -158,7 +158,8 @@ def _rank_bounds(convolution: Convolution, span: ColumnSpan | None, work: float,
     if dense and span is not None:
         return _dense_bounds(convolution, span)
     structured = _structured_bounds(convolution, span, work)
-    if not dense or structured.lower == structured.upper:
+    size = convolution.inputs * convolution.outputs / convolution.geometry.groups
+    if not dense or structured.lower == structured.upper or size * min(convolution.inputs, convolution.outputs) > work:
         return structured
     exact = _dense_bounds(convolution, span)
     return exact if exact.lower_proved and exact.upper_proved else structured
