@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from onnxnull.version import __version__
 
 if TYPE_CHECKING:
-    from onnxnull.analysis import analyze
+    from onnxnull.analysis.analyze import analyze
+    from onnxnull.analysis.results import ModelReport
     from onnxnull.collision.cases import Case, load_cases
     from onnxnull.collision.perturb import Recipe
     from onnxnull.collision.results import Collision
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from onnxnull.evidence.write_bundle import Bundle
     from onnxnull.graph.limits import Limits
     from onnxnull.inputs import Preprocessing
-    from onnxnull.results import ModelReport
     from onnxnull.runtime.precision import Precision
     from onnxnull.runtime.providers import Provider
 
@@ -66,7 +66,7 @@ _HOMES = {
     "Comparison": "onnxnull.comparison.results",
     "Execution": "onnxnull.collision.search",
     "Limits": "onnxnull.graph.limits",
-    "ModelReport": "onnxnull.results",
+    "ModelReport": "onnxnull.analysis.results",
     "OnnxnullError": "onnxnull.errors",
     "Outcome": "onnxnull.comparison.verdicts",
     "Place": "onnxnull.collision.search",
@@ -77,7 +77,7 @@ _HOMES = {
     "Running": "onnxnull.comparison.crossing",
     "Search": "onnxnull.collision.search",
     "Verdict": "onnxnull.comparison.verdicts",
-    "analyze": "onnxnull.analysis",
+    "analyze": "onnxnull.analysis.analyze",
     "compare": "onnxnull.comparison.compare",
     "load_cases": "onnxnull.collision.cases",
     "replay": "onnxnull.evidence.replay",

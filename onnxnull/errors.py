@@ -2,7 +2,7 @@
 
 The codes are a contract: scripts may match on them. `Code` is the whole list; each member carries what the code means and
 what usually helps. An error that stops the analysis of a model is raised as `OnnxnullError`; a weight that could not be
-analysed is listed in the report as `Unsupported` (see `onnxnull.results`) under one of the same codes.
+analysed is listed in the report as `Unsupported` (see `onnxnull.analysis.results`) under one of the same codes.
 """
 
 from __future__ import annotations

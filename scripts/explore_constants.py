@@ -25,7 +25,7 @@ from onnxnull.graph.model import open_model
 from onnxnull.intervals.domain import Range
 from onnxnull.ranges.claims import output_claims
 from onnxnull.ranges.propagation import Propagation
-from onnxnull.results import Effect
+from onnxnull.ranges.results import Effect
 
 ODD = [0.0, -0.0, 1.0, -1.0, 2.0, 0.5, 3.0, 1e-3, -2.5, 1e-38, 1e-45, 3e38, float("inf"), -float("inf"), float("nan")]
 UNARY = [

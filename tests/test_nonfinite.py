@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from onnx import NodeProto, helper
 
-from onnxnull.analysis import analyze
+from onnxnull.analysis.analyze import analyze
 from tests.shared import random, save
 
 NAN, INF = float("nan"), float("inf")

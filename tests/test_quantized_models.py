@@ -15,10 +15,10 @@ from onnxruntime import quantization
 from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 
 from onnxnull import analyze
+from onnxnull.analysis.weights import Weight, find_weights
 from onnxnull.graph.flow import Flow
 from onnxnull.graph.model import open_model
 from onnxnull.kernel.rank import Certainty, ExactPolicy
-from onnxnull.weights import Weight, find_weights
 
 MODELS = Path(__file__).parents[1] / "models"
 

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from onnxnull import analyze
+from onnxnull.analysis.results import Scales, WeightReport
 from onnxnull.errors import Code
 from onnxnull.kernel.rank import Certainty, ExactPolicy, Notion, rank, rank_profile
 from onnxnull.kernel.rank.integers import integers
 from onnxnull.report import words
 from onnxnull.report.json import weight_document
-from onnxnull.results import Scales, WeightReport
 from tests.helpers import model, value
 
 Array = NDArray[Any]

@@ -9,7 +9,8 @@ import onnx
 import pytest
 from onnx import helper
 
-from onnxnull import analyze, compare, proofs
+from onnxnull import analyze, compare
+from onnxnull.analysis import proofs
 from onnxnull.collision.results import Space
 from onnxnull.collision.tensors import cuts
 from onnxnull.errors import Code

@@ -11,11 +11,11 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from onnxnull.analysis import analyze
+from onnxnull.analysis.analyze import analyze
+from onnxnull.analysis.results import LookupTable, ModelReport
 from onnxnull.report import json as json_report
 from onnxnull.report import words
 from onnxnull.report.batch import Batch
-from onnxnull.results import LookupTable, ModelReport
 from tests.helpers import INT64, model, value, weight
 
 node = helper.make_node

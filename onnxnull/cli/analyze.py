@@ -14,8 +14,8 @@ from onnxnull.cli import options
 from onnxnull.errors import Code, OnnxnullError, one_line
 
 if TYPE_CHECKING:
+    from onnxnull.analysis.results import ModelReport, WeightReport
     from onnxnull.report import Batch
-    from onnxnull.results import ModelReport, WeightReport
 
 _SORT = {
     "graph": "the order of the graph",
@@ -102,7 +102,7 @@ def _check_plot(plot: Path, models: tuple[str, ...], output: Path | None) -> Non
 
 
 def _analyze(models: tuple[str, ...], settings: dict[str, Any], *, spectra: bool) -> Batch:
-    from onnxnull.analysis import analyze
+    from onnxnull.analysis.analyze import analyze
     from onnxnull.kernel.rank import ExactPolicy
     from onnxnull.report import Batch, Failure
 

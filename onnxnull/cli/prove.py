@@ -31,9 +31,9 @@ def command(ctx: click.Context, /, model: str, output: Path | None, check: Path 
 
 
 def _prove(model: str, output: Path | None, exact: bool, shapes: Any, limits: Any) -> int:
-    from onnxnull import proofs
+    from onnxnull.analysis import proofs
+    from onnxnull.analysis.results import caveat
     from onnxnull.kernel.rank import ExactPolicy
-    from onnxnull.results import caveat
 
     with options.progress_bar() as show:
         document = proofs.collect(
@@ -55,7 +55,7 @@ def _prove(model: str, output: Path | None, exact: bool, shapes: Any, limits: An
 
 
 def _check(model: str, file: Path, output: Path | None, shapes: Any, limits: Any) -> int:
-    from onnxnull import proofs
+    from onnxnull.analysis import proofs
 
     try:
         document = json.loads(file.read_bytes())

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from onnxnull.analysis.weights import find_weights
 from onnxnull.collision.cases import Case
 from onnxnull.collision.claims import Reader
 from onnxnull.collision.entering import entering
@@ -44,7 +45,6 @@ from onnxnull.runtime.canary import check_float32, products_of
 from onnxnull.runtime.precision import Precision, Twin
 from onnxnull.runtime.providers import Provider
 from onnxnull.runtime.session import Runner
-from onnxnull.weights import find_weights
 
 if TYPE_CHECKING:
     from onnxnull.kernel.maps.linear_map import Array

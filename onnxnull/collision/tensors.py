@@ -9,6 +9,7 @@ from functools import partial
 
 import numpy as np
 
+from onnxnull.analysis.weights import Weight, find_weights, op_name
 from onnxnull.collision.claims import Reader
 from onnxnull.collision.kernel import Kernel, kernel_of
 from onnxnull.collision.results import Space
@@ -35,7 +36,6 @@ from onnxnull.kernel.rank import Notion, rank
 from onnxnull.kernel.span import column_span
 from onnxnull.operators import LinearUse
 from onnxnull.operators.products import PRODUCTS
-from onnxnull.weights import Weight, find_weights, op_name
 
 _CONDITION = 8.0
 """How much a projection through conjugate gradients may enlarge rounding; a heuristic: 1.4 was seen on small padded images."""

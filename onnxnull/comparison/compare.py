@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from onnxnull.analysis.results import ModelInfo
 from onnxnull.comparison import inputs, interface
 from onnxnull.comparison.crossing import Running, Subject, crossings
 from onnxnull.comparison.deciding import Judging, decide
@@ -21,7 +22,6 @@ from onnxnull.graph.constants import EvaluationError
 from onnxnull.graph.flow import Flow
 from onnxnull.graph.limits import Limits
 from onnxnull.graph.model import Model, open_model
-from onnxnull.results import ModelInfo
 
 
 def compare(

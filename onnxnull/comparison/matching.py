@@ -18,12 +18,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from onnxnull.analysis.weights import Weight
 from onnxnull.comparison.alignment import alignments, are_alike
 from onnxnull.comparison.closeness import scaled_closeness
 from onnxnull.comparison.features import Features, distances, likenesses
 from onnxnull.comparison.verdicts import Matched, Verdict
 from onnxnull.kernel.maps.linear_map import Array
-from onnxnull.weights import Weight
 
 _NEAR = 0.05
 """Distance of moments above which no order of rows and columns is looked for; 8 bits leave 0.002, 4 bits 0.02."""

@@ -7,6 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from onnxnull.analysis.results import (
+    ModelInfo,
+    Unsupported,
+)
 from onnxnull.collision.results import Change
 from onnxnull.comparison.graphs.places import Difference
 from onnxnull.comparison.runs.both import Runs
@@ -15,10 +19,6 @@ from onnxnull.comparison.verdicts import Crossed, Factors, InputMap, Matched, Or
 from onnxnull.errors import ExitCode
 from onnxnull.kernel.bounds import Bounds
 from onnxnull.kernel.rank import RankProfile
-from onnxnull.results import (
-    ModelInfo,
-    Unsupported,
-)
 
 
 @dataclass(frozen=True, slots=True)

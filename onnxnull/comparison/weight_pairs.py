@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from onnxnull.analysis.results import Unsupported
+from onnxnull.analysis.weights import Weight, find_weights, op_name
 from onnxnull.comparison import angles
 from onnxnull.comparison.features import features
 from onnxnull.comparison.folding import Folds, Surroundings
@@ -26,8 +28,6 @@ from onnxnull.graph.quantization import quantized_from
 from onnxnull.graph.types import dtype_name
 from onnxnull.kernel.maps.linear_map import Array
 from onnxnull.kernel.rank import ExactPolicy, Notion, RankProfile, rank_profile
-from onnxnull.results import Unsupported
-from onnxnull.weights import Weight, find_weights, op_name
 
 Progress = Callable[[str], None]
 """Called with what comes next."""

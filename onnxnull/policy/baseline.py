@@ -13,15 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
-from onnxnull.errors import Code, OnnxnullError
-from onnxnull.kernel.bounds import Bounds
-from onnxnull.kernel.rank import Certainty, Notion
-from onnxnull.results import (
+from onnxnull.analysis.results import (
     FrontierReport,
     ModelReport,
     WeightReport,
     reads_together,
 )
+from onnxnull.errors import Code, OnnxnullError
+from onnxnull.kernel.bounds import Bounds
+from onnxnull.kernel.rank import Certainty, Notion
 
 SCHEMA = "onnxnull.analysis/1"
 Interval = tuple[int, int]

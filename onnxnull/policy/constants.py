@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from onnxnull.analysis.results import ModelReport, OddConstant
 from onnxnull.policy.evidence import Evidence
 from onnxnull.policy.outputs import OutputRuns
 from onnxnull.policy.results import Found, Number, Subject
-from onnxnull.results import Effect, ModelReport, OddConstant, OutputClaim
+from onnxnull.ranges.results import Effect, OutputClaim
 
 
 def nonfinite(evidence: Evidence) -> Iterator[Found]:

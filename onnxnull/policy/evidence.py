@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from onnxnull.results import ModelReport
+from onnxnull.analysis.results import ModelReport
 
 if TYPE_CHECKING:
     from onnxnull.collision.results import Collision

@@ -13,7 +13,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from onnxnull.analysis import analyze_model
+from onnxnull.analysis.analyze import analyze_model
 from onnxnull.errors import Code, OnnxnullError
 from onnxnull.graph.model import open_model
 from onnxnull.kernel.rank import ExactPolicy, Notion

@@ -6,9 +6,9 @@ import math
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 
+from onnxnull.analysis.results import FrontierReport, PaperSummary
 from onnxnull.policy.evidence import Evidence
 from onnxnull.policy.results import Found, Number, Subject
-from onnxnull.results import FrontierReport, PaperSummary
 
 
 def subject(found: FrontierReport) -> Subject:

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 
+from onnxnull.analysis.results import ModelReport
 from onnxnull.errors import ExitCode, OnnxnullError
-from onnxnull.results import ModelReport
 
 Number = int | float | None
 

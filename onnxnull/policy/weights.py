@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
+from onnxnull.analysis.results import WeightReport, reads_together
 from onnxnull.errors import Code
 from onnxnull.kernel.rank import Certainty, Notion
 from onnxnull.policy.evidence import Evidence
 from onnxnull.policy.results import Found, Number, Subject
-from onnxnull.results import WeightReport, reads_together
 
 AT = {
     Notion.FLOAT32: "at the float32 cut-off",

@@ -18,7 +18,7 @@ from onnxnull.graph.flow import Flow
 from onnxnull.graph.view import NodeView
 from onnxnull.intervals.domain import Range
 from onnxnull.ranges.propagation import Propagation
-from onnxnull.results import Effect, OutputClaim
+from onnxnull.ranges.results import Effect, OutputClaim
 
 if TYPE_CHECKING:
     import onnx_ir as ir

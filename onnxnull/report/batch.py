@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from onnxnull.analysis.results import ModelReport
 from onnxnull.errors import ExitCode, OnnxnullError
-from onnxnull.results import ModelReport
 
 
 @dataclass(frozen=True, slots=True)

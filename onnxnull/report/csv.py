@@ -9,11 +9,11 @@ from __future__ import annotations
 import csv
 import io
 
+from onnxnull.analysis.results import ModelReport, Unsupported, WeightReport
 from onnxnull.kernel.rank import Notion
 from onnxnull.report.batch import Batch
 from onnxnull.report.json import number
 from onnxnull.report.words import printable
-from onnxnull.results import ModelReport, Unsupported, WeightReport
 
 TABLE1 = ("model", "weights", "nu", "nu_percent", "mu", "mu_percent", "nullity", "first_nullity", "complete", "error")
 WEIGHTS = (

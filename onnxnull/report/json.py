@@ -10,22 +10,22 @@ import json
 import math
 from typing import Any
 
-from onnxnull.kernel.bounds import Bounds
-from onnxnull.kernel.rank import Notion, Rank, RankProfile
-from onnxnull.report.batch import Batch
-from onnxnull.results import (
+from onnxnull.analysis.results import (
     FrontierReport,
     LookupTable,
     ModelInfo,
     ModelReport,
     OddConstant,
     OperatorReport,
-    OutputClaim,
     Quantization,
     QuantizerReport,
     Unsupported,
     WeightReport,
 )
+from onnxnull.kernel.bounds import Bounds
+from onnxnull.kernel.rank import Notion, Rank, RankProfile
+from onnxnull.ranges.results import OutputClaim
+from onnxnull.report.batch import Batch
 
 SCHEMA = "onnxnull.analysis/1"
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from onnxnull.analysis.results import ModelReport, WeightReport
 from onnxnull.kernel.rank import Notion, RankProfile
 from onnxnull.report import words
-from onnxnull.results import ModelReport, WeightReport
 
 MOST_VALUES = 200
 """Singular values of one weight that a picture shows."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from onnxnull.analysis.results import ModelReport
 from onnxnull.report import tables, words
 from onnxnull.report.batch import Batch
-from onnxnull.results import ModelReport
 
 _SPECIAL = str.maketrans({character: f"\\{character}" for character in "\\`*_|<>[]#~$&"})
 

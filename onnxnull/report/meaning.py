@@ -10,11 +10,11 @@ import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from onnxnull.analysis.results import FrontierReport, ModelReport, reads_together
 from onnxnull.kernel.rank import Certainty
 from onnxnull.report import words
 from onnxnull.report.layers import Layer, layers_of
 from onnxnull.report.words import count, shown, some
-from onnxnull.results import FrontierReport, ModelReport, reads_together
 
 
 class Level(enum.Enum):

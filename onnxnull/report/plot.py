@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from onnxnull.analysis.results import ModelReport
 from onnxnull.drawing import COLOURS, DPI, FAINT, INK, plain_text, strip_axes
 from onnxnull.report import words
 from onnxnull.report.layers import Layer, layers_of
-from onnxnull.results import ModelReport
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from onnxnull.analysis.results import ModelReport
 from onnxnull.report import words
 from onnxnull.report.batch import Batch
-from onnxnull.results import ModelReport
 
 _GAP = 2
 """Spaces between two columns."""

@@ -6,9 +6,9 @@ import io
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from onnxnull.analysis.results import ModelReport
 from onnxnull.report import tables, words
 from onnxnull.report.batch import Batch
-from onnxnull.results import ModelReport
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from onnxnull.kernel.bounds import Bounds
-from onnxnull.kernel.rank import Certainty, Notion, RankProfile
-from onnxnull.report.batch import Failure
-from onnxnull.results import (
+from onnxnull.analysis.results import (
     FrontierReport,
     LookupTable,
     ModelInfo,
@@ -15,6 +12,9 @@ from onnxnull.results import (
     Unsupported,
     WeightReport,
 )
+from onnxnull.kernel.bounds import Bounds
+from onnxnull.kernel.rank import Certainty, Notion, RankProfile
+from onnxnull.report.batch import Failure
 
 NOTIONS = tuple(Notion)
 NAME = 120

@@ -26,7 +26,7 @@ def warm_up(*, runtime: bool = False) -> None:
         import_module(f"onnxnull.{name}")
     for name in (*_BESIDE, *(["onnxruntime"] if runtime else [])):
         import_module(name)
-    import_module("onnxnull.analysis").analyze(_ROOT / "models" / "digits_mlp.onnx")  # what is imported on the way
+    import_module("onnxnull.analysis.analyze").analyze(_ROOT / "models" / "digits_mlp.onnx")  # what is imported on the way
     gc.collect()
     gc.freeze()  # children do not write to what their parent has
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from onnx import helper
 
-from onnxnull.analysis import analyze_model
+from onnxnull.analysis.analyze import analyze_model
 from onnxnull.cli.main import main
 from onnxnull.errors import Code
 from onnxnull.graph.model import Model

@@ -113,7 +113,8 @@ HOSTILE: list[Any] = [None, 3, -1, 2.5, 10**400, "text", "0x1p-5000", [], [[]], 
 @pytest.mark.parametrize("notion", ["float64", "exact"])
 def test_hostile_values_never_end_in_a_traceback(notion: str, folder: Path) -> None:
     """In process: every field of a proof, and of the document around it, replaced by what it is not."""
-    from onnxnull import OnnxnullError, proofs
+    from onnxnull import OnnxnullError
+    from onnxnull.analysis import proofs
 
     document = json.loads((folder / "proofs.json").read_text())
     places: list[list[Any]] = []

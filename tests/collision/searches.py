@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
+from onnxnull.analysis.weights import find_weights
 from onnxnull.collision.cases import Case
 from onnxnull.collision.executables import InLayer
 from onnxnull.collision.perturb import Recipe
@@ -24,7 +25,6 @@ from onnxnull.graph.model import open_model
 from onnxnull.runtime.precision import Precision
 from onnxnull.runtime.providers import Provider
 from onnxnull.runtime.session import Runner
-from onnxnull.weights import find_weights
 from tests.helpers import model, value
 from tests.schemas import conforms
 

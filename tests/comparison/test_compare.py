@@ -172,10 +172,10 @@ def test_angles_are_those_of_the_null_spaces(name: str, plain: Path, tmp_path: P
     """Against SciPy's null spaces and angles, of the numbers that the other file stores."""
     from scipy.linalg import null_space, subspace_angles
 
+    from onnxnull.analysis.weights import find_weights
     from onnxnull.comparison.matching import matrix_of
     from onnxnull.graph.flow import Flow
     from onnxnull.graph.model import open_model
-    from onnxnull.weights import find_weights
 
     other = FORMS[name].write(tmp_path / "other.onnx")
     stored = [{w.node.name: matrix_of(w) for w in find_weights(Flow(open_model(path)))[0]} for path in (plain, other)]

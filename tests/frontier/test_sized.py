@@ -10,7 +10,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from onnxnull.analysis import analyze
+from onnxnull.analysis.analyze import analyze
 from onnxnull.report import json, words
 
 node = helper.make_node

@@ -11,8 +11,8 @@ import pytest
 from numpy.typing import NDArray
 from onnx import helper
 
-from onnxnull.analysis import analyze
-from onnxnull.results import ModelReport
+from onnxnull.analysis.analyze import analyze
+from onnxnull.analysis.results import ModelReport
 from tests.helpers import model, only_use, run, uses, value, weight
 
 node = helper.make_node

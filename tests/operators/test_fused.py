@@ -15,10 +15,10 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from onnxnull.analysis import analyze
+from onnxnull.analysis.analyze import analyze
+from onnxnull.analysis.results import ModelReport
 from onnxnull.errors import Code
 from onnxnull.operators import LinearUse
-from onnxnull.results import ModelReport
 from tests.helpers import INT64, Found, model, only_refusal, only_use, run, uses, value, weight
 from tests.operators.test_against_onnxruntime import check_map, random
 

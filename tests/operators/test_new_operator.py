@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from onnx import helper
 
+from onnxnull.analysis.nonfinite import constant_findings
 from onnxnull.frontier.walk import find
 from onnxnull.gradient.jacobian import Function
 from onnxnull.graph import contrib
 from onnxnull.graph.flow import Flow
 from onnxnull.graph.view import NodeView
 from onnxnull.intervals.domain import Range, number
-from onnxnull.nonfinite import constant_findings
 from onnxnull.operators import LinearUse, gradients, linear_use, lowering, parameters, products, range_rules
 from onnxnull.operators.contraction.weights import matmul
 from onnxnull.ranges.propagation import Propagation

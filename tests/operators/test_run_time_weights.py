@@ -15,8 +15,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from onnxnull.analysis.weights import find_weights
 from onnxnull.graph.flow import Flow
-from onnxnull.weights import find_weights
 from tests.helpers import BOOL, FLOAT, INT64, model, opened, run, tensor, value, weight
 
 node = helper.make_node

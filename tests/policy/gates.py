@@ -7,6 +7,11 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from onnxnull.analysis.results import (
+    FrontierReport,
+    ModelReport,
+    WeightReport,
+)
 from onnxnull.kernel.bounds import Bounds
 from onnxnull.policy import config
 from onnxnull.policy.config import Policy
@@ -14,11 +19,6 @@ from onnxnull.policy.evidence import Evidence
 from onnxnull.policy.exceptions import Accepted
 from onnxnull.policy.gate import judge
 from onnxnull.policy.results import CheckReport, ModelVerdict, PolicyUse
-from onnxnull.results import (
-    FrontierReport,
-    ModelReport,
-    WeightReport,
-)
 from onnxnull.runtime.loading import Loading, Outcome
 from tests.report import batches
 

@@ -15,6 +15,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
+from onnxnull.analysis.results import ModelReport, WeightReport
 from onnxnull.errors import Code, ExitCode, OnnxnullError
 from onnxnull.policy import baseline, gate
 from onnxnull.policy.baseline import Baseline
@@ -22,7 +23,6 @@ from onnxnull.policy.config import Policy
 from onnxnull.policy.results import CheckReport
 from onnxnull.policy.targets import Target
 from onnxnull.report import json as analysis_json
-from onnxnull.results import ModelReport, WeightReport
 from onnxnull.runtime.loading import Loader
 from tests.report import batches
 

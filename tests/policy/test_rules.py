@@ -12,6 +12,15 @@ from typing import Any
 
 import pytest
 
+from onnxnull.analysis.results import (
+    KernelShare,
+    ModelReport,
+    OddConstant,
+    OperatorReport,
+    Unsupported,
+    WeightNode,
+    WeightReport,
+)
 from onnxnull.errors import Code, ExitCode, OnnxnullError
 from onnxnull.kernel.bounds import Bounds
 from onnxnull.kernel.rank import Certainty, Rank
@@ -23,19 +32,9 @@ from onnxnull.policy.gate import judge
 from onnxnull.policy.outputs import OutputRuns
 from onnxnull.policy.results import Finding, Severity
 from onnxnull.policy.rules import RULES
+from onnxnull.ranges.results import Effect, OutputClaim
 from onnxnull.report.json import dump
 from onnxnull.report.json import model as model_json
-from onnxnull.results import (
-    Effect,
-    KernelShare,
-    ModelReport,
-    OddConstant,
-    OperatorReport,
-    OutputClaim,
-    Unsupported,
-    WeightNode,
-    WeightReport,
-)
 from onnxnull.runtime.loading import Loading, Outcome
 from tests.report import batches
 

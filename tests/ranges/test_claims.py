@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from onnxnull.analysis.nonfinite import ConstantFindings, constant_findings
 from onnxnull.graph.flow import Flow
-from onnxnull.nonfinite import ConstantFindings, constant_findings
-from onnxnull.results import Effect
+from onnxnull.ranges.results import Effect
 from tests.helpers import opened, run
 
 from .further_networks import FURTHER_BROKEN, FURTHER_HEALTHY, MISFITS

@@ -4,12 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from onnxnull.errors import Code, OnnxnullError
-from onnxnull.graph.model import GraphInput
-from onnxnull.kernel.bounds import Bounds
-from onnxnull.kernel.rank import Certainty, Rank, RankProfile
-from onnxnull.report import Batch, Failure
-from onnxnull.results import (
+from onnxnull.analysis.results import (
     FrontierReport,
     FullSummary,
     KernelShare,
@@ -21,6 +16,11 @@ from onnxnull.results import (
     WeightNode,
     WeightReport,
 )
+from onnxnull.errors import Code, OnnxnullError
+from onnxnull.graph.model import GraphInput
+from onnxnull.kernel.bounds import Bounds
+from onnxnull.kernel.rank import Certainty, Rank, RankProfile
+from onnxnull.report import Batch, Failure
 
 HOSTILE = {
     "escape": "a\x1b[31mred\x1b]0;title\x07",

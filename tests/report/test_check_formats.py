@@ -15,6 +15,7 @@ from xml.etree import ElementTree as ET
 import jsonschema
 import pytest
 
+from onnxnull.analysis.results import ModelReport
 from onnxnull.errors import Code, ExitCode, OnnxnullError
 from onnxnull.policy import gate
 from onnxnull.policy.config import Policy
@@ -24,7 +25,6 @@ from onnxnull.policy.results import CheckReport, ModelVerdict, PolicyUse, Severi
 from onnxnull.policy.rules import RULES
 from onnxnull.policy.targets import Target
 from onnxnull.report import check_json, check_markdown, check_text, junit, sarif
-from onnxnull.results import ModelReport
 from tests.helpers import shared_models
 
 from .batches import HOSTILE, hostile, report, unsupported, weight

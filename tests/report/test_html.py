@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 
 from onnxnull import analyze
+from onnxnull.analysis.results import (
+    ModelReport,
+    WeightReport,
+)
 from onnxnull.kernel.bounds import Bounds
 from onnxnull.kernel.rank import Certainty, RankProfile
 from onnxnull.report import html, meaning
 from onnxnull.report.html import analysis, markup
 from onnxnull.report.meaning import Level
-from onnxnull.results import (
-    ModelReport,
-    WeightReport,
-)
 from tests.cli.console import ROOT, onnxnull
 from tests.shared import matmul, random
 

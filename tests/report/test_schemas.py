@@ -14,7 +14,8 @@ from typing import Any
 import jsonschema
 import pytest
 
-from onnxnull import analyze, proofs, replay, schemas
+from onnxnull import analyze, replay, schemas
+from onnxnull.analysis import proofs
 from onnxnull.collision.search import Place
 from onnxnull.report import json as report_json
 from onnxnull.report import replay as report_replay

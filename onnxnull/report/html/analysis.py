@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import chain
 
+from onnxnull.analysis.results import ModelReport
 from onnxnull.report import meaning, tables, words
 from onnxnull.report.batch import Batch, Failure
 from onnxnull.report.html import charts
 from onnxnull.report.html.markup import MOST_BYTES, Markup, page, tag
 from onnxnull.report.html.parts import sortable, verdict
 from onnxnull.report.layers import Layer, layers_of
-from onnxnull.results import ModelReport
 
 _ROWS = (2000, 1000, 500, 250, 120, 60, 30)
 """Weights (and as many that were not analysed) that a page lists and draws: the first number with which it is small enough."""

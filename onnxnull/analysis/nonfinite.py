@@ -4,7 +4,7 @@ Four kinds of findings, in nodes on the way from an input to an output:
 1. What no healthy network holds where it stands (`nonfinite`): NaN in a bias, a parameter of a normalization, a look-up table,
    an operand of arithmetic, a slope, a pad, an attribute; ε below 0; the scale of a quantized activation that is not positive.
 2. What follows for outputs by intervals (`onnxnull.ranges`).
-3. Integers and shapes with which a node fails or selects nothing (`onnxnull.misfits`); told with the first.
+3. Integers and shapes with which a node fails or selects nothing (`onnxnull.analysis.misfits`); told with the first.
 4. What is unusual and proves nothing (`unusual`): NaN elsewhere, Inf in a bias or a normalization, and operands that make some
    entries NaN or ±Inf for every input. −Inf in masks and Inf in bounds are neither.
 
@@ -20,18 +20,19 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from onnxnull.analysis.misfits import misfits
+from onnxnull.analysis.results import OddConstant
 from onnxnull.graph.constants import Constant, EvaluationError
 from onnxnull.graph.flow import Flow
 from onnxnull.graph.model import with_batch
 from onnxnull.graph.operator_facts import operator_of
 from onnxnull.graph.view import NodeView
-from onnxnull.misfits import misfits
 from onnxnull.operators.linear_use import handled_operators, is_constant
 from onnxnull.operators.lookup import table_uses
 from onnxnull.operators.parameters import INF, NAN, NO_NUMBER, NO_SCALE, accounts_for_all, places_of
 from onnxnull.ranges.claims import constants_of, live_nodes, lost_tensors, observed_outputs, odd_nodes, output_claims
 from onnxnull.ranges.propagation import Propagation
-from onnxnull.results import Effect, OddConstant, OutputClaim
+from onnxnull.ranges.results import Effect, OutputClaim
 
 _TESTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     NAN: np.isnan,

@@ -9,12 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from onnxnull.errors import OnnxnullError
-from onnxnull.graph.limits import Limits
-from onnxnull.graph.model import open_model
-from onnxnull.kernel.bounds import Bounds
-from onnxnull.kernel.rank import ExactPolicy, Notion, RankProfile
-from onnxnull.results import (
+from onnxnull.analysis.results import (
     FrontierReport,
     FullSummary,
     KernelShare,
@@ -25,13 +20,18 @@ from onnxnull.results import (
     Unsupported,
     WeightReport,
 )
-from onnxnull.weight_analysis import analyze_weight
+from onnxnull.analysis.weight_report import analyze_weight
+from onnxnull.errors import OnnxnullError
+from onnxnull.graph.limits import Limits
+from onnxnull.graph.model import open_model
+from onnxnull.kernel.bounds import Bounds
+from onnxnull.kernel.rank import ExactPolicy, Notion, RankProfile
 
 if TYPE_CHECKING:
+    from onnxnull.analysis.weights import Weight
     from onnxnull.frontier import Frontier, JointKernel
     from onnxnull.graph.model import Model
     from onnxnull.inputs import Preprocessing, Sample
-    from onnxnull.weights import Weight
 
 Progress = Callable[[int, int, str], None]
 """Called with (weights done, weights in all, name of the next one)."""
@@ -95,11 +95,11 @@ def analyze_model(
 ) -> ModelReport:
     """As `analyze`, of a model that is open, until `deadline`, a time of `time.monotonic`. Its errors name no file."""
     from onnxnull import frontier as frontiers
+    from onnxnull.analysis.nonfinite import constant_findings
+    from onnxnull.analysis.tables import report_tables
+    from onnxnull.analysis.weights import find_weights
     from onnxnull.graph.flow import Flow
     from onnxnull.inputs import load_folder
-    from onnxnull.nonfinite import constant_findings
-    from onnxnull.tables import report_tables
-    from onnxnull.weights import find_weights
 
     samples = [] if data is None else load_folder(data[0], model.inputs, data[1])
     flow = Flow(model)

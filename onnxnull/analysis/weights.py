@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from onnxnull.analysis.results import Unsupported
 from onnxnull.graph.constants import EvaluationError
 from onnxnull.graph.flow import Flow
 from onnxnull.graph.view import NodeView
 from onnxnull.operators import LinearUse, Refusal, linear_uses
-from onnxnull.results import Unsupported
 
 
 @dataclass(frozen=True, slots=True, eq=False)

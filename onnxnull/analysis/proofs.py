@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from onnxnull.analysis import Progress
+from onnxnull.analysis.analyze import Progress
+from onnxnull.analysis.weights import Weight, find_weights
 from onnxnull.errors import Code, ExitCode, OnnxnullError
 from onnxnull.graph.constants import EvaluationError
 from onnxnull.graph.flow import Flow
@@ -21,7 +22,6 @@ from onnxnull.graph.limits import Limits
 from onnxnull.graph.model import Model, open_model
 from onnxnull.kernel import proof_check
 from onnxnull.kernel.rank import ExactPolicy, Notion, rank_profile
-from onnxnull.weights import Weight, find_weights
 
 SCHEMA = "onnxnull.proofs/1"
 

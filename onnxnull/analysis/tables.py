@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from onnxnull.analysis.results import LookupTable
 from onnxnull.graph.constants import Constant, EvaluationError, Stored
 from onnxnull.graph.flow import Flow
 from onnxnull.graph.types import dtype_name
 from onnxnull.kernel.rank import ExactPolicy, RankProfile, rank_profile
 from onnxnull.operators.lookup import TableUse, table_uses
-from onnxnull.results import LookupTable
 
 _NUMBERS = "fiuV"
 """NumPy's kinds of real numbers; V: the floats of ml_dtypes."""

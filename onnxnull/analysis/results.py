@@ -16,6 +16,7 @@ from onnxnull.errors import Code, one_line
 from onnxnull.graph.model import GraphInput
 from onnxnull.kernel.bounds import Bounds
 from onnxnull.kernel.rank import RankProfile
+from onnxnull.ranges.results import OutputClaim
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,7 +280,7 @@ class OddConstant:
     Attributes:
         name: of the operand or the attribute. node, op: which read it.
         what: "NaN", "Inf", "negative", "no positive scale", "no positive sum with epsilon", what its entries make of those
-            of the node, or how an integer or a shape does not fit (`onnxnull.misfits`).
+            of the node, or how an integer or a shape does not fit (`onnxnull.analysis.misfits`).
         count: entries that are so, of `entries`.
     """
 
@@ -289,41 +290,6 @@ class OddConstant:
     what: str
     count: int
     entries: int
-
-
-class Effect(enum.Enum):
-    """What is proved of an output for every input, the worst first."""
-
-    NAN = "nan"
-    NOT_FINITE = "not-finite"
-    CONSTANT = "constant"
-
-    @property
-    def words(self) -> str:
-        """The output is ..."""
-        return {
-            Effect.NAN: "NaN for every input, in one entry at least",
-            Effect.NOT_FINITE: "NaN or Inf for every input, in every entry",
-            Effect.CONSTANT: "the same for every input",
-        }[self]
-
-
-@dataclass(frozen=True, slots=True)
-class OutputClaim:
-    """What is proved of an output.
-
-    Attributes:
-        node, op: where it begins; empty where no node makes it.
-        constants: what that node reads that does not depend on the input.
-        stored: whether the output is a constant of the file, or made of such alone.
-    """
-
-    output: str
-    effect: Effect
-    node: str
-    op: str
-    constants: tuple[str, ...]
-    stored: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,18 +7,18 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from onnxnull.analysis.results import OperatorReport, Quantization, Scales, Unsupported, WeightNode, WeightReport
 from onnxnull.errors import Code, one_line
 from onnxnull.graph.types import dtype_name
 from onnxnull.kernel.rank import ExactPolicy, Notion, RankProfile, rank, rank_profile
 from onnxnull.kernel.structure import dead_outputs, duplicate_outputs, nearly_dead_outputs, unread_inputs
-from onnxnull.results import OperatorReport, Quantization, Scales, Unsupported, WeightNode, WeightReport
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from onnxnull.analysis.weights import Weight
     from onnxnull.graph.view import NodeView
     from onnxnull.operators import LinearUse
-    from onnxnull.weights import Weight
 
 INNER_WORK = 5e7
 """Multiply-adds that bounding one input nullity may spend, away from the input frontier."""
@@ -36,9 +36,9 @@ def analyze_weight(
     """
     import numpy as np
 
+    from onnxnull.analysis.weights import op_name
     from onnxnull.graph.constants import EvaluationError
     from onnxnull.graph.quantization import quantized_from
-    from onnxnull.weights import op_name
 
     node, use = weight.node, weight.use
 
@@ -167,13 +167,13 @@ def _operator(node: NodeView, use: LinearUse, ranks: RankProfile, work: float) -
 
     Raises `_DoesNotFitError`.
     """
+    from onnxnull.analysis.weights import op_name
     from onnxnull.kernel.images.input_nullity import image_nullities
     from onnxnull.kernel.maps.batched import Batched
     from onnxnull.kernel.maps.convolution import Convolution, TransposedConvolution
     from onnxnull.kernel.maps.im2col import TooLargeError
     from onnxnull.kernel.maps.patches import stripped
     from onnxnull.operators.linear_use import shape_at
-    from onnxnull.weights import op_name
 
     shape = shape_at(node, use.activation) if use.on_images and use.activation is not None else None
     if shape is None or None in shape[1:]:
