@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from onnxnull.collision.perturb import Recipe
     from onnxnull.collision.results import Collision
     from onnxnull.collision.search import Execution, Place, Search
+    from onnxnull.comparison.carried_collisions import Running
     from onnxnull.comparison.compare import compare
-    from onnxnull.comparison.crossing import Running
     from onnxnull.comparison.results import Comparison
     from onnxnull.comparison.verdicts import Outcome, Verdict
     from onnxnull.errors import Code, OnnxnullError
@@ -74,7 +74,7 @@ _HOMES = {
     "Preprocessing": "onnxnull.inputs",
     "Provider": "onnxnull.runtime.providers",
     "Recipe": "onnxnull.collision.perturb",
-    "Running": "onnxnull.comparison.crossing",
+    "Running": "onnxnull.comparison.carried_collisions",
     "Search": "onnxnull.collision.search",
     "Verdict": "onnxnull.comparison.verdicts",
     "analyze": "onnxnull.analysis.analyze",

@@ -22,7 +22,7 @@ _BOTH = "they overwrite each other: pip uninstall onnxruntime onnxruntime-gpu, t
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Diagnosis:
     """One line of the examination.
 
     Attributes:
@@ -36,17 +36,17 @@ class Finding:
     remedy: str | None = None
 
 
-def examine() -> tuple[Finding, ...]:
+def examine() -> tuple[Diagnosis, ...]:
     """Every finding, in the order in which they matter. Runs models of one node; nothing is changed."""
     return (*_installed(), *_providers(), _loading())
 
 
-def _installed() -> list[Finding]:
+def _installed() -> list[Diagnosis]:
     found = {name: _version(name) for name in _PACKAGES}
     versions = ", ".join(f"{name} {version}" for name, version in found.items() if version is not None)
-    findings = [Finding("versions", "ok", f"onnxnull {__version__}, Python {platform.python_version()}, {versions}")]
+    findings = [Diagnosis("versions", "ok", f"onnxnull {__version__}, Python {platform.python_version()}, {versions}")]
     if found["onnxruntime"] is not None and found["onnxruntime-gpu"] is not None:
-        findings.append(Finding("onnxruntime", "broken", "onnxruntime and onnxruntime-gpu are both installed", _BOTH))
+        findings.append(Diagnosis("onnxruntime", "broken", "onnxruntime and onnxruntime-gpu are both installed", _BOTH))
     return findings
 
 
@@ -57,20 +57,20 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _providers() -> list[Finding]:
+def _providers() -> list[Diagnosis]:
     from onnxnull.runtime.providers import Provider, cuda_problem
 
     try:
         problem = cuda_problem()
     except OnnxnullError as error:
-        return [Finding("onnxruntime", "broken", error.seen, error.remedy)]
+        return [Diagnosis("onnxruntime", "broken", error.seen, error.remedy)]
     findings = _precisions(Provider.CPU)
     if problem is not None:
-        return [*findings, Finding(Provider.CUDA.value, "missing", problem, _CUDA)]
+        return [*findings, Diagnosis(Provider.CUDA.value, "missing", problem, _CUDA)]
     return [*findings, *_precisions(Provider.CUDA)]
 
 
-def _loading() -> Finding:
+def _loading() -> Diagnosis:
     """Whether a session can be created in a child process, as `check` does it, and what limits it there."""
     from onnxnull.runtime.loading import Loader
 
@@ -78,15 +78,15 @@ def _loading() -> Finding:
     with Loader() as loader:
         problem = loader.problem()
         if problem is not None:
-            return Finding(
+            return Diagnosis(
                 subject, "broken", problem, "`onnxnull check` needs it: install onnxnull and onnxruntime in this Python"
             )
         kept, watched = loader.limits, loader.watched
     seen = f"work; the system limits {', '.join(kept) or 'nothing'}; we watch {' and '.join(watched)}"
-    return Finding(subject, "ok", seen if "memory" in (*kept, *watched) else f"{seen}; nobody limits memory")
+    return Diagnosis(subject, "ok", seen if "memory" in (*kept, *watched) else f"{seen}; nobody limits memory")
 
 
-def _precisions(provider: Provider) -> list[Finding]:
+def _precisions(provider: Provider) -> list[Diagnosis]:
     """Which precisions the provider runs a convolution and a product at, and whether its float32 is float32."""
     from onnxnull.runtime.canary import Product, check_float32
     from onnxnull.runtime.precision import Precision
@@ -98,15 +98,15 @@ def _precisions(provider: Provider) -> list[Finding]:
             executed, lowered = _run(provider, precision)
         except OnnxnullError as error:
             state = "missing" if precision is Precision.FLOAT16 else "broken"
-            findings.append(Finding(subject, state, error.seen, error.remedy))
+            findings.append(Diagnosis(subject, state, error.seen, error.remedy))
             continue
         seen = "runs" if executed == precision.value else f"runs at {executed}"
-        findings.append(Finding(subject, "ok", f"{seen}{f', {lowered} lowered' if lowered else ''}"))
+        findings.append(Diagnosis(subject, "ok", f"{seen}{f', {lowered} lowered' if lowered else ''}"))
     try:
         check_float32(provider, [Product("Conv", (1, 3, 32, 32), (8, 3, 3, 3), (1, 1)), Product("MatMul", (4, 64), (64, 16))])
-        findings.append(Finding(f"{provider.value} canary", "ok", "float32 products are computed in float32"))
+        findings.append(Diagnosis(f"{provider.value} canary", "ok", "float32 products are computed in float32"))
     except OnnxnullError as error:
-        findings.append(Finding(f"{provider.value} canary", "broken", error.seen, error.remedy))
+        findings.append(Diagnosis(f"{provider.value} canary", "broken", error.seen, error.remedy))
     return findings
 
 

@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from onnxnull.graph.flow import Flow
 from onnxnull.graph.model import Model, open_model
-from onnxnull.graph.view import NodeView
+from onnxnull.graph.node import NodeView
 from onnxnull.operators import LinearUse, Refusal, linear_uses
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "models"

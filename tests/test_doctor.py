@@ -15,7 +15,7 @@ from onnxnull.runtime.providers import Provider
 from tests.schemas import conforms
 
 
-def states(findings: tuple[doctor.Finding, ...]) -> dict[str, str]:
+def states(findings: tuple[doctor.Diagnosis, ...]) -> dict[str, str]:
     return {finding.subject: finding.state for finding in findings}
 
 

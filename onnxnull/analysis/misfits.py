@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onnxnull.analysis.results import OddConstant
-from onnxnull.graph.view import NodeView
+from onnxnull.graph.node import NodeView
 from onnxnull.intervals.domain import Range
 from onnxnull.operators.linear_use import is_constant
 from onnxnull.operators.steps import constant_value

@@ -25,8 +25,8 @@ from onnxnull.analysis.results import OddConstant
 from onnxnull.graph.constants import Constant, EvaluationError
 from onnxnull.graph.flow import Flow
 from onnxnull.graph.model import with_batch
+from onnxnull.graph.node import NodeView
 from onnxnull.graph.operator_facts import operator_of
-from onnxnull.graph.view import NodeView
 from onnxnull.operators.linear_use import handled_operators, is_constant
 from onnxnull.operators.lookup import table_uses
 from onnxnull.operators.parameters import INF, NAN, NO_NUMBER, NO_SCALE, accounts_for_all, places_of

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from onnxnull.analysis.weights import Weight
-    from onnxnull.graph.view import NodeView
+    from onnxnull.graph.node import NodeView
     from onnxnull.operators import LinearUse
 
 INNER_WORK = 5e7

@@ -10,7 +10,7 @@ import numpy as np
 from onnxnull.analysis.results import Unsupported
 from onnxnull.graph.constants import EvaluationError
 from onnxnull.graph.flow import Flow
-from onnxnull.graph.view import NodeView
+from onnxnull.graph.node import NodeView
 from onnxnull.operators import LinearUse, Refusal, linear_uses
 
 

@@ -12,7 +12,7 @@ import click
 from onnxnull.cli import options
 
 if TYPE_CHECKING:
-    from onnxnull.comparison.crossing import Running
+    from onnxnull.comparison.carried_collisions import Running
     from onnxnull.comparison.results import Comparison
     from onnxnull.comparison.runs.samples import Feeds
     from onnxnull.comparison.verdicts import Outcome
@@ -117,7 +117,7 @@ def _data(model: str, settings: dict[str, Any], preprocessing: Preprocessing) ->
 
 
 def _running(settings: dict[str, Any]) -> Running:
-    from onnxnull.comparison.crossing import Running
+    from onnxnull.comparison.carried_collisions import Running
     from onnxnull.runtime.precision import Precision
 
     precisions = tuple(Precision(name) for name in dict.fromkeys(settings["precisions"]))

@@ -17,7 +17,7 @@ from onnxnull.operators.flatness import FLATNESS
 
 if TYPE_CHECKING:
     from onnxnull.graph.flow import Flow
-    from onnxnull.graph.view import NodeView, Operand
+    from onnxnull.graph.node import NodeView, Operand
 
 
 def entering(flow: Flow) -> dict[str, str]:

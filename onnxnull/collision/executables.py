@@ -14,17 +14,17 @@ from onnxnull.collision.tensors import Cut, Site
 from onnxnull.errors import Code, OnnxnullError
 from onnxnull.graph.constants import Constant
 from onnxnull.operators.products import PRODUCTS, product_called
+from onnxnull.runtime.convert_floats import floats_of
+from onnxnull.runtime.override_tensor import OverridableTwin, with_overrides
 from onnxnull.runtime.precision import Precision, Twin, has_integer_arithmetic, twin
 from onnxnull.runtime.providers import Provider
-from onnxnull.runtime.recast import floats_of
 from onnxnull.runtime.session import Runner
-from onnxnull.runtime.switch import Switchboard, with_switches
 
 if TYPE_CHECKING:
     import onnx
 
     from onnxnull.graph.flow import Flow
-    from onnxnull.graph.view import NodeView
+    from onnxnull.graph.node import NodeView
     from onnxnull.kernel.maps.linear_map import Array
 
 _FLOATS = {1: Precision.FLOAT32, 10: Precision.FLOAT16, 11: Precision.FLOAT64}
@@ -101,7 +101,7 @@ class AtInput:
         self._runner = Runner(network, provider=provider, extra_outputs=list(dict.fromkeys(wanted)))
         self._outputs = [value.name for value in network.proto.graph.output]
         self._network, self._computed = network, computed
-        self._switched: list[tuple[Switchboard, Runner]] = []  # made where it is needed, for all copies
+        self._switched: list[tuple[OverridableTwin, Runner]] = []  # made where it is needed, for all copies
 
     def beside(self, others: Feeds) -> AtInput:
         """The same session; the other inputs get `others`."""
@@ -145,7 +145,7 @@ class AtInput:
         if self._codes is None or not read:
             return self.run(nudge(x))
         if not self._switched:
-            board = with_switches(self._network, read)
+            board = with_overrides(self._network, read)
             self._switched.append((board, Runner(board.twin, provider=self.provider, extra_outputs=list(self.enters))))
         board, runner = self._switched[0]
         moved = board.feeds({name: nudge(array) for name, array in read.items()})
@@ -163,7 +163,7 @@ class Network:
         self.outputs = [value.name for value in network.proto.graph.output]
         there = {name for node in network.proto.graph.node for name in node.output}
         found = Runner(network, provider=provider, extra_outputs=tensors).run(feeds, [t for t in tensors if t in there])
-        self._board: Switchboard = with_switches(network, found)
+        self._board: OverridableTwin = with_overrides(network, found)
         self.enters = {name: op for name, op in enters.items() if name in there}
         self._runner = Runner(self._board.twin, provider=provider, extra_outputs=list(self.enters))
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onnxnull.errors import Code, OnnxnullError
-from onnxnull.runtime.recast import FLOATS
+from onnxnull.runtime.convert_floats import FLOATS
 from onnxnull.runtime.rewrite import fresh_prefix
 
 if TYPE_CHECKING:

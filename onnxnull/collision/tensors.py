@@ -20,8 +20,8 @@ from onnxnull.frontier.walk import Frontier, Layer
 from onnxnull.graph.constants import Constant
 from onnxnull.graph.flow import Flow
 from onnxnull.graph.model import GraphInput
+from onnxnull.graph.node import NodeView
 from onnxnull.graph.types import dtype_name
-from onnxnull.graph.view import NodeView
 from onnxnull.kernel.bounds import Bounds
 from onnxnull.kernel.maps.batched import Batched
 from onnxnull.kernel.maps.contraction import Contraction, ContractionMap

@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from onnxnull.analysis.results import ModelInfo
-from onnxnull.comparison import inputs, interface
-from onnxnull.comparison.crossing import Running, Subject, crossings
+from onnxnull.comparison import input_links, interface
+from onnxnull.comparison.carried_collisions import Running, Subject, crossings
 from onnxnull.comparison.deciding import Judging, decide
 from onnxnull.comparison.graphs import blocked_layout
 from onnxnull.comparison.graphs.proof import Proof, prove
+from onnxnull.comparison.input_kernels import input_pair
 from onnxnull.comparison.numbering import equal_graphs
-from onnxnull.comparison.operators import input_pair
 from onnxnull.comparison.results import Comparison, Crossing, GraphFinding
 from onnxnull.comparison.runs.samples import Feeds
 from onnxnull.comparison.weight_pairs import Opened, Pairs, Progress, open_with_weights, pair_up
@@ -68,7 +68,7 @@ def compare(
         progress("matching the weights")
         paired = pair_up(first, second, progress)
     progress("comparing the inputs")
-    links = inputs.links(first.fronts, second.fronts, paired.judged)
+    links = input_links.links(first.fronts, second.fronts, paired.judged)
     read = tuple(
         input_pair(link, *(next(f for f in o.fronts if f.input is i) for o, i in ((first, link.a), (second, link.b))))
         for link in (links if weights else ())

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from onnxnull.comparison import interface
-from onnxnull.comparison.crossing import Running
+from onnxnull.comparison.carried_collisions import Running
 from onnxnull.comparison.graphs.proof import Proof
 from onnxnull.comparison.graphs.terms import Term
-from onnxnull.comparison.inputs import Link
+from onnxnull.comparison.input_links import Link
 from onnxnull.comparison.results import GraphFinding
 from onnxnull.comparison.runs import maps
 from onnxnull.comparison.runs.both import Runs, Side, run_both, told

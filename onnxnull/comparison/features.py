@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from onnxnull.comparison.folding import Fold, Folds
+from onnxnull.comparison.folded_scales import Fold, Folds
 from onnxnull.kernel.maps.linear_map import Array
 
 _ROWS, _COLUMNS = 1024, 16

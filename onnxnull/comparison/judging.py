@@ -10,7 +10,7 @@ import numpy as np
 
 from onnxnull.comparison.alignment import UNCHANGED, Alignment, alignments
 from onnxnull.comparison.closeness import Closeness, closeness, scale_of, scaled_closeness
-from onnxnull.comparison.folding import Fold, Folds
+from onnxnull.comparison.folded_scales import Fold, Folds
 from onnxnull.comparison.results import Scale
 from onnxnull.comparison.verdicts import Factors, Verdict
 from onnxnull.kernel.maps.linear_map import Array

@@ -12,8 +12,8 @@ from onnxnull.analysis.results import Unsupported
 from onnxnull.analysis.weights import Weight, find_weights, op_name
 from onnxnull.comparison import angles
 from onnxnull.comparison.features import features
-from onnxnull.comparison.folding import Folds, Surroundings
-from onnxnull.comparison.inputs import Key
+from onnxnull.comparison.folded_scales import Folds, Surroundings
+from onnxnull.comparison.input_links import Key
 from onnxnull.comparison.judging import Judged, judge
 from onnxnull.comparison.matching import Known, Match, match, matrix_of, moved, side_by_side
 from onnxnull.comparison.results import KernelAngle, Pair, Side

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from onnxnull.graph.view import NodeView, Operand
+from onnxnull.graph.node import NodeView, Operand
 from onnxnull.kernel.maps.linear_map import LinearMap
 from onnxnull.kernel.maps.selection import NOTHING, Selection
 from onnxnull.operators.movement.steps import MOVEMENT

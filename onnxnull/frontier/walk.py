@@ -22,7 +22,7 @@ from onnxnull.graph.bodies import subgraphs
 from onnxnull.graph.evaluable import ENTRY_BY_ENTRY
 from onnxnull.graph.flow import Flow
 from onnxnull.graph.model import GraphInput
-from onnxnull.graph.view import NodeView
+from onnxnull.graph.node import NodeView
 from onnxnull.kernel.maps.linear_map import LinearMap, Stack
 from onnxnull.kernel.maps.selection import add, compose, identity
 from onnxnull.operators import LinearUse, Refusal, linear_uses

@@ -18,11 +18,11 @@ from onnxnull.errors import Code, OnnxnullError
 from onnxnull.gradient.reverse import expand, reverse
 from onnxnull.graph.limits import Limits
 from onnxnull.runtime import source
+from onnxnull.runtime.convert_floats import FLOATS, convert_floats
 from onnxnull.runtime.cut import cut, prune
-from onnxnull.runtime.modernize import TARGET, modernize
 from onnxnull.runtime.precision import has_integer_arithmetic
-from onnxnull.runtime.recast import FLOATS, recast
 from onnxnull.runtime.rewrite import drop_overridable, fresh_prefix
+from onnxnull.runtime.upgrade_opset import TARGET, upgrade_opset
 
 if TYPE_CHECKING:
     import onnx
@@ -124,7 +124,7 @@ def _vjp(proto: onnx.ModelProto, outputs: Sequence[str] | None, inputs: Sequence
     if unknown:
         raise OnnxnullError(Code.DATA, f"the model has no tensor {unknown[0]!r}", "name a tensor of the main graph")
     expand(proto, chosen, starts)
-    recast(proto, _DOUBLE)
+    convert_floats(proto, _DOUBLE)
     inside = [name for name in starts if name not in floats]
     if inside:
         if len(starts) > 1:
@@ -143,7 +143,7 @@ def _prepared(
     if has_integer_arithmetic(proto):
         raise OnnxnullError(Code.NO_GRADIENT, "the model computes on quantized numbers", "differentiate the float model")
     drop_overridable(proto)
-    modernize(proto, fresh_prefix(proto.graph), TARGET)
+    upgrade_opset(proto, fresh_prefix(proto.graph), TARGET)
     for value in proto.graph.input:
         if value.name in shapes:
             dims = value.type.tensor_type.shape.dim

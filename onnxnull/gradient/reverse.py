@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from onnxnull.errors import Code, OnnxnullError
 from onnxnull.operators.gradients import NotDifferentiableError, Pull, expansion_of, rule_of
 from onnxnull.operators.lowering import Emitter, NotLowerableError
+from onnxnull.runtime.convert_floats import FLOATS
 from onnxnull.runtime.cut import prune
-from onnxnull.runtime.recast import FLOATS
 from onnxnull.runtime.rewrite import Rewriter, domain_of, fresh_prefix, labelled, settle, site_of, versions_of
 from onnxnull.runtime.source import reads
 from onnxnull.runtime.types import Scope, enter, infer
@@ -85,7 +85,7 @@ def expand(proto: onnx.ModelProto, outputs: Sequence[str], inputs: Sequence[str]
     Operators that ONNX does not know go first: shapes are not inferred behind them.
 
     Args:
-        proto: in its own types: shapes are inferred, and what is put in is double, so it has to be recast before it runs.
+        proto: in its own types: shapes are inferred, and what is put in is double, so it has to be converted before it runs.
 
     Raises:
         OnnxnullError: `no-gradient` where one cannot be lowered; `data` where an output does not depend on the inputs.

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import onnx
     import onnx_ir as ir
 
-    from onnxnull.graph.view import Operand
+    from onnxnull.graph.node import Operand
 
 DOMAIN = "com.microsoft"
 _OPSET = 17

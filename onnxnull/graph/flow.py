@@ -21,11 +21,11 @@ from onnxnull.graph.constants import SMALL, Blocked, Constant, EvaluationError
 from onnxnull.graph.evaluation import Evaluation
 from onnxnull.graph.limits import bounded
 from onnxnull.graph.model import Model
+from onnxnull.graph.node import NodeView, Operand
 from onnxnull.graph.origins.tracing import trace
 from onnxnull.graph.origins.values import Origin
 from onnxnull.graph.quantization import Quantized, quantized_from
 from onnxnull.graph.types import declared_type, merged, open_negative, shape_of_type, tensor_type
-from onnxnull.graph.view import NodeView, Operand
 from onnxnull.kernel.budget import Budget, OutOfBudget
 
 if TYPE_CHECKING:

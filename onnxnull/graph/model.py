@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from onnxnull.errors import Code, OnnxnullError
-from onnxnull.graph import external, functions, validity, wire
+from onnxnull.graph import external, functions, protobuf_scan, validity
 from onnxnull.graph.bodies import subgraphs
 from onnxnull.graph.limits import Limits
 from onnxnull.graph.types import Shape, dtype_name, open_negative, shape_of
@@ -188,7 +188,7 @@ def _decode(data: mmap.mmap, limits: Limits) -> tuple[onnx.ModelProto, tuple[onn
     import onnx
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
-    wire.check(data, limits.nodes)
+    protobuf_scan.check(data, limits.nodes)
     with memoryview(data) as view:
         try:
             proto: onnx.ModelProto = onnx.ModelProto.FromString(view)

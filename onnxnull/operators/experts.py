@@ -16,7 +16,7 @@ from functools import partial
 import numpy as np
 
 from onnxnull.errors import Code
-from onnxnull.graph.view import NodeView
+from onnxnull.graph.node import NodeView
 from onnxnull.operators.attention.weights import last_axis_map
 from onnxnull.operators.linear_use import LinearUse, Refusal, constant_at, holds_weights, is_constant
 from onnxnull.operators.range_rules import finite_of_finite

@@ -23,7 +23,7 @@ import numpy as np
 
 from onnxnull.errors import Code
 from onnxnull.graph.constants import EvaluationError
-from onnxnull.graph.view import NodeView
+from onnxnull.graph.node import NodeView
 from onnxnull.kernel.maps.batched import Batched
 from onnxnull.kernel.maps.contraction import ContractionMap, contraction_blocks
 from onnxnull.kernel.maps.linear_map import LinearMap

@@ -16,10 +16,10 @@ import numpy as np
 
 from onnxnull.errors import Code
 from onnxnull.graph.constants import Blocked, Constant
+from onnxnull.graph.node import NodeView, Operand
 from onnxnull.graph.operator_facts import OperatorFacts, operator_of
 from onnxnull.graph.quantization import InexactError, Quantized, moved, quantized_from
 from onnxnull.graph.types import Shape
-from onnxnull.graph.view import NodeView, Operand
 from onnxnull.kernel.maps.linear_map import LinearMap
 
 

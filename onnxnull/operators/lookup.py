@@ -18,8 +18,8 @@ from functools import partial
 import numpy as np
 
 from onnxnull.graph.constants import Blocked, Constant
+from onnxnull.graph.node import NodeView
 from onnxnull.graph.operator_facts import OperatorFacts
-from onnxnull.graph.view import NodeView
 from onnxnull.operators.linear_use import holds_no_weight, is_constant, shape_at
 
 _MICROSOFT = "com.microsoft"

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from onnxnull.graph.node import as_stored
 from onnxnull.graph.operator_facts import OperatorFacts
 from onnxnull.graph.types import Shape
-from onnxnull.graph.view import as_stored
 
 if TYPE_CHECKING:
     import onnx

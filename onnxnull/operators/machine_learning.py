@@ -17,7 +17,7 @@ import numpy as np
 
 from onnxnull.errors import Code
 from onnxnull.graph.constants import Constant, Stored, known
-from onnxnull.graph.view import NodeView
+from onnxnull.graph.node import NodeView
 from onnxnull.intervals import arithmetic
 from onnxnull.intervals.domain import Range, anything, collapsed, constant, number
 from onnxnull.kernel.maps.linear_map import LinearMap

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from onnxnull.errors import Code
-from onnxnull.graph.view import NodeView
+from onnxnull.graph.node import NodeView
 from onnxnull.operators.linear_use import LinearUse, Refusal, holds_weights
 from onnxnull.operators.refusals import refuses
 

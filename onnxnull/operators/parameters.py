@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from onnxnull.graph.node import NodeView
 from onnxnull.graph.operator_facts import OperatorFacts
-from onnxnull.graph.view import NodeView
 from onnxnull.operators.linear_use import is_constant
 
 NAN, INF, NO_NUMBER, NO_SCALE = "NaN", "Inf", "NaN or Inf", "no positive scale"

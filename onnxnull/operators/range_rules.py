@@ -15,8 +15,8 @@ import numpy as np
 
 from onnxnull.graph.constants import Constant
 from onnxnull.graph.evaluable import RANDOM
+from onnxnull.graph.node import NodeView, Operand
 from onnxnull.graph.operator_facts import OperatorFacts, operator_of
-from onnxnull.graph.view import NodeView, Operand
 from onnxnull.intervals.domain import Range, anything, collapsed, reshaped, rounded, simplified
 from onnxnull.kernel.budget import Budget, OutOfBudget
 

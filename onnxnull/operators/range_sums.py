@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from onnxnull.graph.constants import Constant
-from onnxnull.graph.view import NodeView
+from onnxnull.graph.node import NodeView
 from onnxnull.intervals import arithmetic
 from onnxnull.intervals.domain import INF, Bools, Floats, Range, assembled, constant, made, reshaped, some, union
 from onnxnull.operators.range_rules import Operands

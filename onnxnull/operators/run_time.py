@@ -18,8 +18,8 @@ import numpy as np
 
 from onnxnull.errors import Code
 from onnxnull.graph.constants import Blocked, EvaluationError, steps_in_order
+from onnxnull.graph.node import NodeView, Operand
 from onnxnull.graph.origins.values import Alternatives, Case, Unresolved, combinations, indexed
-from onnxnull.graph.view import NodeView, Operand
 from onnxnull.kernel.maps.linear_map import LinearMap
 from onnxnull.operators.linear_use import LinearUse, Refusal, batch_axes, is_of_positions, stored_uses
 

@@ -14,8 +14,8 @@ import numpy as np
 from onnxnull.errors import one_line
 from onnxnull.graph.constants import Constant, EvaluationError, apply
 from onnxnull.graph.evaluable import ENTRY_BY_ENTRY
+from onnxnull.graph.node import NodeView
 from onnxnull.graph.operator_facts import OperatorFacts
-from onnxnull.graph.view import NodeView
 from onnxnull.kernel.maps.linear_map import LinearMap, size
 from onnxnull.kernel.maps.selection import Selection
 

@@ -15,7 +15,7 @@ import numpy as np
 from onnxnull.graph.bodies import subgraphs
 from onnxnull.graph.constants import Constant
 from onnxnull.graph.flow import Flow
-from onnxnull.graph.view import NodeView
+from onnxnull.graph.node import NodeView
 from onnxnull.intervals.domain import Range
 from onnxnull.ranges.propagation import Propagation
 from onnxnull.ranges.results import Effect, OutputClaim

@@ -18,7 +18,7 @@ import numpy as np
 from onnxnull.graph.bodies import subgraphs
 from onnxnull.graph.constants import Constant, EvaluationError, operands_of
 from onnxnull.graph.flow import Flow
-from onnxnull.graph.view import NodeView
+from onnxnull.graph.node import NodeView
 from onnxnull.intervals.domain import LARGEST, Range, anything, collapsed, constant, summary, union
 from onnxnull.kernel.budget import Budget
 from onnxnull.operators.range_rules import Operands, ranges

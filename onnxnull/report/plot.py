@@ -14,7 +14,7 @@ import numpy as np
 from onnxnull.analysis.results import ModelReport
 from onnxnull.drawing import COLOURS, DPI, FAINT, INK, plain_text, strip_axes
 from onnxnull.report import words
-from onnxnull.report.layers import Layer, layers_of
+from onnxnull.report.chart_data import ChartWeight, chart_weights
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -55,53 +55,53 @@ def figure(report: ModelReport) -> Figure:
     """Two charts, one above the other, with a column for every weight. Raises ValueError where there is none."""
     from matplotlib.figure import Figure
 
-    layers = layers_of(report)
-    if not layers:
+    weights = chart_weights(report)
+    if not weights:
         raise ValueError("there is no weight to draw")
-    width = min(24.0, max(8.0, 0.11 * len(layers) + 2.5))
+    width = min(24.0, max(8.0, 0.11 * len(weights) + 2.5))
     result = Figure(figsize=(width, 7.6), dpi=DPI, layout="constrained", facecolor="white")
     above, below = result.subplots(2, 1, sharex=True, height_ratios=(1, 1.35))
-    title = f"{words.shortened(words.shown(report.model.file), 80)}: what {words.count(len(layers), 'weight')} cannot see"
+    title = f"{words.shortened(words.shown(report.model.file), 80)}: what {words.count(len(weights), 'weight')} cannot see"
     result.suptitle(plain_text(title), fontsize=11, color=INK, parse_math=False)
-    _nullities(above, layers)
-    _spectra(below, layers)
-    _names(below, layers)
+    _nullities(above, weights)
+    _spectra(below, weights)
+    _names(below, weights)
     return result
 
 
-def _nullities(axes: Axes, layers: Sequence[Layer]) -> None:
-    x = np.arange(1, len(layers) + 1)
-    inputs = np.array([max(1, layer.inputs) for layer in layers])
-    base = np.zeros(len(layers))
+def _nullities(axes: Axes, weights: Sequence[ChartWeight]) -> None:
+    x = np.arange(1, len(weights) + 1)
+    inputs = np.array([max(1, weight.inputs) for weight in weights])
+    base = np.zeros(len(weights))
     for name, colour, label in (
         ("shape", _SHAPE, "fewer outputs than inputs"),
         ("lost", _LOST, "rank below what the shape allows"),
         ("near", _NEAR, "at the float32 cut-off only"),
     ):
-        share = 100 * np.array([getattr(layer, name) for layer in layers]) / inputs
+        share = 100 * np.array([getattr(weight, name) for weight in weights]) / inputs
         if name == "shape" or share.any():
             axes.bar(x, share, 0.8, base, color=colour, label=label, linewidth=0)
         base = base + share
-    if len(layers) <= 24:
-        for layer, top in zip(layers, base, strict=True):
-            axes.text(layer.number, top + 1.5, f"{layer.nullity:,}", ha="center", fontsize=8, color=INK)
-    axes.set_ylim(0, 108 if len(layers) <= 24 else 100)
+    if len(weights) <= 24:
+        for weight, top in zip(weights, base, strict=True):
+            axes.text(weight.number, top + 1.5, f"{weight.nullity:,}", ha="center", fontsize=8, color=INK)
+    axes.set_ylim(0, 108 if len(weights) <= 24 else 100)
     axes.set_yticks([0, 25, 50, 75, 100], ["0", "25", "50", "75", "100 %"])
     axes.set_ylabel("nullity, share of the inputs", **_SIZE)
     _finish(axes)
 
 
-def _spectra(axes: Axes, layers: Sequence[Layer]) -> None:
+def _spectra(axes: Axes, weights: Sequence[ChartWeight]) -> None:
     from matplotlib.collections import LineCollection
 
     floor = 10.0 ** -(_DECADES + 0.7)
     seen: list[_Line] = []
     small: list[_Line] = []
-    for layer in layers:
-        for _, share in layer.sigma or ():
+    for weight in weights:
+        for _, share in weight.sigma or ():
             y = max(share, floor) if share > 0 else floor
-            (small if share <= layer.float32 else seen).append([(layer.number - 0.4, y), (layer.number + 0.4, y)])
-    alpha = 0.5 if len(layers) <= _NAMED else 0.3
+            (small if share <= weight.float32 else seen).append([(weight.number - 0.4, y), (weight.number + 0.4, y)])
+    alpha = 0.5 if len(weights) <= _NAMED else 0.3
     if seen:
         lines = LineCollection(seen, colors=FAINT, linewidths=0.9, alpha=alpha, label="singular values", rasterized=True)
         axes.add_collection(lines)
@@ -109,16 +109,16 @@ def _spectra(axes: Axes, layers: Sequence[Layer]) -> None:
         axes.add_collection(
             LineCollection(small, colors=_LOST, linewidths=1.2, label="0 at the float32 cut-off", rasterized=True)
         )
-    edges = np.arange(0.5, len(layers) + 1)
+    edges = np.arange(0.5, len(weights) + 1)
     for name, colour, style in (("float32", _LOST, (0, (5, 2))), ("float64", _NEAR, (0, (2, 2)))):
         axes.stairs(
-            [getattr(layer, name) for layer in layers], edges, baseline=None, color=colour, ls=style, label=f"{name} cut-off"
+            [getattr(weight, name) for weight in weights], edges, baseline=None, color=colour, ls=style, label=f"{name} cut-off"
         )
     axes.set_yscale("log")
     axes.set_ylim(10.0 ** -(_DECADES + 1), 3.0)
     ticks = list(range(0, _DECADES + 1, 2))
     names = ["1" if n == 0 else f"1e-{n}" for n in ticks]
-    zero = any(share == 0 for layer in layers for _, share in layer.sigma or ())
+    zero = any(share == 0 for weight in weights for _, share in weight.sigma or ())
     if zero:
         ticks, names = ticks[:-1], names[:-1]
     axes.set_yticks([*(10.0**-n for n in ticks), *([floor] if zero else [])], [*names, *(["0"] if zero else [])])
@@ -127,11 +127,11 @@ def _spectra(axes: Axes, layers: Sequence[Layer]) -> None:
     _finish(axes)
 
 
-def _names(axes: Axes, layers: Sequence[Layer]) -> None:
-    count = len(layers)
+def _names(axes: Axes, weights: Sequence[ChartWeight]) -> None:
+    count = len(weights)
     axes.set_xlim(0.4, count + 0.6)
     if count <= _NAMED:
-        shown = [plain_text(words.shortened(layer.name, 32)) for layer in layers]
+        shown = [plain_text(words.shortened(weight.name, 32)) for weight in weights]
         axes.set_xticks(range(1, count + 1), shown, rotation=60, ha="right", rotation_mode="anchor", fontsize=8, color=INK)
         for label in axes.get_xticklabels():
             label.set_parse_math(False)

@@ -27,9 +27,9 @@ from numpy.typing import NDArray
 
 from onnxnull.errors import Code, OnnxnullError
 from onnxnull.graph.limits import Limits
+from onnxnull.runtime.convert_floats import floats_of
 from onnxnull.runtime.precision import Precision, Twin, twin
 from onnxnull.runtime.providers import Provider
-from onnxnull.runtime.recast import floats_of
 from onnxnull.runtime.session import Runner
 from onnxnull.runtime.source import load
 

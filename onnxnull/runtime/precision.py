@@ -16,13 +16,13 @@ from onnxnull.graph.limits import Limits
 from onnxnull.operators.lowering import Emitter, always_lowered, lowering_of
 from onnxnull.operators.products import is_integer_arithmetic
 from onnxnull.runtime import source
+from onnxnull.runtime.convert_floats import FLOATS, convert_floats, floats_of
 from onnxnull.runtime.dequantize import store_dequantized
-from onnxnull.runtime.kernels import has_kernel
-from onnxnull.runtime.modernize import modernize
+from onnxnull.runtime.provider_support import has_kernel
 from onnxnull.runtime.providers import Provider
-from onnxnull.runtime.recast import FLOATS, floats_of, recast
 from onnxnull.runtime.rewrite import Rewriter, domain_of, drop_overridable, fresh_prefix, settle, versions_of
 from onnxnull.runtime.types import infer
+from onnxnull.runtime.upgrade_opset import upgrade_opset
 
 if TYPE_CHECKING:
     import onnx
@@ -90,12 +90,12 @@ def _twin(proto: onnx.ModelProto, precision: Precision, provider: Provider) -> T
         prefix = fresh_prefix(proto.graph)
         drop_overridable(proto)
         store_dequantized(proto)
-        modernize(proto, prefix)
+        upgrade_opset(proto, prefix)
         infer(proto)
-        recast(proto, target)
+        convert_floats(proto, target)
         lowered = _lower(proto, provider, prefix)
     elif floats_of(proto) - {target}:
-        recast(proto, target)
+        convert_floats(proto, target)
         for graph in source.graphs(proto.graph):
             del graph.value_info[:]
     through_float32 = precision is Precision.FLOAT16 and provider is Provider.CPU

@@ -10,7 +10,7 @@ import numpy as np
 
 from onnxnull.errors import Code, OnnxnullError, one_line
 from onnxnull.graph.types import Shape
-from onnxnull.runtime.recast import FLOATS
+from onnxnull.runtime.convert_floats import FLOATS
 from onnxnull.runtime.source import array_of
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from onnx import helper
 from onnxnull.errors import Code
 from onnxnull.graph.constants import Constant
 from onnxnull.graph.flow import Flow
-from onnxnull.graph.view import NodeView
+from onnxnull.graph.node import NodeView
 from onnxnull.operators import LinearUse, Refusal
 from tests.helpers import BOOL, FLOAT, INT64, Found, model, only_refusal, only_use, opened, tensor, uses, value, weight
 

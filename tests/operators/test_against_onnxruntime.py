@@ -22,7 +22,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as pybind11_state
 from onnxnull.errors import Code, OnnxnullError
 from onnxnull.graph.flow import Flow
 from onnxnull.graph.model import open_model
-from onnxnull.graph.view import NodeView
+from onnxnull.graph.node import NodeView
 from onnxnull.operators import LinearUse
 from tests.helpers import all_uses, model, only_refusal, only_use, run, shared_model, shared_models, uses, value, weight
 

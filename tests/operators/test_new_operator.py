@@ -14,7 +14,7 @@ from onnxnull.frontier.walk import find
 from onnxnull.gradient.jacobian import Function
 from onnxnull.graph import contrib
 from onnxnull.graph.flow import Flow
-from onnxnull.graph.view import NodeView
+from onnxnull.graph.node import NodeView
 from onnxnull.intervals.domain import Range, number
 from onnxnull.operators import LinearUse, gradients, linear_use, lowering, parameters, products, range_rules
 from onnxnull.operators.contraction.weights import matmul

@@ -19,8 +19,8 @@ from onnxnull.errors import Code
 from onnxnull.graph.constants import Constant
 from onnxnull.graph.flow import Flow
 from onnxnull.graph.model import open_model
+from onnxnull.graph.node import NodeView
 from onnxnull.graph.quantization import Quantized, quantized_from
-from onnxnull.graph.view import NodeView
 from onnxnull.operators import LinearUse
 from tests.helpers import all_uses, model, only_refusal, only_use, run, shared_model, uses, value, weight
 

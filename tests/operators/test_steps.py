@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from onnxnull.graph.flow import Flow
-from onnxnull.graph.view import as_stored
+from onnxnull.graph.node import as_stored
 from onnxnull.kernel.maps.linear_map import LinearMap
 from onnxnull.operators.steps import LARGEST, UnknownShapeError, step_of
 from onnxnull.runtime.precision import Precision, twin

@@ -16,9 +16,9 @@ from onnxnull.analysis.results import (
 )
 from onnxnull.kernel.bounds import Bounds
 from onnxnull.kernel.rank import Certainty, RankProfile
-from onnxnull.report import html, meaning
+from onnxnull.report import advice, html
+from onnxnull.report.advice import Level
 from onnxnull.report.html import analysis, markup
-from onnxnull.report.meaning import Level
 from tests.cli.console import ROOT, onnxnull
 from tests.shared import matmul, random
 
@@ -214,7 +214,7 @@ class TestMeaning:
 
     @staticmethod
     def titles(told: ModelReport) -> dict[str, Level]:
-        return {finding.title: finding.level for finding in meaning.findings(told)}
+        return {finding.title: finding.level for finding in advice.advise(told)}
 
     @pytest.mark.parametrize(
         ("nullity", "reason", "level", "title"),
@@ -229,12 +229,12 @@ class TestMeaning:
     def test_inputs(self, nullity: Bounds | None, reason: str | None, level: Level, title: str) -> None:
         told = replace(report(weight("x")), frontier=(frontier("x", nullity=nullity, reason=reason),))
         assert self.titles(told)[title] is level
-        assert ("Different inputs can give" in meaning.verdict(told)[1]) == (level is Level.ATTENTION)
+        assert ("Different inputs can give" in advice.verdict(told)[1]) == (level is Level.ATTENTION)
 
     def test_an_incomplete_report_is_first_of_all_incomplete(self) -> None:
         told = replace(report(weight("x"), unsupported=(unsupported(),)), frontier=(frontier("x", nullity=Bounds(0, 0, True)),))
-        assert meaning.findings(told)[0].level is meaning.verdict(told)[0] is Level.STOP
-        assert "Do not take what follows for whole" in meaning.verdict(told)[1]
+        assert advice.advise(told)[0].level is advice.verdict(told)[0] is Level.STOP
+        assert "Do not take what follows for whole" in advice.verdict(told)[1]
 
     def test_lost_rank_is_told_apart_from_narrow_shapes(self) -> None:
         full = spotless("full", profile(27, 8, 8, 8))
@@ -250,14 +250,14 @@ class TestMeaning:
 
     def test_parts_that_do_nothing_are_told_where_the_rank_does_not_show_them(self) -> None:
         wide = replace(spotless("wide", profile(8, 27, 8, 8)), dead_outputs=2, duplicate_outputs=1)
-        (found,) = [f for f in meaning.findings(report(wide)) if f.level is Level.ATTENTION]
+        (found,) = [f for f in advice.advise(report(wide)) if f.level is Level.ATTENTION]
         assert found.title == "1 weight with parts that do nothing"
         assert [line.split(" (")[0] for line in found.do] == ["Dead outputs", "Duplicate outputs"]
 
     def test_inputs_of_which_nothing_is_known_share_a_finding(self) -> None:
         many = tuple(frontier(f"x{number}", reason=f"of {number}") for number in range(6))
         told = replace(report(spotless("w", profile(27, 8, 8, 8))), frontier=many)
-        (found,) = [f for f in meaning.findings(told) if f.level is Level.OPEN]
+        (found,) = [f for f in advice.advise(told) if f.level is Level.OPEN]
         assert found.title == "Whether two values of 6 inputs collide is not known"
         assert "since of 0." in found.says
         assert "and 2 more" in found.says
@@ -273,14 +273,12 @@ class TestMeaning:
 
     def test_commands_survive_a_shell(self) -> None:
         told = replace(report(weight("x"), file="a b; rm -rf.onnx"), frontier=(frontier("x", nullity=Bounds(1, 1, True)),))
-        commands = [command for finding in meaning.findings(told) for command in finding.commands]
+        commands = [command for finding in advice.advise(told) for command in finding.commands]
         assert commands
         assert all("'a b; rm -rf.onnx'" in command for command in commands)
 
     def test_real_models(self) -> None:
-        verdicts = {
-            name: meaning.verdict(analyze(ROOT / "models" / f"{name}.onnx"))[0] for name in ("digits_vit", "digits_cnn")
-        }
+        verdicts = {name: advice.verdict(analyze(ROOT / "models" / f"{name}.onnx"))[0] for name in ("digits_vit", "digits_cnn")}
         assert verdicts == {"digits_vit": Level.ATTENTION, "digits_cnn": Level.GOOD}
 
 

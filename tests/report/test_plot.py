@@ -14,7 +14,7 @@ from PIL import Image
 from onnxnull import analyze
 from onnxnull.kernel.rank import Notion, RankProfile, rank_profile
 from onnxnull.report import csv, plot
-from onnxnull.report.layers import MOST_VALUES, layers_of, places
+from onnxnull.report.chart_data import MOST_VALUES, chart_weights, places
 from tests.cli.console import ROOT, onnxnull
 from tests.shared import matmul, random, save, shared_model
 
@@ -86,7 +86,7 @@ def test_places_keep_both_ends_and_both_cut_offs() -> None:
 
 def test_the_parts_of_a_nullity_add_up() -> None:
     narrow, lost, near = profile(27, 8, 8, 8), profile(8, 27, 6, 6), profile(27, 8, 5, 7)
-    layers = layers_of(report(weight("narrow", narrow), weight("lost", lost), weight("near", near)))
+    layers = chart_weights(report(weight("narrow", narrow), weight("lost", lost), weight("near", near)))
     assert [(each.shape, each.lost, each.near) for each in layers] == [(19, 0, 0), (0, 2, 0), (19, 1, 2)]
     assert [each.nullity for each in layers] == [19, 2, 20]
     assert [each.number for each in layers] == [1, 2, 3]

@@ -15,10 +15,10 @@ from onnx import TensorProto, helper, numpy_helper
 from onnxnull.errors import Code, OnnxnullError
 from onnxnull.runtime import canary, session
 from onnxnull.runtime.canary import Product, check_float32, products_of
+from onnxnull.runtime.convert_floats import convert_floats
 from onnxnull.runtime.cut import cut
 from onnxnull.runtime.precision import Precision, twin
 from onnxnull.runtime.providers import Provider, choose, cuda_problem, load
-from onnxnull.runtime.recast import recast
 from onnxnull.runtime.session import Runner
 
 node = helper.make_node
@@ -163,7 +163,7 @@ def test_recast_reaches_every_float() -> None:
     np.testing.assert_allclose(got, X.astype(float) + 5 + 6 + np.float32(0.1).astype(float), rtol=0, atol=1e-14)
     copy = onnx.ModelProto()
     copy.CopyFrom(proto)
-    recast(copy, DOUBLE)
+    convert_floats(copy, DOUBLE)
     assert FLOAT not in {t.data_type for t in copy.graph.initializer} | {i.type.tensor_type.elem_type for i in copy.graph.input}
 
 

@@ -19,9 +19,9 @@ from onnxnull.graph.bodies import subgraphs
 from onnxnull.graph.constants import SMALL, Constant, EvaluationError
 from onnxnull.graph.evaluable import RANDOM
 from onnxnull.graph.flow import Flow
+from onnxnull.graph.node import NodeView, Operand
 from onnxnull.graph.quantization import Quantized, moved, quantized_from
 from onnxnull.graph.types import dtype_name, shape_of_type, tensor_type
-from onnxnull.graph.view import NodeView, Operand
 
 if TYPE_CHECKING:
     import onnx_ir as ir

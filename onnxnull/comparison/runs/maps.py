@@ -13,7 +13,7 @@ from functools import partial
 import numpy as np
 
 from onnxnull.collision.cases import random_case
-from onnxnull.comparison.inputs import Link, inverse
+from onnxnull.comparison.input_links import Link, inverse
 from onnxnull.comparison.runs.both import Side
 from onnxnull.comparison.runs.samples import Feeds
 from onnxnull.comparison.verdicts import InputMap

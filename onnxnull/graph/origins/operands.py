@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
     from onnxnull.graph.flow import Flow
-    from onnxnull.graph.view import NodeView
+    from onnxnull.graph.node import NodeView
 
 Held = Constant | Blocked | Alternatives | Unresolved | None
 """What an operand is known to hold; None for an activation."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
     from onnxnull.graph.flow import Flow
-    from onnxnull.graph.view import NodeView
+    from onnxnull.graph.node import NodeView
 
 
 def slices(flow: Flow, held: Held, axis: int, node: ir.Node) -> Held:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
     from onnxnull.graph.flow import Flow
-    from onnxnull.graph.view import NodeView
+    from onnxnull.graph.node import NodeView
 
 _MOST_PASSES = 8
 _CHANGED = "a loop starts with it and changes it"

@@ -14,7 +14,7 @@ from onnxnull.graph.origins.values import Alternatives, Case, Origin, Unresolved
 
 if TYPE_CHECKING:
     from onnxnull.graph.flow import Flow
-    from onnxnull.graph.view import NodeView
+    from onnxnull.graph.node import NodeView
 
 
 def origin(

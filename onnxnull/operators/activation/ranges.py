@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from onnxnull.graph.view import NodeView
+from onnxnull.graph.node import NodeView
 from onnxnull.intervals import arithmetic
 from onnxnull.intervals.domain import Floats, Range, collapsed, loosened, made, number, some
 from onnxnull.operators.range_rules import Operands, axis_length, finite_of_finite, given, gives, part_along, rank_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from onnxnull.graph.view import NodeView
+from onnxnull.graph.node import NodeView
 from onnxnull.intervals.domain import Range, anything, number
 from onnxnull.operators.range_rules import Operands, finite_of_finite, given, gives, output_type
 

@@ -21,7 +21,7 @@ import numpy as np
 
 from onnxnull.errors import Code
 from onnxnull.graph.constants import Constant, EvaluationError
-from onnxnull.graph.view import NodeView
+from onnxnull.graph.node import NodeView
 from onnxnull.kernel.maps.linear_map import LinearMap
 from onnxnull.kernel.maps.primitives import BlockMatrix, Matrix, Permute, Reshape
 from onnxnull.operators.linear_use import (

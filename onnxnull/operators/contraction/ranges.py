@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from onnxnull.graph.view import NodeView
+from onnxnull.graph.node import NodeView
 from onnxnull.intervals import arithmetic
 from onnxnull.intervals.domain import (
     INF,

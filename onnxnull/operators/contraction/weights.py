@@ -19,8 +19,8 @@ import numpy as np
 
 from onnxnull.errors import Code
 from onnxnull.graph.constants import Constant
+from onnxnull.graph.node import NodeView
 from onnxnull.graph.types import Shape
-from onnxnull.graph.view import NodeView
 from onnxnull.kernel.maps.contraction import Contraction, ContractionMap, Labels, contraction_blocks, rearranged
 from onnxnull.kernel.maps.linear_map import LinearMap, size
 from onnxnull.kernel.maps.selection import Selection, compose

@@ -6,7 +6,7 @@ from functools import reduce
 
 import numpy as np
 
-from onnxnull.graph.view import NodeView, Operand
+from onnxnull.graph.node import NodeView, Operand
 from onnxnull.intervals import arithmetic
 from onnxnull.intervals.arithmetic import ONE
 from onnxnull.intervals.domain import Range, aligned, anything, bounds, chosen, collapsed, made, number, union

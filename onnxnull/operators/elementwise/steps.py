@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from onnxnull.graph.view import NodeView
+from onnxnull.graph.node import NodeView
 from onnxnull.kernel.maps.linear_map import Array, LinearMap, size
 from onnxnull.kernel.maps.selection import Selection
 from onnxnull.operators.steps import (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from onnxnull.graph.moving import MOVING
-from onnxnull.graph.view import NodeView
+from onnxnull.graph.node import NodeView
 from onnxnull.operators.flatness import keeps_entries
 from onnxnull.operators.linear_use import holds_no_weight
 from onnxnull.operators.parameters import NAN, NO_NUMBER, accounts_for

@@ -13,7 +13,7 @@ import numpy as np
 from onnxnull.graph.constants import apply
 from onnxnull.graph.evaluable import ENTRY_BY_ENTRY
 from onnxnull.graph.moving import MOVING
-from onnxnull.graph.view import NodeView
+from onnxnull.graph.node import NodeView
 from onnxnull.intervals.domain import (
     LARGEST,
     Range,

@@ -10,7 +10,7 @@ from functools import partial
 import numpy as np
 
 from onnxnull.graph.moving import MOVING
-from onnxnull.graph.view import NodeView
+from onnxnull.graph.node import NodeView
 from onnxnull.kernel.maps.linear_map import LinearMap, size
 from onnxnull.kernel.maps.selection import NOTHING, Selection
 from onnxnull.operators.steps import (

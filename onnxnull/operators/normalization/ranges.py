@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from onnxnull.graph.view import NodeView
+from onnxnull.graph.node import NodeView
 from onnxnull.intervals import arithmetic
 from onnxnull.intervals.domain import INF, Range, anything, collapsed, made, number, rounded, union
 from onnxnull.operators.range_rules import Operands, along_channels, axis_length, given, gives, output_type, part_along, rank_of

@@ -23,9 +23,9 @@ import numpy as np
 from onnxnull.errors import Code
 from onnxnull.graph.constants import Constant, derived, known
 from onnxnull.graph.contrib import gives_type
+from onnxnull.graph.node import NodeView, Operand
 from onnxnull.graph.quantization import Quantized
 from onnxnull.graph.types import tensor_type
-from onnxnull.graph.view import NodeView, Operand
 from onnxnull.operators.contraction.weights import gemm_use, matmul_use
 from onnxnull.operators.linear_use import LinearUse, Refusal, constant_at, holds_weights
 from onnxnull.operators.quantized.weights import parameter

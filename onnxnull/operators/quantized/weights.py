@@ -27,8 +27,8 @@ import numpy as np
 
 from onnxnull.errors import Code
 from onnxnull.graph.constants import Constant, derived
+from onnxnull.graph.node import NodeView
 from onnxnull.graph.quantization import Quantized
-from onnxnull.graph.view import NodeView
 from onnxnull.kernel.maps.linear_map import LinearMap
 from onnxnull.kernel.maps.primitives import Matrix
 from onnxnull.operators.contraction.weights import gemm_use, matmul_use

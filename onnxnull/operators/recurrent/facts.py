@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from onnxnull.graph.view import NodeView
+from onnxnull.graph.node import NodeView
 from onnxnull.operators.linear_use import holds_no_weight
 from onnxnull.operators.parameters import NAN, accounts_for, holds_parameters
 

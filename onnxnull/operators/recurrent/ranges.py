@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from onnxnull.graph.view import NodeView
+from onnxnull.graph.node import NodeView
 from onnxnull.intervals.domain import Range, anything, between
 from onnxnull.operators.range_rules import Operands, gives, output_type
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from onnxnull.graph.view import NodeView
+from onnxnull.graph.node import NodeView
 from onnxnull.intervals import arithmetic
 from onnxnull.intervals.domain import INF, Range, anything, chosen, collapsed, loosened, made, number, reshaped, some, union
 from onnxnull.operators.range_rules import (

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from onnxnull.graph.view import NodeView
+from onnxnull.graph.node import NodeView
 from onnxnull.kernel.maps.linear_map import Array, LinearMap
 from onnxnull.kernel.maps.primitives import Identity, along_axis
 from onnxnull.kernel.maps.selection import Selection, identity

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from itertools import chain
 
 from onnxnull.analysis.results import ModelReport
-from onnxnull.report import meaning, tables, words
+from onnxnull.report import advice, tables, words
 from onnxnull.report.batch import Batch, Failure
+from onnxnull.report.chart_data import ChartWeight, chart_weights
 from onnxnull.report.html import charts
 from onnxnull.report.html.markup import MOST_BYTES, Markup, page, tag
 from onnxnull.report.html.parts import sortable, verdict
-from onnxnull.report.layers import Layer, layers_of
 
 _ROWS = (2000, 1000, 500, 250, 120, 60, 30)
 """Weights (and as many that were not analysed) that a page lists and draws: the first number with which it is small enough."""
@@ -73,7 +73,7 @@ def _share(most: int, wanted: Sequence[int]) -> list[int]:
 
 
 def _failed(failure: Failure) -> Markup:
-    told = verdict(meaning.Level.STOP, words.failure(failure))
+    told = verdict(advice.Level.STOP, words.failure(failure))
     return tag("section", tag("h2", words.shown(failure.file)), told, class_="model")
 
 
@@ -81,7 +81,7 @@ def _overview(batch: Batch, sections: int) -> Markup:
     """Table 1, and the way to the models that have a section."""
     items = []
     for number, report in enumerate(batch.reports[:_MODELS], start=1):
-        level, sentence = meaning.verdict(report)
+        level, sentence = advice.verdict(report)
         file = words.shown(report.model.file)
         link = tag("a", file, href=f"#m{number}") if number <= sections else file
         items.append(tag("li", link, f" · {level.value.lower()}: {sentence}"))
@@ -105,22 +105,22 @@ def _model(report: ModelReport, number: int, rows: int, gaps: int, spectra: int)
     file = words.shown(report.model.file)
     facts = words.headline(report).removeprefix(file).removeprefix(" · ")
     parts: list[Markup] = [tag("h2", file, id=f"{identity}-title"), tag("p", facts, class_="faint")]
-    parts.append(verdict(*meaning.verdict(report)))
-    parts += map(_finding, meaning.findings(report))
+    parts.append(verdict(*advice.verdict(report)))
+    parts += map(_finding, advice.advise(report))
     if not report.complete:
         listed = [tag("li", words.unsupported(what)) for what in report.unsupported[:gaps]]
         if gaps < len(report.unsupported):
             listed.append(tag("li", f"and {len(report.unsupported) - gaps:,} more; --format csv lists all"))
         parts += [tag("h3", "Not analysed"), tag("ul", *listed, class_="list")]
     if report.weights:
-        layers = layers_of(report)
-        parts += [*_charts(layers[:rows]), *_spectra(layers, spectra), *_weights(report, rows, identity)]
+        weights = chart_weights(report)
+        parts += [*_charts(weights[:rows]), *_spectra(weights, spectra), *_weights(report, rows, identity)]
         parts += [tag("h3", "In the words of the paper"), *(tag("p", line) for line in words.summary(report))]
     parts.append(tag("p", f"SHA-256 of the file: {report.model.sha256}", class_="faint"))
     return tag("section", *parts, class_="model", id=identity, aria_labelledby=f"{identity}-title")
 
 
-def _finding(found: meaning.Finding) -> Markup:
+def _finding(found: advice.Advice) -> Markup:
     todo = [tag("ul", *(tag("li", line) for line in found.do))] if found.do else []
     commands = (tag("pre", tag("code", command)) for command in found.commands)
     title = tag("h4", found.title)
@@ -128,41 +128,41 @@ def _finding(found: meaning.Finding) -> Markup:
     return tag("div", level, title, tag("p", found.says), *todo, *commands, class_=f"finding {found.level.name.lower()}")
 
 
-def _charts(layers: Sequence[Layer]) -> list[Markup]:
+def _charts(weights: Sequence[ChartWeight]) -> list[Markup]:
     parts = [("shape-fill", "fewer outputs than inputs")]
-    if any(layer.lost for layer in layers):
+    if any(weight.lost for weight in weights):
         parts.append(("lost-fill", "rank below what the shape allows"))
-    if any(layer.near for layer in layers):
+    if any(weight.near for weight in weights):
         parts.append(("near-fill", "at the float32 cut-off only"))
     told = "Weights in the order of the table below. Each bar: the share of what the weight reads that it cannot see, and why."
-    drawn = tag("figure", charts.key(*parts), charts.nullity_bars(layers), tag("figcaption", told))
+    drawn = tag("figure", charts.key(*parts), charts.nullity_bars(weights), tag("figcaption", told))
     found = [tag("h3", "Nullity per layer"), drawn]
-    if any(layer.sigma for layer in layers):
+    if any(weight.sigma for weight in weights):
         entries = [("bar-fill", "singular values: all, and darker the middle half")]
-        if any(value <= layer.float32 for layer in layers for _, value in layer.sigma or ()):
+        if any(value <= weight.float32 for weight in weights for _, value in weight.sigma or ()):
             entries.append(("lost-fill", "those that count as 0 at the float32 cut-off"))
         entries += [("float32", "float32 cut-off"), ("float64", "float64 cut-off")]
         told = (
             "Relative to the largest of each weight, on a logarithmic scale. How strongly a weight passes a direction on; what "
             "lies below a line counts as unseen at that precision. 0: not resolved in double precision."
         )
-        drawn = tag("figure", charts.key(*entries), charts.sigma_ranges(layers), tag("figcaption", told))
+        drawn = tag("figure", charts.key(*entries), charts.sigma_ranges(weights), tag("figcaption", told))
         found += [tag("h3", "Singular values per layer"), drawn]
     return found
 
 
-def _spectra(layers: Sequence[Layer], most: int) -> list[Markup]:
-    known = [layer for layer in layers if layer.sigma]
+def _spectra(weights: Sequence[ChartWeight], most: int) -> list[Markup]:
+    known = [weight for weight in weights if weight.sigma]
     if not known:
         return [tag("p", "Singular values were not computed.", class_="faint")]
-    ordered = sorted(known, key=lambda layer: layer.closest)  # a sort keeps the order of equals
-    first = [layer for place, layer in enumerate(ordered[:most]) if place < _NEAREST or layer.closest < _FAR]
+    ordered = sorted(known, key=lambda weight: weight.closest)  # a sort keeps the order of equals
+    first = [weight for place, weight in enumerate(ordered[:most]) if place < _NEAREST or weight.closest < _FAR]
     told = ["From the weight that is nearest to losing rank. Across: the singular values in order; up: as above."]
     if len(first) < len(known):
         told.append(f"Not drawn one by one: {words.count(len(known) - len(first), 'weight')} further from it.")
-    if len(known) < len(layers):
-        told.append(f"None of {words.count(len(layers) - len(known), 'weight')}: no time was left, or the weight is 0.")
-    figures = (tag("figure", _spectrum_caption(layer), charts.spectrum(layer)) for layer in first)
+    if len(known) < len(weights):
+        told.append(f"None of {words.count(len(weights) - len(known), 'weight')}: no time was left, or the weight is 0.")
+    figures = (tag("figure", _spectrum_caption(weight), charts.spectrum(weight)) for weight in first)
     return [
         tag("h3", "Spectra around the cut-offs"),
         tag("p", " ".join(told), class_="faint"),
@@ -171,16 +171,16 @@ def _spectra(layers: Sequence[Layer], most: int) -> list[Markup]:
     ]
 
 
-def _spectrum_caption(layer: Layer) -> Markup:
-    assert layer.sigma is not None
-    smallest = layer.sigma[-1][1]
+def _spectrum_caption(weight: ChartWeight) -> Markup:
+    assert weight.sigma is not None
+    smallest = weight.sigma[-1][1]
     told = f"σ min is {smallest:.2g} of σ max" if smallest > 0 else "σ min is 0 in double precision"
-    return tag("figcaption", f"{layer.number} {words.shortened(layer.name, 40)}", tag("span", told))
+    return tag("figcaption", f"{weight.number} {words.shortened(weight.name, 40)}", tag("span", told))
 
 
 def _weights(report: ModelReport, rows: int, identity: str) -> list[Markup]:
     table = tables.weights(report)
-    kernels = [layer.nullity > 0 for layer in layers_of(report)]
+    kernels = [weight.nullity > 0 for weight in chart_weights(report)]
     controls = tag(
         "div",
         tag("label", "Filter ", tag("input", type="search", id=f"{identity}-filter", autocomplete="off")),

@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from onnxnull.report.chart_data import ChartWeight
 from onnxnull.report.html.markup import Markup, join, tag
-from onnxnull.report.layers import Layer
 
 DECADES = 16
 """Singular values are drawn from σ_max down to 10⁻¹⁶ of it; what is 0 lies on a line of its own below."""
@@ -21,72 +21,73 @@ _FLOOR = 14.0
 """Pixels for what is 0."""
 
 
-def nullity_bars(layers: Sequence[Layer]) -> Markup:
+def nullity_bars(weights: Sequence[ChartWeight]) -> Markup:
     """A bar per weight: which share of its inputs it cannot see, and why."""
-    height, slot = 180.0, _WIDTH / len(layers)
+    height, slot = 180.0, _WIDTH / len(weights)
     bars = []
-    for index, layer in enumerate(layers):
+    for index, weight in enumerate(weights):
         top, pieces = height, []
-        for part, kind in ((layer.shape, "shape-fill"), (layer.lost, "lost-fill"), (layer.near, "near-fill")):
-            tall = height * part / max(1, layer.inputs)
+        for part, kind in ((weight.shape, "shape-fill"), (weight.lost, "lost-fill"), (weight.near, "near-fill")):
+            tall = height * part / max(1, weight.inputs)
             if part:
                 pieces.append(_bar(index, slot, top - tall, tall, kind))
             top -= tall
-        told = f"{layer.number} {layer.name}: nullity {layer.nullity:,} of {layer.inputs:,}"
-        if len(layers) <= _NAMED:
+        told = f"{weight.number} {weight.name}: nullity {weight.nullity:,} of {weight.inputs:,}"
+        if len(weights) <= _NAMED:
             area = tag("rect", x=index * slot, y=0, width=slot, height=height, fill="transparent")
             bars.append(tag("g", tag("title", told), area, *pieces))
         else:
             bars += pieces
     ticks = [(height * (1 - share / 100), f"{share} %") for share in (0, 25, 50, 75, 100)]
-    highest = max(layers, key=lambda layer: layer.nullity / max(1, layer.inputs))
+    highest = max(weights, key=lambda weight: weight.nullity / max(1, weight.inputs))
     spoken = (
-        f"Bar chart of the share of its inputs that each of {len(layers)} weights cannot see. "
+        f"Bar chart of the share of its inputs that each of {len(weights)} weights cannot see. "
         f"The largest: {highest.name}, {highest.nullity:,} of {highest.inputs:,}."
     )
-    return _plot(height, ticks, join(bars), _numbers(len(layers)), spoken)
+    return _plot(height, ticks, join(bars), _numbers(len(weights)), spoken)
 
 
-def sigma_ranges(layers: Sequence[Layer]) -> Markup:
+def sigma_ranges(weights: Sequence[ChartWeight]) -> Markup:
     """For every weight where its singular values lie, and its two cut-offs."""
-    height, slot = 260.0, _WIDTH / len(layers)
+    height, slot = 260.0, _WIDTH / len(weights)
     drawn: list[str] = []
-    for index, layer in enumerate(layers):
-        if layer.quartiles is None or layer.sigma is None:
+    for index, weight in enumerate(weights):
+        if weight.quartiles is None or weight.sigma is None:
             continue
-        positive = [value for _, value in layer.sigma if value > 0]
-        top, low, _, high, _ = (_y(value, height) for value in layer.quartiles)
+        positive = [value for _, value in weight.sigma if value > 0]
+        top, low, _, high, _ = (_y(value, height) for value in weight.quartiles)
         bottom = _y(positive[-1], height)
         pieces = [_bar(index, slot, top, max(1.5, bottom - top), "bar-fill", 0.3), _bar(index, slot, low, max(1.5, high - low))]
-        pieces += [_bar(index, slot, _y(value, height), 2, "lost-fill") for value in positive if value <= layer.float32]
-        if layer.quartiles[-1] == 0:
+        pieces += [_bar(index, slot, _y(value, height), 2, "lost-fill") for value in positive if value <= weight.float32]
+        if weight.quartiles[-1] == 0:
             pieces.append(_bar(index, slot, height - _FLOOR + 3, _FLOOR - 6, "lost-fill"))
-        told = f"{layer.number} {layer.name}: σ min / σ max {layer.quartiles[-1]:.2g}"
-        drawn += [tag("g", tag("title", told), *pieces)] if len(layers) <= _NAMED else pieces
+        told = f"{weight.number} {weight.name}: σ min / σ max {weight.quartiles[-1]:.2g}"
+        drawn += [tag("g", tag("title", told), *pieces)] if len(weights) <= _NAMED else pieces
     for notion in ("float32", "float64"):
         steps = [
-            f"M{_short(index * slot)} {_short(_y(getattr(layer, notion), height))}h{_short(slot)}"
-            for index, layer in enumerate(layers)
+            f"M{_short(index * slot)} {_short(_y(getattr(weight, notion), height))}h{_short(slot)}"
+            for index, weight in enumerate(weights)
         ]
-        drawn.append(tag("path", d="".join(steps), class_=notion if len(layers) <= 40 else f"{notion} whole"))
-    zero = any(layer.quartiles is not None and layer.quartiles[-1] == 0 for layer in layers)
-    spoken = f"For each of {len(layers)} weights the range of its singular values relative to the largest, beside the cut-offs."
-    return _plot(height, _decades(height, zero), join(drawn), _numbers(len(layers)), spoken)
+        drawn.append(tag("path", d="".join(steps), class_=notion if len(weights) <= 40 else f"{notion} whole"))
+    zero = any(weight.quartiles is not None and weight.quartiles[-1] == 0 for weight in weights)
+    many = f"{len(weights)} weights"
+    spoken = f"For each of {many} the range of its singular values relative to the largest, beside the cut-offs."
+    return _plot(height, _decades(height, zero), join(drawn), _numbers(len(weights)), spoken)
 
 
-def spectrum(layer: Layer) -> Markup:
+def spectrum(weight: ChartWeight) -> Markup:
     """The singular values of one weight in order, and its two cut-offs."""
-    assert layer.sigma is not None
-    height, count = 170.0, min(layer.inputs, layer.outputs)
-    points = [((place - 0.5) / count * _WIDTH, _y(value, height)) for place, value in layer.sigma]
+    assert weight.sigma is not None
+    height, count = 170.0, min(weight.inputs, weight.outputs)
+    points = [((place - 0.5) / count * _WIDTH, _y(value, height)) for place, value in weight.sigma]
     cut = [
         tag("line", x1=0, x2=_WIDTH, y1=_y(share, height), y2=_y(share, height), class_=notion)
-        for notion, share in (("float32", layer.float32), ("float64", layer.float64))
+        for notion, share in (("float32", weight.float32), ("float64", weight.float64))
     ]
     line = [_polyline(points, "line")] if len(points) > 1 else [_bar(0, _WIDTH, points[0][1] - 1, 2, "shape-fill")]
-    spoken = f"The {count:,} singular values of {layer.name}; the smallest is {layer.sigma[-1][1]:.2g} of the largest."
+    spoken = f"The {count:,} singular values of {weight.name}; the smallest is {weight.sigma[-1][1]:.2g} of the largest."
     labels = [(0.0, "1"), (100.0, f"{count:,}")] if count > 1 else [(50.0, "1")]
-    return _plot(height, _decades(height, layer.sigma[-1][1] == 0, step=4), join([*cut, *line]), labels, spoken)
+    return _plot(height, _decades(height, weight.sigma[-1][1] == 0, step=4), join([*cut, *line]), labels, spoken)
 
 
 def trace(series: Sequence[tuple[str, Sequence[tuple[int, float]]]], names: Sequence[str]) -> Markup:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from onnxnull.collision.results import Change, Collision, Decision, Kind, Run, Space, Verdict
 from onnxnull.report import collision_text, words
+from onnxnull.report.advice import Level
 from onnxnull.report.html import charts
 from onnxnull.report.html.markup import MOST_BYTES, Markup, page, picture, tag
 from onnxnull.report.html.parts import table, verdict
-from onnxnull.report.meaning import Level
 from onnxnull.report.tables import Table
 
 if TYPE_CHECKING:

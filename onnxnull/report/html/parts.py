@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from onnxnull.report.advice import Level
 from onnxnull.report.html.markup import Markup, join, tag
-from onnxnull.report.meaning import Level
 from onnxnull.report.tables import Table
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from onnxnull.comparison.graphs.algebra import Algebra
 from onnxnull.comparison.graphs.constants import Const
 from onnxnull.comparison.graphs.terms import Shape, Term, Value, known
-from onnxnull.graph.view import NodeView
+from onnxnull.graph.node import NodeView
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from onnxnull.comparison.angles import dense_angle, kernel_angle, operator_angle
-from onnxnull.comparison.inputs import Link, carried
+from onnxnull.comparison.input_links import Link, carried
 from onnxnull.comparison.results import InputPair, KernelAngle
 from onnxnull.frontier import Frontier, joint_nullity
 from onnxnull.frontier.joining import canonical, merge

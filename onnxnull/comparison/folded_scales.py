@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onnxnull.graph.flow import Flow
-from onnxnull.graph.view import NodeView
+from onnxnull.graph.node import NodeView
 from onnxnull.kernel.maps.linear_map import Array
 from onnxnull.operators import LinearUse
 from onnxnull.operators.steps import constant_value

@@ -19,7 +19,7 @@ _AROUND = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Layer:
+class ChartWeight:
     """One weight in pictures; `inputs` = `rank at float32` + `near` + `lost` + `shape`.
 
     Attributes:
@@ -56,12 +56,12 @@ class Layer:
         return float("inf") if self.sigma is None else self.sigma[-1][1] / self.float32
 
 
-def layers_of(report: ModelReport) -> list[Layer]:
+def chart_weights(report: ModelReport) -> list[ChartWeight]:
     """The weights of a report in its order."""
     return [_layer(number, weight) for number, weight in enumerate(report.weights, start=1)]
 
 
-def _layer(number: int, weight: WeightReport) -> Layer:
+def _layer(number: int, weight: WeightReport) -> ChartWeight:
     ranks = weight.ranks
     full, longest = min(ranks.inputs, ranks.outputs), max(ranks.inputs, ranks.outputs)
     sigma, quartiles = None, None
@@ -70,7 +70,7 @@ def _layer(number: int, weight: WeightReport) -> Layer:
         sigma = tuple((place + 1, shares[place]) for place in places(ranks))
         last = len(shares) - 1
         quartiles = (shares[0], shares[last // 4], shares[last // 2], shares[3 * last // 4], shares[-1])
-    return Layer(
+    return ChartWeight(
         number=number,
         name=words.shown(weight.name),
         inputs=ranks.inputs,

@@ -64,20 +64,20 @@ def floats_of(proto: onnx.ModelProto) -> set[int]:
     return found & FLOATS.keys()
 
 
-def recast(proto: onnx.ModelProto, target: int) -> None:
+def convert_floats(proto: onnx.ModelProto, target: int) -> None:
     """Replace every float type in `proto` by `target` (a TensorProto.DataType), in place. To float16, finite stays finite."""
     for graph in graphs(proto.graph):
         for tensor in graph.initializer:
-            recast_tensor(tensor, target)
+            convert_tensor(tensor, target)
         for sparse in graph.sparse_initializer:
-            recast_tensor(sparse.values, target)
+            convert_tensor(sparse.values, target)
         for value in (*graph.input, *graph.output, *graph.value_info):
             _type(value.type, target)
         for node in graph.node:
             _node(node, target)
 
 
-def recast_tensor(tensor: onnx.TensorProto, target: int) -> None:
+def convert_tensor(tensor: onnx.TensorProto, target: int) -> None:
     """Store a float tensor as `target`; others stay."""
     from onnx import helper, numpy_helper
 
@@ -99,11 +99,11 @@ def _node(node: onnx.NodeProto, target: int) -> None:
     given = {a.name for a in node.attribute}
     for attribute in node.attribute:
         if attribute.HasField("t"):
-            recast_tensor(attribute.t, target)
+            convert_tensor(attribute.t, target)
         if attribute.HasField("sparse_tensor"):
-            recast_tensor(attribute.sparse_tensor.values, target)
+            convert_tensor(attribute.sparse_tensor.values, target)
         for tensor in attribute.tensors:
-            recast_tensor(tensor, target)
+            convert_tensor(tensor, target)
         if attribute.HasField("tp"):
             _type(attribute.tp, target)
         if attribute.name == type_attribute and attribute.i in FLOATS:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from onnxnull.analysis.results import FrontierReport, ModelReport, reads_together
 from onnxnull.kernel.rank import Certainty
 from onnxnull.report import words
-from onnxnull.report.layers import Layer, layers_of
+from onnxnull.report.chart_data import ChartWeight, chart_weights
 from onnxnull.report.words import count, shown, some
 
 
@@ -28,7 +28,7 @@ class Level(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Advice:
     """Attributes:
     title: what is so, in one line. says: what that means. do: what to do, in words.
     commands: command lines that show or do it.
@@ -41,28 +41,28 @@ class Finding:
     commands: tuple[str, ...] = ()
 
 
-def findings(report: ModelReport) -> list[Finding]:
+def advise(report: ModelReport) -> list[Advice]:
     """What a report means, the gravest first."""
-    layers = layers_of(report)
+    weights = chart_weights(report)
     found = [
         *_incomplete(report),
         *(finding for front in report.frontier if not _is_unknown(front) for finding in _input(front, report)),
         *_unknown_inputs(report),
-        *_lost(layers),
+        *_lost(weights),
         *_idle(report),
-        *_near(layers),
+        *_near(weights),
         *_ambiguous(report),
-        *_by_shape(layers),
+        *_by_shape(weights),
     ]
     if not report.weights and report.complete:
-        found.append(Finding(Level.OPEN, "Nothing linear", "This model holds no linear weight: there is nothing to analyse."))
+        found.append(Advice(Level.OPEN, "Nothing linear", "This model holds no linear weight: there is nothing to analyse."))
     order = list(Level)
     return sorted(found, key=lambda finding: order.index(finding.level))
 
 
 def verdict(report: ModelReport) -> tuple[Level, str]:
     """What stands above everything: the gravest level of all findings, and what it means for the inputs."""
-    found = findings(report)
+    found = advise(report)
     levels = {finding.level for finding in found}
     level = Level.GOOD if levels == {Level.NOTE, Level.GOOD} else next((each for each in Level if each in levels), Level.OPEN)
     grave = [finding for finding in found if finding.level is Level.ATTENTION]
@@ -83,11 +83,11 @@ def verdict(report: ModelReport) -> tuple[Level, str]:
     return level, sentence + (f" {count(len(grave), 'finding')} below to look at." if grave else "")
 
 
-def _incomplete(report: ModelReport) -> Iterator[Finding]:
+def _incomplete(report: ModelReport) -> Iterator[Advice]:
     if report.complete:
         return
     codes = dict.fromkeys(what.code for what in report.unsupported)
-    yield Finding(
+    yield Advice(
         Level.STOP,
         f"{count(len(report.unsupported), 'weight')} not analysed",
         "They are listed below. No gate may pass on this report (exit code 2).",
@@ -101,12 +101,12 @@ def _is_unknown(front: FrontierReport) -> bool:
     return read and (not front.guaranteed or front.input_nullity is None or front.inputs is None)
 
 
-def _unknown_inputs(report: ModelReport) -> Iterator[Finding]:
+def _unknown_inputs(report: ModelReport) -> Iterator[Advice]:
     unknown = [front for front in report.frontier if _is_unknown(front)]
     if unknown:
         which = f"input '{shown(unknown[0].input)}'" if len(unknown) == 1 else count(len(unknown), "input")
         sentences = [words.frontier_of(front, report)[0] for front in unknown]
-        yield Finding(
+        yield Advice(
             Level.OPEN,
             f"Whether two values of {which} collide is not known",
             f"{some(sentences, ' ')} Single layers can still collide further inside.",
@@ -115,16 +115,16 @@ def _unknown_inputs(report: ModelReport) -> Iterator[Finding]:
         )
 
 
-def _input(front: FrontierReport, report: ModelReport) -> Iterator[Finding]:
+def _input(front: FrontierReport, report: ModelReport) -> Iterator[Advice]:
     (sentence, *data) = words.frontier_of(front, report)
     name, bounds, model = f"input '{shown(front.input)}'", front.input_nullity, _typed(report)
     if not front.nodes:
-        yield Finding(Level.NOTE, f"Nothing reads {name}", "Whatever it holds, the outputs are the same.")
+        yield Advice(Level.NOTE, f"Nothing reads {name}", "Whatever it holds, the outputs are the same.")
         return
     assert bounds is not None, "it is known"
     assert front.inputs is not None, "it is known"
     if bounds.upper == 0:
-        yield Finding(
+        yield Advice(
             Level.GOOD,
             f"No two values of {name} collide in the first layers"
             + (" in whole steps of the quantizer" if front.quantizer is not None else ""),
@@ -133,7 +133,7 @@ def _input(front: FrontierReport, report: ModelReport) -> Iterator[Finding]:
             (f"onnxnull collide {model} --random 0 --layer all",),
         )
     elif bounds.lower == 0:
-        yield Finding(
+        yield Advice(
             Level.OPEN,
             f"Whether two values of {name} collide was not decided",
             f"{sentence} The bounds did not meet: there may be no collision at all.",
@@ -142,7 +142,7 @@ def _input(front: FrontierReport, report: ModelReport) -> Iterator[Finding]:
         )
     else:
         share = f"{100 * bounds.lower / front.inputs:.3g} %"
-        yield Finding(
+        yield Advice(
             Level.ATTENTION,
             f"The network ignores {'at least ' if bounds.lower < bounds.upper else ''}{share} of {name}",
             f"{sentence} {' '.join(data)}{' ' if data else ''}Any input can be changed along these dimensions "
@@ -159,11 +159,11 @@ def _input(front: FrontierReport, report: ModelReport) -> Iterator[Finding]:
         )
 
 
-def _lost(layers: Sequence[Layer]) -> Iterator[Finding]:
-    worse = sorted((layer for layer in layers if layer.lost), key=lambda layer: -layer.lost)
+def _lost(weights: Sequence[ChartWeight]) -> Iterator[Advice]:
+    worse = sorted((weight for weight in weights if weight.lost), key=lambda weight: -weight.lost)
     if worse:
-        named = some([f"{layer.name} ({layer.lost:,} of {min(layer.inputs, layer.outputs):,})" for layer in worse])
-        yield Finding(
+        named = some([f"{weight.name} ({weight.lost:,} of {min(weight.inputs, weight.outputs):,})" for weight in worse])
+        yield Advice(
             Level.ATTENTION,
             f"{count(len(worse), 'weight')} of lower rank than the shape allows",
             f"Parts of these weights repeat or cancel each other, so they see less than they could. Dimensions lost: {named}.",
@@ -171,7 +171,7 @@ def _lost(layers: Sequence[Layer]) -> Iterator[Finding]:
         )
 
 
-def _idle(report: ModelReport) -> Iterator[Finding]:
+def _idle(report: ModelReport) -> Iterator[Advice]:
     # an unread input of a depthwise convolution is a single entry that is 0, as quantization leaves many
     several = {id(weight) for weight in report.weights if reads_together(weight)}
     idle = [
@@ -191,7 +191,7 @@ def _idle(report: ModelReport) -> Iterator[Finding]:
     if unread:
         do.append(f"Unread inputs ({unread:,}) reach no output: what computes them can be removed.")
     if do:
-        yield Finding(
+        yield Advice(
             Level.ATTENTION,
             f"{count(len(idle), 'weight')} with parts that do nothing",
             f"The notes of the table say how many in each: {some([shown(weight.name) for weight in idle])}.",
@@ -199,11 +199,11 @@ def _idle(report: ModelReport) -> Iterator[Finding]:
         )
 
 
-def _near(layers: Sequence[Layer]) -> Iterator[Finding]:
-    near = sorted((layer for layer in layers if layer.near), key=lambda layer: -layer.near)
+def _near(weights: Sequence[ChartWeight]) -> Iterator[Advice]:
+    near = sorted((weight for weight in weights if weight.near), key=lambda weight: -weight.near)
     if near:
-        named = some([f"{layer.name} ({layer.near:,})" for layer in near])
-        yield Finding(
+        named = some([f"{weight.name} ({weight.near:,})" for weight in near])
+        yield Advice(
             Level.ATTENTION,
             f"{count(len(near), 'weight')} with directions that all but vanish",
             "Some directions are passed on so weakly that single precision counts them as lost and double precision does not: "
@@ -215,14 +215,14 @@ def _near(layers: Sequence[Layer]) -> Iterator[Finding]:
         )
 
 
-def _ambiguous(report: ModelReport) -> Iterator[Finding]:
+def _ambiguous(report: ModelReport) -> Iterator[Advice]:
     open_ones = [
         shown(weight.name)
         for weight in report.weights
         if Certainty.AMBIGUOUS in (weight.ranks.float32.certainty, weight.ranks.float64.certainty)
     ]
     if open_ones:
-        yield Finding(
+        yield Advice(
             Level.OPEN,
             f"The rank of {count(len(open_ones), 'weight')} is too close to call",
             f"A singular value lies so near to a cut-off that rounding decides on which side: {some(open_ones)}.",
@@ -231,18 +231,18 @@ def _ambiguous(report: ModelReport) -> Iterator[Finding]:
         )
 
 
-def _by_shape(layers: Sequence[Layer]) -> Iterator[Finding]:
-    narrow = sorted((layer for layer in layers if layer.shape), key=lambda layer: -layer.shape / layer.inputs)
+def _by_shape(weights: Sequence[ChartWeight]) -> Iterator[Advice]:
+    narrow = sorted((weight for weight in weights if weight.shape), key=lambda weight: -weight.shape / weight.inputs)
     if narrow:
-        named = some([f"{layer.name} ({100 * layer.shape / layer.inputs:.3g} % of {layer.inputs:,})" for layer in narrow])
-        yield Finding(
+        named = some([f"{weight.name} ({100 * weight.shape / weight.inputs:.3g} % of {weight.inputs:,})" for weight in narrow])
+        yield Advice(
             Level.NOTE,
-            f"{len(narrow):,} of {count(len(layers), 'weight')} narrow what they read",
+            f"{len(narrow):,} of {count(len(weights), 'weight')} narrow what they read",
             "They have fewer outputs than inputs, so they must drop something; that is how networks condense. "
             f"The most: {named}.",
         )
-    elif layers and not any(layer.lost for layer in layers):
-        yield Finding(Level.GOOD, "No weight has a kernel", "Every linear weight passes on all that it reads.")
+    elif weights and not any(weight.lost for weight in weights):
+        yield Advice(Level.GOOD, "No weight has a kernel", "Every linear weight passes on all that it reads.")
 
 
 def _typed(report: ModelReport) -> str:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Switchboard:
+class OverridableTwin:
     """A twin in which some tensors can be replaced.
 
     Attributes:
@@ -36,7 +36,7 @@ class Switchboard:
         return given
 
 
-def with_switches(twin: Twin, tensors: Mapping[str, np.ndarray]) -> Switchboard:
+def with_overrides(twin: Twin, tensors: Mapping[str, np.ndarray]) -> OverridableTwin:
     """Switches at these tensors of the main graph; each is given as the model computed it once.
 
     Raises:
@@ -64,7 +64,7 @@ def with_switches(twin: Twin, tensors: Mapping[str, np.ndarray]) -> Switchboard:
     del proto.graph.node[:]
     proto.graph.node.extend(copies)
     described = {name: (seen.dtype, seen.ndim) for name, seen in tensors.items()}
-    return Switchboard(Twin(proto, twin.precision, twin.lowered), described)
+    return OverridableTwin(Twin(proto, twin.precision, twin.lowered), described)
 
 
 _PREFIX = "onnxnull/switch"

@@ -152,7 +152,7 @@ class _Writer:
 _Adapter = Callable[["onnx.NodeProto", dict[str, Any], _Writer], None]
 
 
-def modernize(proto: onnx.ModelProto, prefix: str, least: int = LOWERABLE) -> None:
+def upgrade_opset(proto: onnx.ModelProto, prefix: str, least: int = LOWERABLE) -> None:
     """Bring the default operator set of `proto` to opset 17, in place, if it is below `least`; floats are float32 or double.
 
     Raises:

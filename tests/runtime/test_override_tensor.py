@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from onnx import helper
 
 from onnxnull.errors import Code, OnnxnullError
+from onnxnull.runtime.override_tensor import OverridableTwin, with_overrides
 from onnxnull.runtime.precision import Precision, twin
 from onnxnull.runtime.providers import Provider
 from onnxnull.runtime.session import Runner
-from onnxnull.runtime.switch import Switchboard, with_switches
 from tests.helpers import model, value, weight
 from tests.shared import shared_model
 
@@ -40,11 +40,11 @@ def network(opset: int = 17) -> onnx.ModelProto:
 
 def switched(
     proto: onnx.ModelProto, feeds: dict[str, Any], names: list[str], precision: Precision
-) -> tuple[Runner, Switchboard]:
+) -> tuple[Runner, OverridableTwin]:
     """A session with switches at these tensors."""
     made = twin(proto, precision, provider=Provider.CPU)
     seen = Runner(made, extra_outputs=[name for name in names if name not in Runner(made).outputs]).run(feeds)
-    board = with_switches(made, {name: seen[name] for name in names})
+    board = with_overrides(made, {name: seen[name] for name in names})
     return Runner(board.twin), board
 
 
@@ -121,14 +121,14 @@ def test_a_tensor_that_only_a_branch_reads_is_replaced() -> None:
 def test_what_no_node_computes_cannot_be_replaced(name: str) -> None:
     made = twin(network(), Precision.FLOAT32, provider=Provider.CPU)
     with pytest.raises(OnnxnullError) as refused:
-        with_switches(made, {name: np.zeros((1, 1), np.float32)})
+        with_overrides(made, {name: np.zeros((1, 1), np.float32)})
     assert refused.value.code is Code.DATA
 
 
 def test_the_twin_itself_stays_as_it_was() -> None:
     made = twin(network(), Precision.FLOAT32, provider=Provider.CPU)
     before = made.proto.SerializeToString()
-    with_switches(made, {"a": np.zeros((2, 4, 6, 6), np.float32)})
+    with_overrides(made, {"a": np.zeros((2, 4, 6, 6), np.float32)})
     assert made.proto.SerializeToString() == before
 
 

@@ -14,7 +14,7 @@ from onnxnull.collision.output_change import compare
 from onnxnull.collision.perturb import Recipe
 from onnxnull.collision.results import Change, Collision, Run, Verdict
 from onnxnull.collision.search import Execution, Place, Search
-from onnxnull.comparison.inputs import Link, one_sample
+from onnxnull.comparison.input_links import Link, one_sample
 from onnxnull.comparison.results import CrossedRun, Crossing
 from onnxnull.comparison.verdicts import Crossed
 from onnxnull.errors import Code, ExitCode, OnnxnullError
