@@ -15,13 +15,13 @@ from onnx import TensorProto, helper, numpy_helper
 
 from onnxnull.graph.flow import Flow
 from onnxnull.graph.model import Model, open_model
-from onnxnull.graph.node import NodeView
+from onnxnull.graph.node import Node
 from onnxnull.operators import LinearUse, Refusal, linear_uses
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "models"
 FLOAT, INT64, BOOL = TensorProto.FLOAT, TensorProto.INT64, TensorProto.BOOL
 
-Found = list[tuple[NodeView, LinearUse | Refusal]]
+Found = list[tuple[Node, LinearUse | Refusal]]
 
 
 def shared_models() -> list[Path]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onnxnull.analysis.results import OddConstant
-from onnxnull.graph.node import NodeView
+from onnxnull.graph.node import Node
 from onnxnull.intervals.domain import Range
 from onnxnull.operators.linear_use import is_constant
 from onnxnull.operators.steps import constant_value
@@ -35,7 +35,7 @@ _REPEATED = {"Gemm": 2, "PRelu": 1}
 """Operator → operand that is repeated along the axes in which its length is 1, and fits the result else."""
 
 
-def misfits(node: NodeView, range_of: Callable[[ir.Value], Range]) -> Iterator[OddConstant]:
+def misfits(node: Node, range_of: Callable[[ir.Value], Range]) -> Iterator[OddConstant]:
     """Indices beyond the axis, shapes that do not fit, and a NonMaxSuppression that may keep no box."""
     if node.domain not in ("", "ai.onnx"):
         return
@@ -64,7 +64,7 @@ def misfits(node: NodeView, range_of: Callable[[ir.Value], Range]) -> Iterator[O
                 yield OddConstant("score_threshold", node.name, node.op_type, "a threshold that no score reaches", 1, 1)
 
 
-def _parameters(node: NodeView) -> Iterator[OddConstant]:
+def _parameters(node: Node) -> Iterator[OddConstant]:
     """Scales and biases that are not as long as what they scale; LayerNormalization's may be shorter, and are repeated."""
     source = node.input(0)
     if source is None or source.shape is None or len(source.shape) < 2:
@@ -86,7 +86,7 @@ def _parameters(node: NodeView) -> Iterator[OddConstant]:
             yield OddConstant(operand.name, node.name, node.op_type, "a shape of another size", max(size, 1), max(size, 1))
 
 
-def _repeated(node: NodeView) -> Iterator[OddConstant]:
+def _repeated(node: Node) -> Iterator[OddConstant]:
     """Lengths of an operand that are neither 1 nor those of what it is added to, or multiplied with."""
     source, operand = node.input(1 if node.op_type == "Gemm" else 0), node.input(_REPEATED[node.op_type])
     if source is None or operand is None or source.shape is None or operand.shape is None:
@@ -104,7 +104,7 @@ def _repeated(node: NodeView) -> Iterator[OddConstant]:
             return
 
 
-def _indices(node: NodeView) -> Iterator[OddConstant]:
+def _indices(node: Node) -> Iterator[OddConstant]:
     source, indices = node.input(0), node.input(1)
     axis = int(node.attribute("axis", _INDICES[node.op_type]))
     if source is None or indices is None or source.shape is None or not -len(source.shape) <= axis < len(source.shape):
@@ -117,7 +117,7 @@ def _indices(node: NodeView) -> Iterator[OddConstant]:
         yield OddConstant(indices.name, node.name, node.op_type, "an index beyond the axis", beyond, found.size)
 
 
-def _tuples(node: NodeView) -> Iterator[OddConstant]:
+def _tuples(node: Node) -> Iterator[OddConstant]:
     """Rows of the indices that lie outside: (..., k) of them count along the axes from `batch_dims` to that + k."""
     source, indices, found = node.input(0), node.input(1), constant_value(node, 1)
     first = int(node.attribute("batch_dims", 0))
@@ -137,7 +137,7 @@ def _tuples(node: NodeView) -> Iterator[OddConstant]:
         yield OddConstant(indices.name, node.name, node.op_type, "an index beyond the axis", beyond, found.size)
 
 
-def _cropped(node: NodeView) -> Iterator[OddConstant]:
+def _cropped(node: Node) -> Iterator[OddConstant]:
     """Negative pads that take more than there is."""
     source, pads = node.input(0), constant_value(node, 1)
     if source is None or source.shape is None or pads is None or node.input(3) is not None:
@@ -156,7 +156,7 @@ def _cropped(node: NodeView) -> Iterator[OddConstant]:
         yield OddConstant(name, node.name, node.op_type, "pads that crop more than there is", pads.size, pads.size)
 
 
-def _kernel(node: NodeView) -> Iterator[OddConstant]:
+def _kernel(node: Node) -> Iterator[OddConstant]:
     """A kernel larger than the padded image."""
     source, weight = node.input(0), node.input(1)
     if source is None or weight is None or source.shape is None or weight.shape is None:
@@ -172,7 +172,7 @@ def _kernel(node: NodeView) -> Iterator[OddConstant]:
             return
 
 
-def _shape(node: NodeView) -> Iterator[OddConstant]:
+def _shape(node: Node) -> Iterator[OddConstant]:
     source, target = node.input(0), node.input(1)
     wanted = constant_value(node, 1)
     if source is None or target is None or source.shape is None or wanted is None or None in source.shape or node.one_sample:

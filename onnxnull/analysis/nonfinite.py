@@ -25,7 +25,7 @@ from onnxnull.analysis.results import OddConstant
 from onnxnull.graph.constants import Constant, EvaluationError
 from onnxnull.graph.flow import Flow
 from onnxnull.graph.model import with_batch
-from onnxnull.graph.node import NodeView
+from onnxnull.graph.node import Node
 from onnxnull.graph.operator_facts import operator_of
 from onnxnull.operators.linear_use import handled_operators, is_constant
 from onnxnull.operators.lookup import table_uses
@@ -125,7 +125,7 @@ def _findings(flow: Flow) -> ConstantFindings:
     return ConstantFindings(tuple(nonfinite), tuple(unusual), claims, len(observed_outputs(flow)), unread)
 
 
-def _attributes(node: NodeView) -> Iterator[OddConstant]:
+def _attributes(node: Node) -> Iterator[OddConstant]:
     """Attributes that are NaN, or infinite where none may be, and ε below 0 where the variance is computed."""
     domain = operator_of(node)[0]
     if domain not in ("", "com.microsoft", "ai.onnx.ml"):
@@ -147,7 +147,7 @@ def _attributes(node: NodeView) -> Iterator[OddConstant]:
             yield OddConstant(name, node.name, node.op_type, "negative", 1, 1)
 
 
-def _variance(node: NodeView) -> Iterator[OddConstant]:
+def _variance(node: Node) -> Iterator[OddConstant]:
     """Channels of a BatchNormalization whose stored variance + ε is 0 or less."""
     variance = node.input(4)
     if operator_of(node) != ("", "BatchNormalization") or variance is None or node.attribute("training_mode", 0):
@@ -161,7 +161,7 @@ def _variance(node: NodeView) -> Iterator[OddConstant]:
             )
 
 
-def _places(node: NodeView) -> Iterator[tuple[str, Constant, str]]:
+def _places(node: Node) -> Iterator[tuple[str, Constant, str]]:
     """(name, constant of floats, what it must not hold, or seldom does) of the operands of a node."""
     for index, what in places_of(node):
         operand = node.input(index)
@@ -172,7 +172,7 @@ def _places(node: NodeView) -> Iterator[tuple[str, Constant, str]]:
             yield use.name, use.constant, NAN
 
 
-def _elsewhere(propagation: Propagation, node: NodeView) -> Iterator[OddConstant]:
+def _elsewhere(propagation: Propagation, node: Node) -> Iterator[OddConstant]:
     """NaN among constants that are no weight and stand where NaN may be meant: Where, Concat, ScatterND, ..."""
     op = operator_of(node)
     if op[0] != "" or op in handled_operators() or accounts_for_all(node):

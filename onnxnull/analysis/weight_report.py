@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from onnxnull.analysis.weights import Weight
-    from onnxnull.graph.node import NodeView
+    from onnxnull.graph.node import Node
     from onnxnull.operators import LinearUse
 
 INNER_WORK = 5e7
@@ -162,7 +162,7 @@ class _DoesNotFitError(Exception):
     """A node's attributes, its weight and its input do not go together: the model breaks the rules of the operator."""
 
 
-def _operator(node: NodeView, use: LinearUse, ranks: RankProfile, work: float) -> OperatorReport | None:
+def _operator(node: Node, use: LinearUse, ranks: RankProfile, work: float) -> OperatorReport | None:
     """Bounds on the input nullity of a convolution, where the shape of one sample is known and the image is not too large.
 
     Raises `_DoesNotFitError`.

@@ -10,7 +10,7 @@ import numpy as np
 from onnxnull.analysis.results import Unsupported
 from onnxnull.graph.constants import EvaluationError
 from onnxnull.graph.flow import Flow
-from onnxnull.graph.node import NodeView
+from onnxnull.graph.node import Node
 from onnxnull.operators import LinearUse, Refusal, linear_uses
 
 
@@ -24,11 +24,11 @@ class Weight:
     """
 
     name: str
-    uses: list[tuple[NodeView, LinearUse]]
+    uses: list[tuple[Node, LinearUse]]
     again: bool
 
     @property
-    def node(self) -> NodeView:
+    def node(self) -> Node:
         """The first node that uses it."""
         return self.uses[0][0]
 
@@ -128,6 +128,6 @@ def _digest(use: LinearUse, *, transposed: bool) -> bytes | None:
     return hashlib.blake2b(array.view(np.uint8).data, key=str(array.dtype).encode()).digest()
 
 
-def op_name(node: NodeView) -> str:
+def op_name(node: Node) -> str:
     """Operator type, with its domain where that is not ONNX's own."""
     return f"{node.domain}.{node.op_type}" if node.domain not in ("", "ai.onnx") else node.op_type

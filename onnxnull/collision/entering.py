@@ -17,7 +17,7 @@ from onnxnull.operators.flatness import FLATNESS
 
 if TYPE_CHECKING:
     from onnxnull.graph.flow import Flow
-    from onnxnull.graph.node import NodeView, Operand
+    from onnxnull.graph.node import Node, Operand
 
 
 def entering(flow: Flow) -> dict[str, str]:
@@ -51,12 +51,12 @@ def entering(flow: Flow) -> dict[str, str]:
     return {name: op for name, op in found.items() if name not in outputs}
 
 
-def _flat_inside(view: NodeView) -> bool:
+def _flat_inside(view: Node) -> bool:
     """Whether a body of it, however deep, holds a flat operator."""
     return any(FLATNESS.of(node) for _, body in subgraphs(view.node) for node in body.all_nodes())
 
 
-def _read(flow: Flow, view: NodeView) -> Iterator[Operand]:
+def _read(flow: Flow, view: Node) -> Iterator[Operand]:
     """What it reads, and what its bodies read of the graphs around them."""
     yield from (operand for operand in view.inputs if operand is not None)
     for _, body in subgraphs(view.node):

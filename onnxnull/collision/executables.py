@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import onnx
 
     from onnxnull.graph.flow import Flow
-    from onnxnull.graph.node import NodeView
+    from onnxnull.graph.node import Node
     from onnxnull.kernel.maps.linear_map import Array
 
 _FLOATS = {1: Precision.FLOAT32, 10: Precision.FLOAT16, 11: Precision.FLOAT64}
@@ -236,7 +236,7 @@ def rounded(array: np.ndarray, precision: Precision) -> np.ndarray:
     return array.astype(types.get(precision, np.float32)) if array.dtype.kind == "f" else array
 
 
-def _tensors(view: NodeView | None, activation: int | None) -> tuple[str, ...]:
+def _tensors(view: Node | None, activation: int | None) -> tuple[str, ...]:
     """Names of what the layer reads and of its product; nothing where the node keeps the product to itself."""
     operand = None if view is None or activation is None else view.inputs[activation]
     output = None if view is None else view.outputs[0]

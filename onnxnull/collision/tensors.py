@@ -20,7 +20,7 @@ from onnxnull.frontier.walk import Frontier, Layer
 from onnxnull.graph.constants import Constant
 from onnxnull.graph.flow import Flow
 from onnxnull.graph.model import GraphInput
-from onnxnull.graph.node import NodeView
+from onnxnull.graph.node import Node
 from onnxnull.graph.types import dtype_name
 from onnxnull.kernel.bounds import Bounds
 from onnxnull.kernel.maps.batched import Batched
@@ -133,7 +133,7 @@ class Cut:
     """
 
     weight: str
-    view: NodeView
+    view: Node
     use: LinearUse
     space: Space
     tensor: str | None
@@ -253,7 +253,7 @@ def carry_back(path: LinearMap, change: Array) -> Array:
     return flat.reshape(path.input_shape)
 
 
-def _cut(flow: Flow, weight: Weight, view: NodeView, use: LinearUse, space: Space) -> Cut:
+def _cut(flow: Flow, weight: Weight, view: Node, use: LinearUse, space: Space) -> Cut:
     if use.condition:
         why = f"its weight is {use.condition}: the weight alone, on random rows"
         return Cut(weight.name, view, use, Space.MATRIX, None, None, why)
@@ -280,7 +280,7 @@ def _cut(flow: Flow, weight: Weight, view: NodeView, use: LinearUse, space: Spac
     return Cut(weight.name, view, use, Space.MATRIX, tensor, None, f"{why}: the weight alone, on {rows}")
 
 
-def _read_elsewhere(view: NodeView, use: LinearUse) -> str | None:
+def _read_elsewhere(view: Node, use: LinearUse) -> str | None:
     """Who else reads the activation; such a collision of the layer need not be one of the network's later values."""
     assert use.activation is not None
     operand = view.inputs[use.activation]

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onnxnull.graph.flow import Flow
-from onnxnull.graph.node import NodeView
+from onnxnull.graph.node import Node
 from onnxnull.kernel.maps.linear_map import Array
 from onnxnull.operators import LinearUse
 from onnxnull.operators.steps import constant_value
@@ -55,9 +55,9 @@ class Surroundings:
     """What stands around the weights of one model."""
 
     def __init__(self, flow: Flow) -> None:
-        self._views: Mapping[ir.Node, NodeView] = {view.node: view for view in flow.nodes}
+        self._views: Mapping[ir.Node, Node] = {view.node: view for view in flow.nodes}
 
-    def folds(self, view: NodeView, use: LinearUse) -> Folds:
+    def folds(self, view: Node, use: LinearUse) -> Folds:
         """The factors around one use of a weight."""
         if use.activation is None or view.outputs[0] is None:
             return Folds()
@@ -96,7 +96,7 @@ class Surroundings:
                 return found
             value = following.value
 
-    def _of_dynamic_quantization(self, view: NodeView, index: int, axis: int) -> Array | None:
+    def _of_dynamic_quantization(self, view: Node, index: int, axis: int) -> Array | None:
         """s_w of y·(s_x·s_w), s_x the scale of the activation that DynamicQuantizeLinear computes; None for another node."""
         other = view.inputs[1 - index] if view.op_type == "Mul" else None
         made_by = None if other is None else other.value.producer()
@@ -109,7 +109,7 @@ class Surroundings:
                 return _constant_factors(product, i, axis, _rank(view, index))
         return None
 
-    def _next(self, value: ir.Value, forward: bool) -> tuple[NodeView | None, int]:
+    def _next(self, value: ir.Value, forward: bool) -> tuple[Node | None, int]:
         """The node that alone reads `value`, or that makes it, and the index of the operand that is followed."""
         if forward:
             uses = value.uses()
@@ -125,7 +125,7 @@ class Surroundings:
         return (view, moving[0]) if len(moving) == 1 else (None, 0)
 
 
-def _factors(view: NodeView, index: int, axis: int) -> Array | None:
+def _factors(view: Node, index: int, axis: int) -> Array | None:
     """Per channel, (channels,) or (1,); None where the node is nothing that scales channels."""
     if view.domain not in ("", "ai.onnx"):
         return None
@@ -144,7 +144,7 @@ def _factors(view: NodeView, index: int, axis: int) -> Array | None:
     return None
 
 
-def _constant_factors(view: NodeView, index: int, axis: int, rank: int) -> Array | None:
+def _constant_factors(view: Node, index: int, axis: int, rank: int) -> Array | None:
     """The constant operand beside `index`, one number per channel of a tensor of this rank or in all; None for another."""
     constant = constant_value(view, 1 - index)
     if constant is None or constant.dtype.kind not in "fV":
@@ -157,7 +157,7 @@ def _constant_factors(view: NodeView, index: int, axis: int, rank: int) -> Array
     return numbers.ravel()
 
 
-def _normalization(view: NodeView, axis: int) -> Array | None:
+def _normalization(view: Node, axis: int) -> Array | None:
     scale, variance = constant_value(view, 1), constant_value(view, 4)
     if scale is None or variance is None or scale.ndim != 1 or scale.shape != variance.shape:
         return None
@@ -167,7 +167,7 @@ def _normalization(view: NodeView, axis: int) -> Array | None:
     return scale.astype(np.float64) / np.sqrt(below) if np.all(below > 0.0) else None
 
 
-def _rank(view: NodeView, index: int) -> int:
+def _rank(view: Node, index: int) -> int:
     """The rank of an operand; 0 where it is not known."""
     operand = view.inputs[index]
     return 0 if operand is None or operand.shape is None else len(operand.shape)

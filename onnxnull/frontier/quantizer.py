@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from onnxnull.graph.node import NodeView, Operand
+from onnxnull.graph.node import Node, Operand
 from onnxnull.kernel.maps.linear_map import LinearMap
 from onnxnull.kernel.maps.selection import NOTHING, Selection
 from onnxnull.operators.movement.steps import MOVEMENT
@@ -88,7 +88,7 @@ class OnGrid:
     def __contains__(self, value: ir.Value) -> bool:
         return value in self._values
 
-    def step(self, node: NodeView, read: Collection[ir.Value], made: Collection[ir.Value]) -> None:
+    def step(self, node: Node, read: Collection[ir.Value], made: Collection[ir.Value]) -> None:
         """A linear step makes the values `made` of the values `read`, all of them images of the input."""
         if any(value in self._values for value in read):
             self._values.update(made)
@@ -97,12 +97,12 @@ class OnGrid:
         if _shifts(node, read) or any(value in self._shifted for value in read):
             self._shifted.update(made)
 
-    def wraps(self, node: NodeView, read: Collection[ir.Value]) -> bool:
+    def wraps(self, node: Node, read: Collection[ir.Value]) -> bool:
         """Whether the node computes with integer codes, which wrap around, instead of moving or dequantizing them."""
         kept = node.op_type in MOVEMENT or node.op_type == "DequantizeLinear"
         return not kept and any(value in self._codes for value in read)
 
-    def enter(self, node: NodeView, path: LinearMap | None) -> str | None:
+    def enter(self, node: Node, path: LinearMap | None) -> str | None:
         """The quantizer `node` reads the input through `path`: why that is no linear step on its grid, None if it is."""
         operand, output = node.inputs[0], node.outputs[0]
         assert operand is not None, "a quantizer reads something"
@@ -119,7 +119,7 @@ class OnGrid:
         self._codes.add(output.value)
         return None
 
-    def dequantizes(self, node: NodeView, index: int) -> bool:
+    def dequantizes(self, node: Node, index: int) -> bool:
         """Whether operand `index` of `node` is DequantizeLinear's codes, with one scale: the same steps, as floats."""
         if node.op_type != "DequantizeLinear" or node.domain not in _DOMAINS or index != 0:
             return False
@@ -136,19 +136,19 @@ class OnGrid:
         producer = None if operand is None else operand.value.producer()
         return producer is not None and self.quantizer is not None and self.quantizer.codes == producer.outputs[0].name
 
-    def leaves_at(self, node: NodeView, layer_path: LinearMap | None) -> str | None:
+    def leaves_at(self, node: Node, layer_path: LinearMap | None) -> str | None:
         """Why a layer behind the grid does not see its steps as they are; None if it does."""
         if layer_path is None or (isinstance(layer_path, Selection) and np.all(np.isin(layer_path.factors, (0.0, 1.0)))):
             return None
         return f"{node.name!r} reads the codes scaled or mixed: that is not analysed"
 
 
-def is_quantizer(node: NodeView) -> bool:
+def is_quantizer(node: Node) -> bool:
     """Whether the node rounds operand 0 to codes."""
     return node.op_type in ("QuantizeLinear", "DynamicQuantizeLinear") and node.domain in _DOMAINS
 
 
-def rounds_by_itself(node: NodeView, index: int, integer: bool) -> bool:
+def rounds_by_itself(node: Node, index: int, integer: bool) -> bool:
     """Whether a layer rounds floats to codes before it multiplies, so that it is no linear layer of them.
 
     DynamicQuantizeMatMul does, and MatMulNBits at accuracy_level 4 (com.microsoft).
@@ -158,7 +158,7 @@ def rounds_by_itself(node: NodeView, index: int, integer: bool) -> bool:
     return is_float and (integer or (node.op_type == "MatMulNBits" and int(node.attribute("accuracy_level", 0)) == 4))
 
 
-def _shifts(node: NodeView, read: Collection[ir.Value]) -> bool:
+def _shifts(node: Node, read: Collection[ir.Value]) -> bool:
     """Whether a linear step adds something that is no image of the input, other than zeros."""
     if node.op_type == "BatchNormalization":
         return True
@@ -168,7 +168,7 @@ def _shifts(node: NodeView, read: Collection[ir.Value]) -> bool:
     )
 
 
-def _quantizer(node: NodeView, path: LinearMap | None) -> Quantizer | str:
+def _quantizer(node: Node, path: LinearMap | None) -> Quantizer | str:
     if path is not None and not (isinstance(path, Selection) and np.all((path.factors == 1.0) | (path.indices == NOTHING))):
         return "it rounds the input after it was scaled or mixed, which is not analysed"
     output = node.outputs[0]

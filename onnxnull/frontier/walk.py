@@ -22,7 +22,7 @@ from onnxnull.graph.bodies import subgraphs
 from onnxnull.graph.evaluable import ENTRY_BY_ENTRY
 from onnxnull.graph.flow import Flow
 from onnxnull.graph.model import GraphInput
-from onnxnull.graph.node import NodeView
+from onnxnull.graph.node import Node
 from onnxnull.kernel.maps.linear_map import LinearMap, Stack
 from onnxnull.kernel.maps.selection import add, compose, identity
 from onnxnull.operators import LinearUse, Refusal, linear_uses
@@ -59,7 +59,7 @@ class Layer:
     node: str
     use: LinearUse
     path: LinearMap | None
-    view: NodeView | None = None
+    view: Node | None = None
     on_grid: bool = False
 
     def matrix(self) -> np.ndarray:
@@ -226,12 +226,12 @@ def _follow(whole: _Whole, described: GraphInput, start: ir.Value) -> Frontier:
     return ends(None if shown is None else f"{shown} the input's values, not only what a weight makes of them")
 
 
-def _first(node: NodeView, why: str) -> str:
+def _first(node: Node, why: str) -> str:
     return f"{node.name!r} ({node.op_type}) reads the input first: {why}"
 
 
 def _passed(
-    node: NodeView,
+    node: Node,
     stepped: list[int],
     uses: list[LinearUse | Refusal],
     paths: Mapping[ir.Value, LinearMap | None],
@@ -267,7 +267,7 @@ def _passed(
 
 
 def _images(
-    node: NodeView, indices: list[int], paths: Mapping[ir.Value, LinearMap | None], budget: int
+    node: Node, indices: list[int], paths: Mapping[ir.Value, LinearMap | None], budget: int
 ) -> dict[ir.Value, LinearMap | None] | None:
     """The outputs of a linear step as images of the input: the sum over the operands; None if it is no linear step."""
     steps = {index: step_of(node, index) for index in indices}
@@ -295,7 +295,7 @@ def _images(
     return images
 
 
-def _narrower(node: NodeView, dtype: str, images: Mapping[ir.Value, LinearMap | None]) -> str | None:
+def _narrower(node: Node, dtype: str, images: Mapping[ir.Value, LinearMap | None]) -> str | None:
     """The float type of an image that does not hold every number of the input's type; None where all of them do.
 
     To a type that does, casting rounds no more than any other op of the network.
@@ -312,7 +312,7 @@ def _terms(linear_map: LinearMap) -> int:
     return sum(map(_terms, linear_map.components)) or 1
 
 
-def _value(node: NodeView, index: int) -> ir.Value:
+def _value(node: Node, index: int) -> ir.Value:
     operand = node.inputs[index]
     assert operand is not None
     return operand.value

@@ -21,7 +21,7 @@ from onnxnull.graph.constants import SMALL, Blocked, Constant, EvaluationError
 from onnxnull.graph.evaluation import Evaluation
 from onnxnull.graph.limits import bounded
 from onnxnull.graph.model import Model
-from onnxnull.graph.node import NodeView, Operand
+from onnxnull.graph.node import Node, Operand
 from onnxnull.graph.origins.tracing import trace
 from onnxnull.graph.origins.values import Origin
 from onnxnull.graph.quantization import Quantized, quantized_from
@@ -52,7 +52,7 @@ class Flow:
 
     def __init__(self, model: Model) -> None:
         self.model = model
-        self.nodes: list[NodeView] = []
+        self.nodes: list[Node] = []
         self.impossible: str | None = None
         self._constants: dict[ir.Value, Constant | Blocked] = {}
         self._origins: Mapping[ir.Value, Origin] = {}
@@ -79,7 +79,7 @@ class Flow:
             shape = shape_of_type(kind)
         return Operand(value.name or "", dtype, shape, constant, value, origin)
 
-    def _with_origins(self, view: NodeView) -> NodeView:
+    def _with_origins(self, view: Node) -> Node:
         """The node once the origins of what it reads are known."""
         if not any(operand is not None and operand.value in self._origins for operand in view.inputs):
             return view
@@ -133,7 +133,7 @@ class Flow:
         elif not any(True for _ in subgraphs(node)):
             self._infer(node, inputs, version, schema)
         outputs = tuple(None if not value.name else self.operand(value) for value in node.outputs)
-        self.nodes.append(NodeView(name, node.op_type, node.domain, version, inputs, outputs, node, self.model.one_sample))
+        self.nodes.append(Node(name, node.op_type, node.domain, version, inputs, outputs, node, self.model.one_sample))
 
     def _constant_node(self, node: ir.Node) -> None:
         """`Constant`: exactly one attribute holds the value (opset 1 to 24); sparse ones were refused."""
@@ -326,7 +326,7 @@ class Flow:
         settle = result.size <= SMALL and (small or dtype.is_integer()) and quantized_from(result) is None
         return constants.settled(result) if settle else result
 
-    def folded(self, view: NodeView, operands: tuple[Constant | None, ...], output: int = 0) -> Constant:
+    def folded(self, view: Node, operands: tuple[Constant | None, ...], output: int = 0) -> Constant:
         """Output number `output` of a node if its inputs were these constants. Raises `EvaluationError`."""
         node = view.node
         if _dequantizes(node):

@@ -45,7 +45,7 @@ class Operand:
 
 
 @dataclass(frozen=True, slots=True)
-class NodeView:
+class Node:
     """A node as the operators see it: names, opset version, attributes and what is known of its inputs and outputs.
 
     Attributes:

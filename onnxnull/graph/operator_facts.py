@@ -11,7 +11,7 @@ Operator = tuple[str, str]
 
 
 class Named(Protocol):
-    """A node, as ONNX, onnx-ir and `NodeView` have it."""
+    """A node, as ONNX, onnx-ir and `Node` have it."""
 
     @property
     def domain(self) -> str:

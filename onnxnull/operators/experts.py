@@ -16,7 +16,7 @@ from functools import partial
 import numpy as np
 
 from onnxnull.errors import Code
-from onnxnull.graph.node import NodeView
+from onnxnull.graph.node import Node
 from onnxnull.operators.attention.weights import last_axis_map
 from onnxnull.operators.linear_use import LinearUse, Refusal, constant_at, holds_weights, is_constant
 from onnxnull.operators.range_rules import finite_of_finite
@@ -27,7 +27,7 @@ finite_of_finite("MoE", domain="com.microsoft")
 
 
 @holds_weights("MoE", domain="com.microsoft")
-def mixture_of_experts(node: NodeView) -> Iterator[LinearUse]:
+def mixture_of_experts(node: Node) -> Iterator[LinearUse]:
     """fc1, fc2 and fc3, expert by expert."""
     for index in (_FC1, _FC2, _FC3):
         weight = constant_at(node, index)

@@ -23,7 +23,7 @@ import numpy as np
 
 from onnxnull.errors import Code
 from onnxnull.graph.constants import EvaluationError
-from onnxnull.graph.node import NodeView
+from onnxnull.graph.node import Node
 from onnxnull.kernel.maps.batched import Batched
 from onnxnull.kernel.maps.contraction import ContractionMap, contraction_blocks
 from onnxnull.kernel.maps.linear_map import LinearMap
@@ -44,7 +44,7 @@ holds_weights("FusedConv", domain=_MICROSOFT)(conv)
 
 
 @holds_weights("FusedMatMul", "TransposeMatMul", "FusedMatMulActivation", "SparseToDenseMatMul", domain=_MICROSOFT)
-def fused_matmul(node: NodeView) -> Iterator[LinearUse]:
+def fused_matmul(node: Node) -> Iterator[LinearUse]:
     """A or B, whichever is constant."""
     if is_constant(node, 0) and is_constant(node, 1):
         return
@@ -75,7 +75,7 @@ def fused_matmul(node: NodeView) -> Iterator[LinearUse]:
         )
 
 
-def matmul_axes(node: NodeView, index: int, rank: int) -> Shape:
+def matmul_axes(node: Node, index: int, rank: int) -> Shape:
     """Axis i of what FusedMatMul multiplies is axis `matmul_axes[i]` of operand `index`, of this rank."""
     letter = "AB"[index]
     return transposed_axes(
@@ -104,14 +104,14 @@ def _placed(labels: Shape, axes: Shape) -> Shape:
 
 
 @holds_weights("NhwcFusedConv", domain=_MICROSOFT)
-def nhwc_fused_conv(node: NodeView) -> Iterator[LinearUse]:
+def nhwc_fused_conv(node: Node) -> Iterator[LinearUse]:
     """The filters, input 1, (M, C/g, *k)."""
     for use in conv(node):
         yield replace(use, linear_map=partial(_channels_last, node, use.constant.shape[2:]))
 
 
 @holds_weights("NhwcConv", domain=_MICROSOFT)
-def nhwc_conv(node: NodeView) -> Iterator[LinearUse]:
+def nhwc_conv(node: Node) -> Iterator[LinearUse]:
     """The filters, input 1, (M, *k, C/g)."""
     for use in conv(node):
         outputs, *kernel, channels = use.constant.shape
@@ -128,7 +128,7 @@ def nhwc_blocks(groups: int, weight: np.ndarray) -> np.ndarray:
     return conv_blocks(groups, np.moveaxis(weight, -1, 1))
 
 
-def _channels_last(node: NodeView, kernel: Shape, blocks: np.ndarray, activation: Shape) -> LinearMap:
+def _channels_last(node: Node, kernel: Shape, blocks: np.ndarray, activation: Shape) -> LinearMap:
     """The convolution between two transpositions."""
     axes = len(activation)
     image = (activation[-1], *activation[1:-1])
@@ -138,7 +138,7 @@ def _channels_last(node: NodeView, kernel: Shape, blocks: np.ndarray, activation
 
 
 @holds_weights("ConvTransposeWithDynamicPads", domain=_MICROSOFT)
-def conv_transpose_with_pads(node: NodeView) -> Iterator[LinearUse]:
+def conv_transpose_with_pads(node: Node) -> Iterator[LinearUse]:
     """The filters, input 1, where the pads, input 2, are constant."""
     if node.input(2) is None:
         yield from conv_transpose(node)
@@ -156,7 +156,7 @@ def conv_transpose_with_pads(node: NodeView) -> Iterator[LinearUse]:
         yield replace(use, linear_map=partial(_padded, node, use.constant.shape[2:], values))
 
 
-def _padded(node: NodeView, kernel: Shape, pads: Shape, blocks: np.ndarray, activation: Shape) -> LinearMap:
+def _padded(node: Node, kernel: Shape, pads: Shape, blocks: np.ndarray, activation: Shape) -> LinearMap:
     return Batched(transposed_convolution_on(node, kernel, blocks, activation[1:], pads=pads), activation[0])
 
 

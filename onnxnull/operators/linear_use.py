@@ -16,7 +16,7 @@ import numpy as np
 
 from onnxnull.errors import Code
 from onnxnull.graph.constants import Blocked, Constant
-from onnxnull.graph.node import NodeView, Operand
+from onnxnull.graph.node import Node, Operand
 from onnxnull.graph.operator_facts import OperatorFacts, operator_of
 from onnxnull.graph.quantization import InexactError, Quantized, moved, quantized_from
 from onnxnull.graph.types import Shape
@@ -107,12 +107,12 @@ class Refusal(Exception):
         self.reason = reason
 
 
-Uses = Callable[[NodeView], Iterable[LinearUse]]
+Uses = Callable[[Node], Iterable[LinearUse]]
 
 _NUMBERS = ("TENSOR", "TENSORS", "SPARSE_TENSOR", "SPARSE_TENSORS", "FLOATS")
 _NO_NUMBERS = ("STRING", "COMPLEX64", "COMPLEX128")
 _WEIGHTS: OperatorFacts[Uses] = OperatorFacts("reader of weights")
-BatchAxes = Callable[[NodeView, int, int], Iterable[int]]
+BatchAxes = Callable[[Node, int, int], Iterable[int]]
 """Node, index of an operand and its rank → axes."""
 _BATCHES: OperatorFacts[BatchAxes] = OperatorFacts("function of batch axes")
 _POSITIONS: OperatorFacts[bool] = OperatorFacts("note on positions")
@@ -129,7 +129,7 @@ def holds_no_weight(op_types: str, domain: str = "") -> None:
     _WEIGHTS.add(_none, *op_types.split(), domain=domain)
 
 
-def _none(node: NodeView) -> tuple[LinearUse, ...]:
+def _none(node: Node) -> tuple[LinearUse, ...]:
     return ()
 
 
@@ -143,7 +143,7 @@ def reviewed_operators() -> frozenset[tuple[str, str]]:
     return frozenset(_WEIGHTS) - handled_operators()
 
 
-def linear_uses(node: NodeView) -> Iterator[LinearUse | Refusal]:
+def linear_uses(node: Node) -> Iterator[LinearUse | Refusal]:
     """The linear weights of a node and what it holds that may be one; nothing for a node of constants only."""
     from onnxnull.operators.run_time import run_time_uses
 
@@ -152,7 +152,7 @@ def linear_uses(node: NodeView) -> Iterator[LinearUse | Refusal]:
     yield from run_time_uses(node, list(stored_uses(node)))
 
 
-def stored_uses(node: NodeView) -> Iterator[LinearUse | Refusal]:
+def stored_uses(node: Node) -> Iterator[LinearUse | Refusal]:
     """The same of the operands that are constants."""
     function = _WEIGHTS.of(node)
     try:
@@ -164,18 +164,18 @@ def stored_uses(node: NodeView) -> Iterator[LinearUse | Refusal]:
         yield refusal
 
 
-def is_of_positions(node: NodeView) -> bool:
+def is_of_positions(node: Node) -> bool:
     """Whether `reads_positions` was said of the operator."""
     return operator_of(node) in _POSITIONS
 
 
-def batch_axes(node: NodeView, index: int, rank: int) -> frozenset[int]:
+def batch_axes(node: Node, index: int, rank: int) -> frozenset[int]:
     """Axes of operand `index`, of this rank, along which the node holds products of their own; none where nothing is known."""
     function = _BATCHES.of(node)
     return frozenset() if function is None else frozenset(function(node, index, rank))
 
 
-def constant_at(node: NodeView, index: int) -> Constant | None:
+def constant_at(node: Node, index: int) -> Constant | None:
     """The constant at an input; None where it is left out or depends on the model's inputs. Raises `Refusal`."""
     operand = node.input(index)
     if operand is None or operand.constant is None:
@@ -187,26 +187,26 @@ def constant_at(node: NodeView, index: int) -> Constant | None:
     return operand.constant
 
 
-def shape_at(node: NodeView, index: int) -> Shape | None:
+def shape_at(node: Node, index: int) -> Shape | None:
     """The shape of an input as far as it is known."""
     operand = node.input(index)
     return None if operand is None else operand.shape
 
 
-def is_constant(node: NodeView, index: int) -> bool:
+def is_constant(node: Node, index: int) -> bool:
     """Whether an input does not depend on the model's inputs, evaluated or not."""
     operand = node.input(index)
     return operand is not None and operand.constant is not None
 
 
-def shows_only_first_output(node: NodeView) -> bool:
+def shows_only_first_output(node: Node) -> bool:
     """Whether nobody reads the node's other outputs, which may show what the first hides of its inputs."""
     others = [output for output in node.outputs[1:] if output is not None]
     return not any(output.value.is_graph_output() or list(output.value.uses()) for output in others)
 
 
 def refuse_constant_operands(
-    node: NodeView, reason: str, *, least_rank: int = 2, operands: slice = slice(None)
+    node: Node, reason: str, *, least_rank: int = 2, operands: slice = slice(None)
 ) -> Iterator[Refusal]:
     """A refusal if any of these inputs is a constant of at least `least_rank` dimensions (or of unknown shape)."""
     names = [o.name for o in node.inputs[operands] if o is not None and _may_be_weight(o, least_rank)]
@@ -219,7 +219,7 @@ def _may_be_weight(operand: Operand, least_rank: int) -> bool:
     return isinstance(constant, Blocked) or (constant is not None and len(constant.shape) >= least_rank and constant.size > 1)
 
 
-def _of_unknown_operator(node: NodeView) -> Iterator[Refusal]:
+def _of_unknown_operator(node: Node) -> Iterator[Refusal]:
     """An operator that nobody has reviewed: any constant of it may be a weight, stored flat or as an attribute too."""
     name = f"{node.domain or 'ai.onnx'}.{node.op_type}"
     yield from refuse_constant_operands(node, f"operator {name} is not known", least_rank=1)

@@ -18,7 +18,7 @@ from functools import partial
 import numpy as np
 
 from onnxnull.graph.constants import Blocked, Constant
-from onnxnull.graph.node import NodeView
+from onnxnull.graph.node import Node
 from onnxnull.graph.operator_facts import OperatorFacts
 from onnxnull.operators.linear_use import holds_no_weight, is_constant, shape_at
 
@@ -43,13 +43,13 @@ class TableUse:
     obstacle: str | None = None
 
 
-Tables = Callable[[NodeView], Iterator[TableUse]]
+Tables = Callable[[Node], Iterator[TableUse]]
 _TABLES: OperatorFacts[Tables] = OperatorFacts("reader of tables")
 looks_up = _TABLES.registers
 """Register the function that lists the tables of a node of these operators."""
 
 
-def table_uses(node: NodeView) -> Iterator[TableUse]:
+def table_uses(node: Node) -> Iterator[TableUse]:
     """The look-up tables of a node; nothing for a node of constants only."""
     function = _TABLES.of(node)
     if function is not None and not all(is_constant(node, i) or node.input(i) is None for i in range(len(node.inputs))):
@@ -57,46 +57,46 @@ def table_uses(node: NodeView) -> Iterator[TableUse]:
 
 
 @looks_up("Gather")
-def gather(node: NodeView) -> Iterator[TableUse]:
+def gather(node: Node) -> Iterator[TableUse]:
     """Rows along `axis`."""
     yield from _rows(node, 0, int(node.attribute("axis", 0)))
 
 
 @looks_up("EmbedLayerNormalization", domain=_MICROSOFT)
-def embed(node: NodeView) -> Iterator[TableUse]:
+def embed(node: Node) -> Iterator[TableUse]:
     """Words, positions, segments."""
     for index in (2, 3, 4):
         yield from _rows(node, index, 0)
 
 
 @looks_up("TorchEmbedding", domain=_MICROSOFT)
-def torch_embedding(node: NodeView) -> Iterator[TableUse]:
+def torch_embedding(node: Node) -> Iterator[TableUse]:
     """Input 0."""
     yield from _rows(node, 0, 0)
 
 
 @looks_up("WordConvEmbedding", domain=_MICROSOFT)
-def characters(node: NodeView) -> Iterator[TableUse]:
+def characters(node: Node) -> Iterator[TableUse]:
     """The characters' table."""
     yield from _rows(node, 3, 0)
 
 
 @looks_up("QEmbedLayerNormalization", domain=_MICROSOFT)
-def quantized_embed(node: NodeView) -> Iterator[TableUse]:
+def quantized_embed(node: Node) -> Iterator[TableUse]:
     """Words, positions, segments, quantized: named, without a rank."""
     for index in (2, 3, 4):
         yield from _rows(node, index, 0, "the table is quantized")
 
 
 @looks_up("GatherBlockQuantized", domain=_MICROSOFT)
-def gather_block_quantized(node: NodeView) -> Iterator[TableUse]:
+def gather_block_quantized(node: Node) -> Iterator[TableUse]:
     """A table quantized in blocks: named, without a rank."""
     yield from _rows(node, 0, int(node.attribute("gather_axis", 0)), "the table is quantized")
 
 
 @looks_up("GatherND")
 @looks_up("GatherND", domain=_MICROSOFT)
-def gather_nd(node: NodeView) -> Iterator[TableUse]:
+def gather_nd(node: Node) -> Iterator[TableUse]:
     """Rows behind the axes that are indexed."""
     operand, indices = node.input(0), shape_at(node, 1)
     if operand is None or operand.constant is None:
@@ -114,7 +114,7 @@ def gather_nd(node: NodeView) -> Iterator[TableUse]:
             yield TableUse(operand.name, operand.constant, (rows, columns), partial(first_axes, first))
 
 
-def _rows(node: NodeView, index: int, axis: int, obstacle: str | None = None) -> Iterator[TableUse]:
+def _rows(node: Node, index: int, axis: int, obstacle: str | None = None) -> Iterator[TableUse]:
     operand = node.input(index)
     if operand is None or operand.constant is None:
         return

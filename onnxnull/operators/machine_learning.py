@@ -17,7 +17,7 @@ import numpy as np
 
 from onnxnull.errors import Code
 from onnxnull.graph.constants import Constant, Stored, known
-from onnxnull.graph.node import NodeView
+from onnxnull.graph.node import Node
 from onnxnull.intervals import arithmetic
 from onnxnull.intervals.domain import Range, anything, collapsed, constant, number
 from onnxnull.kernel.maps.linear_map import LinearMap
@@ -30,20 +30,20 @@ _DOMAIN = "ai.onnx.ml"
 
 
 @holds_weights("LinearClassifier", domain=_DOMAIN)
-def linear_classifier(node: NodeView) -> Iterator[LinearUse]:
+def linear_classifier(node: Node) -> Iterator[LinearUse]:
     """A row of coefficients per class (one for two classes, where there is one intercept)."""
     rows = len(node.attribute("intercepts", None) or ()) or _labels(node)
     yield from _coefficients(node, rows)
 
 
 @holds_weights("LinearRegressor", domain=_DOMAIN)
-def linear_regressor(node: NodeView) -> Iterator[LinearUse]:
+def linear_regressor(node: Node) -> Iterator[LinearUse]:
     """A row of coefficients per target."""
     yield from _coefficients(node, int(node.attribute("targets", 1)))
 
 
 @holds_weights("SVMClassifier", "SVMRegressor", domain=_DOMAIN)
-def support_vector_machine(node: NodeView) -> Iterator[LinearUse]:
+def support_vector_machine(node: Node) -> Iterator[LinearUse]:
     """The coefficients of a machine without support vectors."""
     vectors = sum(node.attribute("vectors_per_class", None) or ()) + int(node.attribute("n_supports", 0))
     if vectors or node.attribute("support_vectors", None):
@@ -54,11 +54,11 @@ def support_vector_machine(node: NodeView) -> Iterator[LinearUse]:
     yield from _coefficients(node, _labels(node) if node.op_type == "SVMClassifier" else 1)
 
 
-def _labels(node: NodeView) -> int:
+def _labels(node: Node) -> int:
     return len(node.attribute("classlabels_ints", None) or node.attribute("classlabels_strings", None) or ())
 
 
-def _coefficients(node: NodeView, rows: int) -> Iterator[LinearUse]:
+def _coefficients(node: Node, rows: int) -> Iterator[LinearUse]:
     constant = attribute_constant(node, "coefficients")
     if constant is None or is_constant(node, 0):
         return
@@ -77,7 +77,7 @@ def _coefficients(node: NodeView, rows: int) -> Iterator[LinearUse]:
     )
 
 
-def attribute_constant(node: NodeView, name: str) -> Constant | None:
+def attribute_constant(node: Node, name: str) -> Constant | None:
     """An attribute of floats (float32, as ONNX stores them) as a constant; None where the node has none."""
     import onnx_ir as ir
 
@@ -114,7 +114,7 @@ def lowered_linear_regressor(site: Site, emit: Emitter) -> str:
 
 
 @gives("Scaler", domain=_DOMAIN)
-def scaler(node: NodeView, of: Operands) -> Range:
+def scaler(node: Node, of: Operands) -> Range:
     """(x − offset) · scale, one of each or one for each column."""
     offset, scale = (np.asarray(node.attribute(name, ()), np.float64) for name in ("offset", "scale"))
     if not offset.size or not scale.size:
@@ -123,7 +123,7 @@ def scaler(node: NodeView, of: Operands) -> Range:
 
 
 @gives("Binarizer", domain=_DOMAIN)
-def binarizer(node: NodeView, of: Operands) -> Range:
+def binarizer(node: Node, of: Operands) -> Range:
     """1 above the threshold, else 0."""
     return arithmetic.less(number(float(node.attribute("threshold", 0.0))), given(of, 0))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from onnxnull.errors import Code
-from onnxnull.graph.node import NodeView
+from onnxnull.graph.node import Node
 from onnxnull.operators.linear_use import LinearUse, Refusal, holds_weights
 from onnxnull.operators.refusals import refuses
 
@@ -17,7 +17,7 @@ refuses("HyperConnectionPostMix", reason=_STREAMS, domain=_MICROSOFT, operands=s
 
 
 @holds_weights("EPContext", "Snpe", domain=_MICROSOFT)
-def compiled(node: NodeView) -> Iterator[LinearUse]:
+def compiled(node: Node) -> Iterator[LinearUse]:
     """A network that was compiled for an accelerator: whatever weights it has cannot be read."""
     raise Refusal(Code.OPERATOR, "a network compiled for an accelerator: the weights inside cannot be read")
     yield

@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from onnxnull.graph.node import NodeView
+from onnxnull.graph.node import Node
 from onnxnull.graph.operator_facts import OperatorFacts
 from onnxnull.operators.linear_use import is_constant
 
 NAN, INF, NO_NUMBER, NO_SCALE = "NaN", "Inf", "NaN or Inf", "no positive scale"
 """What a constant holds."""
 
-Places = Callable[[NodeView], Iterable[tuple[int, str]]]
+Places = Callable[[Node], Iterable[tuple[int, str]]]
 """Node → (index of an operand, what it must not hold, or seldom does)."""
 
 
@@ -51,19 +51,19 @@ def hands_on_nan(*op_types: str) -> None:
 def has_scales(*op_types: str, scales: tuple[tuple[int | None, int], ...], domain: str = "") -> None:
     """Register (input that is quantized, None for the output; its scale). Scales of constants are part of the weight."""
 
-    def places(node: NodeView) -> Iterable[tuple[int, str]]:
+    def places(node: Node) -> Iterable[tuple[int, str]]:
         return [(scale, NO_SCALE) for of, scale in scales if of is None or not is_constant(node, of)]
 
     accounts_for(*op_types, domain=domain, places=places, all_operands=True)
 
 
-def places_of(node: NodeView) -> list[tuple[int, str]]:
+def places_of(node: Node) -> list[tuple[int, str]]:
     """(index of an operand, what it must not hold, or seldom does) as far as it is registered."""
     found = _BESIDE.of(node)
     return [] if found is None else list(found.places(node))
 
 
-def accounts_for_all(node: NodeView) -> bool:
+def accounts_for_all(node: Node) -> bool:
     """Whether nothing is to be said of NaN in operands other than those of `places_of`."""
     found = _BESIDE.of(node)
     return found is not None and found.all_operands

@@ -15,7 +15,7 @@ import numpy as np
 
 from onnxnull.graph.constants import Constant
 from onnxnull.graph.evaluable import RANDOM
-from onnxnull.graph.node import NodeView, Operand
+from onnxnull.graph.node import Node, Operand
 from onnxnull.graph.operator_facts import OperatorFacts, operator_of
 from onnxnull.intervals.domain import Range, anything, collapsed, reshaped, rounded, simplified
 from onnxnull.kernel.budget import Budget, OutOfBudget
@@ -51,7 +51,7 @@ class Operands:
         return True
 
 
-Rule = Callable[[NodeView, Operands], Range | Sequence[Range]]
+Rule = Callable[[Node, Operands], Range | Sequence[Range]]
 
 _RULES: OperatorFacts[Rule] = OperatorFacts("range rule")
 gives = _RULES.registers
@@ -72,18 +72,18 @@ def finite_of_finite(*op_types: str, domain: str = "") -> None:
     _RULES.add(_finite_of_finite, *op_types, domain=domain)
 
 
-def _finite_of_finite(node: NodeView, of: Operands) -> list[Range]:
+def _finite_of_finite(node: Node, of: Operands) -> list[Range]:
     tame = all((each := of(index)) is None or each.tame for index in range(len(node.inputs)))
     return [anything(output_type(node, index), finite=tame) for index in range(len(node.outputs))]
 
 
-def ranges(node: NodeView, of: Operands) -> list[Range]:
+def ranges(node: Node, of: Operands) -> list[Range]:
     """The ranges of a node's outputs, rounded to their types."""
     with np.errstate(all="ignore"):  # bounds overflow, and unbounded ones are multiplied by 0
         return _ranges(node, of)
 
 
-def _ranges(node: NodeView, of: Operands) -> list[Range]:
+def _ranges(node: Node, of: Operands) -> list[Range]:
     domain, _ = operator_of(node)
     rule = _RULES.of(node)
     free = [
@@ -122,7 +122,7 @@ def _fits(mine: tuple[int, ...], shape: Sequence[int | None]) -> bool:
     return len(mine) <= len(shape) and all(a == 1 or b is None or a == b for a, b in zip(mine, own, strict=True))
 
 
-def _deterministic(node: NodeView, domain: str, of: Operands, free: Sequence[int]) -> bool:
+def _deterministic(node: Node, domain: str, of: Operands, free: Sequence[int]) -> bool:
     """Whether every operand, and so every output, is the same for all inputs; `free` are the operands that are no constants."""
     known = domain in ("", "com.microsoft") and node.op_type not in RANDOM and not node.attribute("training_mode", 0)
     if not known or node.op_type == "Dropout" or ("", node.op_type) in _TELLS_ZEROS_APART:
@@ -131,7 +131,7 @@ def _deterministic(node: NodeView, domain: str, of: Operands, free: Sequence[int
     return bool(node.inputs) and all(each.sized and bool(each.fixed.all()) for each in found)
 
 
-def _sized(node: NodeView, domain: str, of: Operands, free: Sequence[int]) -> bool:
+def _sized(node: Node, domain: str, of: Operands, free: Sequence[int]) -> bool:
     """Whether the outputs' shapes follow from shapes alone."""
     if domain not in ("", "ai.onnx.ml") or any(word in node.op_type for word in ("Sequence", "Optional", "String")):
         return False
@@ -140,7 +140,7 @@ def _sized(node: NodeView, domain: str, of: Operands, free: Sequence[int]) -> bo
     return all(each.sized and (index not in deciding or bool(each.fixed.all())) for index, each in found.items())
 
 
-def output_type(node: NodeView, index: int = 0) -> ir.DataType | None:
+def output_type(node: Node, index: int = 0) -> ir.DataType | None:
     """The type of an output as onnx-ir knows it; None where it is not known."""
     output = node.outputs[index] if index < len(node.outputs) else None
     return None if output is None else output.dtype
@@ -152,7 +152,7 @@ def given(of: Operands, index: int) -> Range:
     return anything(None) if found is None else found
 
 
-def rank_of(node: NodeView, index: int = 0) -> int | None:
+def rank_of(node: Node, index: int = 0) -> int | None:
     """How many axes an operand has."""
     operand = node.input(index)
     return None if operand is None or operand.shape is None else len(operand.shape)
@@ -167,7 +167,7 @@ def along_channels(found: Range, rank: int | None) -> Range:
     return reshaped(found, (found.lo.size, *(1,) * (rank - 2)))
 
 
-def axis_length(node: NodeView, axis: int, index: int = 0) -> int | None:
+def axis_length(node: Node, axis: int, index: int = 0) -> int | None:
     """How long an axis of an operand is; None where that is not known, as of the first one where the batch size is open."""
     operand = node.input(index)
     if operand is None or operand.shape is None or not -len(operand.shape) <= axis < len(operand.shape):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from onnxnull.graph.constants import Constant
-from onnxnull.graph.node import NodeView
+from onnxnull.graph.node import Node
 from onnxnull.intervals import arithmetic
 from onnxnull.intervals.domain import INF, Bools, Floats, Range, assembled, constant, made, reshaped, some, union
 from onnxnull.operators.range_rules import Operands
@@ -110,7 +110,7 @@ def of_unknown_count(a: Range, b: Range) -> Range:
     return made(lo, hi, term.nan | (term.pinf & term.ninf), term.pinf, term.ninf, sized=a.sized and b.sized)
 
 
-def weight_of(node: NodeView, of: Operands, index: int) -> np.ndarray | None:
+def weight_of(node: Node, of: Operands, index: int) -> np.ndarray | None:
     """The array of a constant operand; None also where all that may be looked at has been."""
     operand = node.input(index)
     if operand is None or not isinstance(operand.constant, Constant) or not of.affords(of.cost(operand.constant)):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from onnxnull.graph.node import NodeView
+from onnxnull.graph.node import Node
 from onnxnull.operators.linear_use import LinearUse, holds_weights, refuse_constant_operands
 
 
@@ -17,7 +17,7 @@ def refuses(
 ) -> None:
     """Refuse constant operands: name the matrices among them, or else the vectors, since packed weights are stored flat."""
 
-    def uses(node: NodeView) -> Iterator[LinearUse]:
+    def uses(node: Node) -> Iterator[LinearUse]:
         for least_rank in least_ranks:
             for refusal in refuse_constant_operands(node, reason, least_rank=least_rank, operands=operands):
                 raise refusal

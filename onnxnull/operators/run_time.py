@@ -18,7 +18,7 @@ import numpy as np
 
 from onnxnull.errors import Code
 from onnxnull.graph.constants import Blocked, EvaluationError, steps_in_order
-from onnxnull.graph.node import NodeView, Operand
+from onnxnull.graph.node import Node, Operand
 from onnxnull.graph.origins.values import Alternatives, Case, Unresolved, combinations, indexed
 from onnxnull.kernel.maps.linear_map import LinearMap
 from onnxnull.operators.linear_use import LinearUse, Refusal, batch_axes, is_of_positions, stored_uses
@@ -27,7 +27,7 @@ _SUMS = frozenset({"ReduceSum", "ReduceMean"})
 ADVICE = "store it as a constant, or as slices that the node itself chooses among"
 
 
-def run_time_uses(node: NodeView, stored: Sequence[LinearUse | Refusal]) -> Iterator[LinearUse | Refusal]:
+def run_time_uses(node: Node, stored: Sequence[LinearUse | Refusal]) -> Iterator[LinearUse | Refusal]:
     """What `stored_uses` found in a node, and the weights of operands that only a run decides.
 
     A stored weight stays one, whatever it multiplies. A refusal stays, unless it is settled by knowing the other operands.
@@ -78,7 +78,7 @@ def _given(operands: Mapping[int, Operand]) -> Iterator[_Given]:
         yield {**blocked, **{i: (known[i], case) for i, case in zip(known, cases, strict=True)}}
 
 
-def _with(node: NodeView, given: _Given) -> NodeView:
+def _with(node: Node, given: _Given) -> Node:
     """The node with these constants as operands."""
 
     def operand(index: int, known: Operand | None) -> Operand | None:
@@ -93,7 +93,7 @@ def _with(node: NodeView, given: _Given) -> NodeView:
     return replace(node, inputs=tuple(operand(i, known) for i, known in enumerate(node.inputs)))
 
 
-def _conditional(node: NodeView, use: LinearUse, given: _Given) -> LinearUse | Refusal:
+def _conditional(node: Node, use: LinearUse, given: _Given) -> LinearUse | Refusal:
     """The weight with what is open about it; a refusal where its rank is not that of the constant."""
     parts = {constant.signature for constant in steps_in_order(use.constant)}
     taken, conditions = [], []
@@ -136,7 +136,7 @@ def _leaves_ranks(use: LinearUse, factors: np.ndarray) -> bool:
 # A product written as Mul and a sum: what is scaled along the axes that are summed.
 
 
-def _sums(node: NodeView, given: _Given) -> Iterator[LinearUse]:
+def _sums(node: Node, given: _Given) -> Iterator[LinearUse]:
     """ReduceSum and ReduceMean (opset 1 to 18) of a constant times a factor that varies along the axes summed over.
 
     Σ_q x_q·W_qp, where x is broadcast along the axes that are left: a fully connected layer in other words.
@@ -180,7 +180,7 @@ def _varies(numbers: np.ndarray, axes: set[int]) -> bool:
     return bool((numbers != first).any())
 
 
-def _summed_axes(node: NodeView, rank: int) -> set[int] | None:
+def _summed_axes(node: Node, rank: int) -> set[int] | None:
     """The axes: an attribute before opset 13 (ReduceMean: 18), all where there are none; None where a run computes them."""
     operand = node.input(1)
     given = node.attribute("axes", None)

@@ -14,14 +14,14 @@ import numpy as np
 from onnxnull.errors import one_line
 from onnxnull.graph.constants import Constant, EvaluationError, apply
 from onnxnull.graph.evaluable import ENTRY_BY_ENTRY
-from onnxnull.graph.node import NodeView
+from onnxnull.graph.node import Node
 from onnxnull.graph.operator_facts import OperatorFacts
 from onnxnull.kernel.maps.linear_map import LinearMap, size
 from onnxnull.kernel.maps.selection import Selection
 
 MakeMap = Callable[[int], LinearMap]
 """Number of the output → the map from the operand to it. Raises `UnknownShapeError`."""
-Step = Callable[[NodeView, int], MakeMap | None]
+Step = Callable[[Node, int], MakeMap | None]
 
 LARGEST = 1 << 24
 """Most entries of a tensor that a path is followed through: a selection holds sixteen bytes for each."""
@@ -41,7 +41,7 @@ class UnknownShapeError(Exception):
     """A map was asked for at an operand whose shape is not known, or is too large to write its map down."""
 
 
-def step_of(node: NodeView, index: int) -> MakeMap | None:
+def step_of(node: Node, index: int) -> MakeMap | None:
     """The step from operand `index` of `node` to its outputs; None where there is none that we know to be linear."""
     function = _STEPS.of(node)
     return None if function is None else function(node, index)
@@ -54,7 +54,7 @@ def holds(wide: str, narrow: str) -> bool:
     return FLOATS[wide] >= FLOATS[narrow]
 
 
-def fixed_shape(node: NodeView, index: int) -> tuple[int, ...]:
+def fixed_shape(node: Node, index: int) -> tuple[int, ...]:
     """The shape of an operand. Raises `UnknownShapeError` unless all of it is known."""
     operand = node.input(index)
     shape = None if operand is None else operand.shape
@@ -63,7 +63,7 @@ def fixed_shape(node: NodeView, index: int) -> tuple[int, ...]:
     return tuple(dim for dim in shape if dim is not None)
 
 
-def output_shape(node: NodeView, number: int = 0) -> tuple[int, ...]:
+def output_shape(node: Node, number: int = 0) -> tuple[int, ...]:
     """The shape of output `number`. Raises `UnknownShapeError` unless all of it is known."""
     output = node.outputs[number] if number < len(node.outputs) else None
     if output is None or output.shape is None or any(dim is None for dim in output.shape):
@@ -71,7 +71,7 @@ def output_shape(node: NodeView, number: int = 0) -> tuple[int, ...]:
     return tuple(dim for dim in output.shape if dim is not None)
 
 
-def constant_value(node: NodeView, index: int) -> np.ndarray | None:
+def constant_value(node: Node, index: int) -> np.ndarray | None:
     """The array of a constant operand; None where it is no constant, could not be evaluated, or holds no real numbers."""
     operand = node.input(index)
     if operand is None or not isinstance(operand.constant, Constant):
@@ -83,13 +83,13 @@ def constant_value(node: NodeView, index: int) -> np.ndarray | None:
     return array if array.dtype.kind in "biufV" else None
 
 
-def only_operand(node: NodeView, index: int) -> bool:
+def only_operand(node: Node, index: int) -> bool:
     """Whether operand 0 is meant, and all others are constants."""
     return index == 0 and all(o is None or isinstance(o.constant, Constant) for o in node.inputs[1:])
 
 
 def selection_of(
-    node: NodeView, index: int, output: int, fed: Mapping[int, np.ndarray] | None = None, **attributes: float
+    node: Node, index: int, output: int, fed: Mapping[int, np.ndarray] | None = None, **attributes: float
 ) -> Selection:
     """What an op that only moves entries does, learnt from what it does to the entries' own numbers.
 

@@ -15,7 +15,7 @@ import numpy as np
 from onnxnull.graph.bodies import subgraphs
 from onnxnull.graph.constants import Constant
 from onnxnull.graph.flow import Flow
-from onnxnull.graph.node import NodeView
+from onnxnull.graph.node import Node
 from onnxnull.intervals.domain import Range
 from onnxnull.ranges.propagation import Propagation
 from onnxnull.ranges.results import Effect, OutputClaim
@@ -93,7 +93,7 @@ def _shows(propagation: Propagation, value: ir.Value, effect: Effect) -> bool:
     return some or any(holds(each, found) for each in _AS_BAD[effect])
 
 
-def constants_of(view: NodeView) -> tuple[str, ...]:
+def constants_of(view: Node) -> tuple[str, ...]:
     """What a node reads that does not depend on the input: operands by name, numbers among its attributes as name=value."""
     operands = [each.name for each in view.inputs if each is not None and isinstance(each.constant, Constant)]
     numbers = [
@@ -124,7 +124,7 @@ _GUARDS = frozenset({"Clip", "IsInf", "IsNaN", "Max", "Min", "Where"})
 """What makes numbers of NaN and infinities again, or asks for them."""
 
 
-def lost_tensors(propagation: Propagation, live: set[ir.Node]) -> Iterator[tuple[NodeView, int]]:
+def lost_tensors(propagation: Propagation, live: set[ir.Node]) -> Iterator[tuple[Node, int]]:
     """(node, entries): where no entry of a tensor that depends on the input is finite any more, and nothing guards it."""
     for view in propagation.reached:
         if view.node not in live or not view.outputs or any(subgraphs(view.node)) or not constants_of(view):
@@ -140,7 +140,7 @@ def lost_tensors(propagation: Propagation, live: set[ir.Node]) -> Iterator[tuple
             yield view, int(np.prod([size or 1 for size in output.shape or ()], dtype=np.float64))
 
 
-def odd_nodes(propagation: Propagation, live: set[ir.Node]) -> Iterator[tuple[NodeView, int, int]]:
+def odd_nodes(propagation: Propagation, live: set[ir.Node]) -> Iterator[tuple[Node, int, int]]:
     """(node, entries, of how many): where entries become NaN, or ±Inf of a sign that is not known, for every input.
 
     A mask makes −Inf of what it is added to, and a bound Inf: those are of one sign, and no news.

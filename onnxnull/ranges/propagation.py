@@ -18,7 +18,7 @@ import numpy as np
 from onnxnull.graph.bodies import subgraphs
 from onnxnull.graph.constants import Constant, EvaluationError, operands_of
 from onnxnull.graph.flow import Flow
-from onnxnull.graph.node import NodeView
+from onnxnull.graph.node import Node
 from onnxnull.intervals.domain import LARGEST, Range, anything, collapsed, constant, summary, union
 from onnxnull.kernel.budget import Budget
 from onnxnull.operators.range_rules import Operands, ranges
@@ -39,7 +39,7 @@ class Propagation:
 
     def __init__(self, flow: Flow) -> None:
         self.flow = flow
-        self.reached: list[NodeView] = []
+        self.reached: list[Node] = []
         self._views = {view.node: view for view in flow.nodes}
         self._found: dict[ir.Value, Range] = {}
         self._constants: dict[bytes, Range] = {}
@@ -122,7 +122,7 @@ class Propagation:
         self._walk(body)
         return [self.of(value) for value in body.outputs]
 
-    def _branches(self, view: NodeView, node: ir.Node) -> list[Range]:
+    def _branches(self, view: Node, node: ir.Node) -> list[Range]:
         bodies = dict(subgraphs(node))
         then, other = (self._enter(bodies[name], {}) for name in ("then_branch", "else_branch"))
         never = self.never_taken(node)
@@ -147,7 +147,7 @@ class Propagation:
             return "else_branch"
         return "then_branch" if condition.hi.max() <= 0 else None
 
-    def _rounds(self, view: NodeView, body: ir.Graph) -> list[Range]:
+    def _rounds(self, view: Node, body: ir.Graph) -> list[Range]:
         given = self._enter(body, {})
         scans = view.op_type == "Scan"
         first = 0 if scans else 2
@@ -168,7 +168,7 @@ class Propagation:
                 results.append(anything(None, sized=False))
         return results
 
-    def _loop_rounds(self, view: NodeView) -> tuple[int, int | None]:
+    def _loop_rounds(self, view: Node) -> tuple[int, int | None]:
         """The least number of rounds up to 1, and the largest where that is 0: by the trip count and the first condition."""
         count, condition = (None if (found := self._operand(view.node, i)) is None else collapsed(found) for i in (0, 1))
         surely = (count is None or bool(count.lo.min() >= 1)) and (condition is None or bool(condition.lo.min() >= 1))
@@ -176,7 +176,7 @@ class Propagation:
         return int(surely), 0 if never else None
 
 
-def _scan_rounds(view: NodeView, states: int) -> tuple[int, int | None]:
+def _scan_rounds(view: Node, states: int) -> tuple[int, int | None]:
     """The same of a Scan: by the length of what it scans first."""
     scanned = view.input(states)
     axis = int((view.attribute("scan_input_axes", None) or [0])[0])

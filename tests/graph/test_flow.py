@@ -13,7 +13,7 @@ from onnx import helper
 from onnxnull.errors import Code
 from onnxnull.graph.constants import Constant
 from onnxnull.graph.flow import Flow
-from onnxnull.graph.node import NodeView
+from onnxnull.graph.node import Node
 from onnxnull.operators import LinearUse, Refusal
 from tests.helpers import BOOL, FLOAT, INT64, Found, model, only_refusal, only_use, opened, tensor, uses, value, weight
 
@@ -159,7 +159,7 @@ def test_functions_that_call_functions_in_bodies(tmp_path: Path) -> None:
     assert len({use.signature for _, use in found if isinstance(use, LinearUse)}) == 1
 
 
-def last(proto: onnx.ModelProto, folder: Path, **options: Any) -> NodeView:
+def last(proto: onnx.ModelProto, folder: Path, **options: Any) -> Node:
     return Flow(opened(proto, folder, **options)).nodes[-1]
 
 

@@ -22,7 +22,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as pybind11_state
 from onnxnull.errors import Code, OnnxnullError
 from onnxnull.graph.flow import Flow
 from onnxnull.graph.model import open_model
-from onnxnull.graph.node import NodeView
+from onnxnull.graph.node import Node
 from onnxnull.operators import LinearUse
 from tests.helpers import all_uses, model, only_refusal, only_use, run, shared_model, shared_models, uses, value, weight
 
@@ -53,7 +53,7 @@ def check_map(use: LinearUse, x: NDArray[Any], expected: NDArray[Any], rng: np.r
     assert abs(np.vdot(au, v) - np.vdot(u, atv)) <= 1e-12 * scale + 1e-30
 
 
-def single_node(view: NodeView, use: LinearUse, shape: tuple[int, ...]) -> onnx.ModelProto:
+def single_node(view: Node, use: LinearUse, shape: tuple[int, ...]) -> onnx.ModelProto:
     """The node alone in float32, without its bias, its activation as the input x."""
     assert use.activation is not None
     proto = ir.serde.serialize_node(view.node)
@@ -64,7 +64,7 @@ def single_node(view: NodeView, use: LinearUse, shape: tuple[int, ...]) -> onnx.
     return model([proto], {"w": constant}, inputs=[value("x", shape)], opset=max(view.version, 11))
 
 
-def concrete(view: NodeView, use: LinearUse) -> tuple[int, ...]:
+def concrete(view: Node, use: LinearUse) -> tuple[int, ...]:
     """The activation's shape, small numbers where it is unknown or large."""
     operand = view.input(use.activation or 0)
     assert operand is not None

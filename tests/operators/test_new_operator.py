@@ -14,7 +14,7 @@ from onnxnull.frontier.walk import find
 from onnxnull.gradient.jacobian import Function
 from onnxnull.graph import contrib
 from onnxnull.graph.flow import Flow
-from onnxnull.graph.node import NodeView
+from onnxnull.graph.node import Node
 from onnxnull.intervals.domain import Range, number
 from onnxnull.operators import LinearUse, gradients, linear_use, lowering, parameters, products, range_rules
 from onnxnull.operators.contraction.weights import matmul
@@ -47,7 +47,7 @@ def lowered(site: lowering.Site, emit: lowering.Emitter) -> str:
     return emit.op("MatMul", site.inputs[0], site.inputs[1])
 
 
-def one(node: NodeView, of: range_rules.Operands) -> Range:
+def one(node: Node, of: range_rules.Operands) -> Range:
     return number(1.0)
 
 

@@ -19,7 +19,7 @@ from onnxnull.errors import Code
 from onnxnull.graph.constants import Constant
 from onnxnull.graph.flow import Flow
 from onnxnull.graph.model import open_model
-from onnxnull.graph.node import NodeView
+from onnxnull.graph.node import Node
 from onnxnull.graph.quantization import Quantized, quantized_from
 from onnxnull.operators import LinearUse
 from tests.helpers import all_uses, model, only_refusal, only_use, run, shared_model, uses, value, weight
@@ -41,7 +41,7 @@ def scales(*shape: int, seed: int = 1) -> NDArray[np.float32]:
 # --- every quantized node of the real models --------------------------------------------------------------------------
 
 
-def alone(view: NodeView, shape: tuple[int, ...]) -> tuple[onnx.ModelProto, dict[str, NDArray[Any]]]:
+def alone(view: Node, shape: tuple[int, ...]) -> tuple[onnx.ModelProto, dict[str, NDArray[Any]]]:
     """The node with its own constants on a small random activation; what the network computed besides is a constant here."""
     rng = np.random.default_rng(zlib.crc32(view.name.encode()))
     proto = ir.serde.serialize_node(view.node)
@@ -69,7 +69,7 @@ def alone(view: NodeView, shape: tuple[int, ...]) -> tuple[onnx.ModelProto, dict
     return made, feeds | initializers
 
 
-def small_shape(view: NodeView, use: LinearUse) -> tuple[int, ...]:
+def small_shape(view: Node, use: LinearUse) -> tuple[int, ...]:
     operand = view.inputs[0]
     assert operand is not None
     if not use.on_images:

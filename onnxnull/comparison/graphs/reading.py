@@ -11,7 +11,7 @@ import numpy as np
 from onnxnull.comparison.graphs import constants as c
 from onnxnull.comparison.graphs.algebra import Algebra
 from onnxnull.comparison.graphs.constants import Const
-from onnxnull.comparison.graphs.rewrites import Node, find_rule
+from onnxnull.comparison.graphs.rewrites import ReadNode, find_rule
 from onnxnull.comparison.graphs.terms import Shape, Term, Value, known
 from onnxnull.comparison.numbering import COMMUTATIVE, defaults_of, digest, plain
 from onnxnull.comparison.numbering import content as number_of
@@ -19,7 +19,7 @@ from onnxnull.graph.bodies import subgraphs
 from onnxnull.graph.constants import SMALL, Constant, EvaluationError
 from onnxnull.graph.evaluable import RANDOM
 from onnxnull.graph.flow import Flow
-from onnxnull.graph.node import NodeView, Operand
+from onnxnull.graph.node import Node, Operand
 from onnxnull.graph.quantization import Quantized, moved, quantized_from
 from onnxnull.graph.types import dtype_name, shape_of_type, tensor_type
 
@@ -77,7 +77,7 @@ def read(flow: Flow, terms: Algebra, inputs: Mapping[str, Term], *, quantizers: 
 
     Args:
         inputs: name of each input → its term.
-        quantizers: as in `Node`.
+        quantizers: as in `ReadNode`.
     """
     return _Reader(flow, terms, quantizers).read(inputs)
 
@@ -85,7 +85,7 @@ def read(flow: Flow, terms: Algebra, inputs: Mapping[str, Term], *, quantizers: 
 class _Reader:
     def __init__(self, flow: Flow, terms: Algebra, quantizers: bool) -> None:
         self._flow, self._terms, self._quantizers = flow, terms, quantizers
-        self._views: dict[ir.Node, NodeView] = {view.node: view for view in flow.nodes}
+        self._views: dict[ir.Node, Node] = {view.node: view for view in flow.nodes}
         self._constants: dict[ir.Value, Const | None] = {}
         self._found: dict[ir.Value, Value] = {}
         self._random = 0
@@ -110,7 +110,7 @@ class _Reader:
         reading.outputs = {value.name or "": self._value(self._flow.operand(value)) for value in graph.outputs}
         return reading
 
-    def _outputs(self, view: NodeView) -> list[Value]:
+    def _outputs(self, view: Node) -> list[Value]:
         """What each output is."""
         constants = [None if o is None else self._constant(o) for o in view.outputs]
         if all(o is None or k is not None for o, k in zip(view.outputs, constants, strict=True)):
@@ -118,7 +118,7 @@ class _Reader:
         operands = tuple(None if o is None else self._value(o) for o in view.inputs)
         if view.op_type == "If" and view.domain == "":
             return self._choice(view, operands[0])
-        node = Node(_with_shapes(view, operands), operands, self._terms, self._quantizers)
+        node = ReadNode(_with_shapes(view, operands), operands, self._terms, self._quantizers)
         applies = find_rule(view.domain, view.op_type)
         try:
             found = applies(node) if applies is not None else None
@@ -133,7 +133,7 @@ class _Reader:
             for i, value in enumerate([*listed, *(None,) * count][:count])
         ]
 
-    def _choice(self, view: NodeView, condition: Value | None) -> list[Value]:
+    def _choice(self, view: Node, condition: Value | None) -> list[Value]:
         """`If`: its bodies take no inputs, so that they are read like the rest of the graph."""
         assert condition is not None, "it is not optional"
         found = []
@@ -191,7 +191,7 @@ class _Reader:
             return c.const(array, dtype=name, roots=roots)
         return Const(number_of(array), constant.shape, "f", name, roots, False, lambda: c.narrow(array, name))
 
-    def _generic(self, node: Node, index: int) -> Term:
+    def _generic(self, node: ReadNode, index: int) -> Term:
         """The node as it is."""
         view = node.view
         if index >= len(view.outputs) or view.outputs[index] is None:
@@ -243,7 +243,7 @@ def _either(a: Value, b: Value) -> Shape | None:
     return tuple(x if x == y else None for x, y in zip(a.shape, b.shape, strict=True))
 
 
-def _with_shapes(view: NodeView, operands: Sequence[Value | None]) -> NodeView:
+def _with_shapes(view: Node, operands: Sequence[Value | None]) -> Node:
     """The node with the shapes of its outputs, where those of the terms that it reads give what the file does not."""
     import onnx
     import onnx_ir as ir
@@ -280,7 +280,7 @@ def _with_shapes(view: NodeView, operands: Sequence[Value | None]) -> NodeView:
     return replace(view, outputs=outputs)
 
 
-def _epoch(view: NodeView, version: int) -> int:
+def _epoch(view: Node, version: int) -> int:
     """What distinguishes versions of an operator that are different functions."""
     if view.domain != "":
         return version

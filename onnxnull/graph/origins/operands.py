@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
     from onnxnull.graph.flow import Flow
-    from onnxnull.graph.node import NodeView
+    from onnxnull.graph.node import Node
 
 Held = Constant | Blocked | Alternatives | Unresolved | None
 """What an operand is known to hold; None for an activation."""
@@ -59,7 +59,7 @@ TABLE_RANK = 2
 class At:
     """A node with what its operands hold."""
 
-    def __init__(self, flow: Flow, view: NodeView, held: Sequence[Held], output: int) -> None:
+    def __init__(self, flow: Flow, view: Node, held: Sequence[Held], output: int) -> None:
         self.flow, self.view, self.output = flow, view, output
         self.held = tuple(held)
 

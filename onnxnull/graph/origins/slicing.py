@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
     from onnxnull.graph.flow import Flow
-    from onnxnull.graph.node import NodeView
+    from onnxnull.graph.node import Node
 
 
 def slices(flow: Flow, held: Held, axis: int, node: ir.Node) -> Held:
@@ -74,7 +74,7 @@ def one_of_values(given: Sequence[Held], decider: object) -> Origin | None:
     return Alternatives(tuple(kept), next(iter(copies)), is_scaled=scaled)
 
 
-def note_members(view: NodeView, held: Sequence[Held], members: MutableMapping[ir.Value, tuple[Constant, ...]]) -> None:
+def note_members(view: Node, held: Sequence[Held], members: MutableMapping[ir.Value, tuple[Constant, ...]]) -> None:
     """Note what a sequence of constants consists of."""
     if view.domain not in ("", "ai.onnx"):
         return
@@ -89,7 +89,7 @@ def note_members(view: NodeView, held: Sequence[Held], members: MutableMapping[i
             return
 
 
-def _pieces(view: NodeView, held: Sequence[Held]) -> list[Constant]:
+def _pieces(view: Node, held: Sequence[Held]) -> list[Constant]:
     """SplitToSequence (opset 11 to 25) of a constant: slices, which `keepdims` = 0 squeezes, or parts of given sizes."""
     data, split = (*held, None)[:2]
     if not isinstance(data, Constant) or (len(view.node.inputs) > 1 and not isinstance(split, Constant)):

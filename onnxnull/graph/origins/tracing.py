@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
     from onnxnull.graph.flow import Flow
-    from onnxnull.graph.node import NodeView
+    from onnxnull.graph.node import Node
 
 _MOST_PASSES = 8
 _CHANGED = "a loop starts with it and changes it"
@@ -78,7 +78,7 @@ class _Tracer:
         operand = self.flow.operand(value)
         return operand.constant if operand.constant is not None else self.origins.get(value)
 
-    def _node(self, view: NodeView) -> None:
+    def _node(self, view: Node) -> None:
         held = tuple(self.held(value) for value in view.node.inputs)
         slicing.note_members(view, held, self.members)
         if all(isinstance(self.flow.operand(value).constant, Constant) for value in view.node.outputs if value.name):
@@ -97,7 +97,7 @@ class _Tracer:
             case Blocked():
                 self.origins[value] = Unresolved(origin.reason)
 
-    def _enter(self, view: NodeView) -> None:
+    def _enter(self, view: Node) -> None:
         node = view.node
         body = body_of(node)
         if is_batched_scan(node, view.version):
@@ -144,7 +144,7 @@ class _Tracer:
             return None
         return Alternatives(tuple(replace(case, constant=n) for case, n in zip(rounds.cases, numbers, strict=True)))
 
-    def _leave(self, view: NodeView, bodies: list[ir.Graph]) -> None:
+    def _leave(self, view: Node, bodies: list[ir.Graph]) -> None:
         node = view.node
         if node.op_type == "If" and node.domain in ("", "ai.onnx"):
             for index, value in enumerate(node.outputs):

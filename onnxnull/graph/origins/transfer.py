@@ -14,12 +14,10 @@ from onnxnull.graph.origins.values import Alternatives, Case, Origin, Unresolved
 
 if TYPE_CHECKING:
     from onnxnull.graph.flow import Flow
-    from onnxnull.graph.node import NodeView
+    from onnxnull.graph.node import Node
 
 
-def origin(
-    flow: Flow, view: NodeView, held: Sequence[Held], output: int, members: tuple[Constant, ...] | None
-) -> Origin | None:
+def origin(flow: Flow, view: Node, held: Sequence[Held], output: int, members: tuple[Constant, ...] | None) -> Origin | None:
     """The origin of one output; None where it is an activation."""
     at = _with_deciders(At(flow, view, held, output))
     if view.op_type == "SequenceAt" and members is not None and at.is_run_time(1):

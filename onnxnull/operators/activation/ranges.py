@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from onnxnull.graph.node import NodeView
+from onnxnull.graph.node import Node
 from onnxnull.intervals import arithmetic
 from onnxnull.intervals.domain import Floats, Range, collapsed, loosened, made, number, some
 from onnxnull.operators.range_rules import Operands, axis_length, finite_of_finite, given, gives, part_along, rank_of
@@ -47,7 +47,7 @@ _APPROXIMATE: dict[str, Callable[[Floats], Floats]] = {
 
 
 @gives(*_EXACT)
-def exact(node: NodeView, of: Operands) -> Range:
+def exact(node: Node, of: Operands) -> Range:
     """Monotone, without rounding."""
     return arithmetic.monotone(given(of, 0), _EXACT[node.op_type])
 
@@ -59,7 +59,7 @@ _IMAGES = {"Acos": (0.0, 3.15), "Asin": (-1.58, 1.58), "Acosh": (0.0, math.inf),
 
 
 @gives(*_APPROXIMATE)
-def approximate(node: NodeView, of: Operands) -> Range:
+def approximate(node: Node, of: Operands) -> Range:
     """Monotone, approximated."""
     found = loosened(arithmetic.monotone(given(of, 0), _APPROXIMATE[node.op_type]))
     least = _LEAST.get(node.op_type, -math.inf)
@@ -67,7 +67,7 @@ def approximate(node: NodeView, of: Operands) -> Range:
 
 
 @gives(*_DOMAINS)
-def partly_defined(node: NodeView, of: Operands) -> Range:
+def partly_defined(node: Node, of: Operands) -> Range:
     """NaN outside the domain; Atanh is infinite at its ends, Acosh at +Inf."""
     a, (least, most), (lo, hi) = given(of, 0), _DOMAINS[node.op_type], _IMAGES[node.op_type]
     poles = node.op_type == "Atanh"
@@ -85,14 +85,14 @@ def partly_defined(node: NodeView, of: Operands) -> Range:
 
 
 @gives("Exp")
-def exponential(node: NodeView, of: Operands) -> Range:
+def exponential(node: Node, of: Operands) -> Range:
     """Never below 0."""
     found = loosened(arithmetic.monotone(given(of, 0), np.exp), absolute=0.0)
     return made(np.maximum(found.lo, 0.0), found.hi, found.nan, found.pinf, found.ninf, found.fixed, found.sized)
 
 
 @gives("Elu", "Celu", "Selu")
-def exponential_unit(node: NodeView, of: Operands) -> Range:
+def exponential_unit(node: Node, of: Operands) -> Range:
     """γ·x above 0, γ·α·(exp(x/…) − 1) below: monotone where α and γ are positive, else unbounded."""
     a = given(of, 0)
     alpha = float(node.attribute("alpha", 1.67326319217681884765625 if node.op_type == "Selu" else 1.0))
@@ -109,7 +109,7 @@ def exponential_unit(node: NodeView, of: Operands) -> Range:
 
 
 @gives("HardSigmoid")
-def hard_sigmoid(node: NodeView, of: Operands) -> Range:
+def hard_sigmoid(node: Node, of: Operands) -> Range:
     """min(max(α·x + β, 0), 1); a line that is NaN stays so."""
     alpha, beta = float(node.attribute("alpha", 0.2)), float(node.attribute("beta", 0.5))
     line = arithmetic.added(arithmetic.multiplied(given(of, 0), number(alpha)), number(beta))
@@ -117,37 +117,37 @@ def hard_sigmoid(node: NodeView, of: Operands) -> Range:
 
 
 @gives("Abs")
-def absolute(node: NodeView, of: Operands) -> Range:
+def absolute(node: Node, of: Operands) -> Range:
     """Not negative."""
     return arithmetic.magnitude(given(of, 0))
 
 
 @gives("Neg")
-def negative(node: NodeView, of: Operands) -> Range:
+def negative(node: Node, of: Operands) -> Range:
     """The other sign."""
     return arithmetic.negated(given(of, 0))
 
 
 @gives("Reciprocal")
-def inverse(node: NodeView, of: Operands) -> Range:
+def inverse(node: Node, of: Operands) -> Range:
     """An infinity at 0."""
     return arithmetic.reciprocal(given(of, 0))
 
 
 @gives("Sqrt")
-def root(node: NodeView, of: Operands) -> Range:
+def root(node: Node, of: Operands) -> Range:
     """NaN below 0."""
     return arithmetic.square_root(given(of, 0))
 
 
 @gives("Log")
-def log(node: NodeView, of: Operands) -> Range:
+def log(node: Node, of: Operands) -> Range:
     """−Inf at 0, NaN below."""
     return arithmetic.logarithm(given(of, 0))
 
 
 @gives("Sin", "Cos")
-def wave(node: NodeView, of: Operands) -> Range:
+def wave(node: Node, of: Operands) -> Range:
     """From −1 to 1; NaN of an infinity."""
     a = given(of, 0)
     lo, hi = np.where(a.empty, np.inf, -1.001), np.where(a.empty, -np.inf, 1.001)
@@ -155,7 +155,7 @@ def wave(node: NodeView, of: Operands) -> Range:
 
 
 @gives("Softsign")
-def softsign(node: NodeView, of: Operands) -> Range:
+def softsign(node: Node, of: Operands) -> Range:
     """x / (1 + |x|): NaN of an infinity."""
     a = given(of, 0)
     lo, hi = np.where(a.empty, np.inf, -1.001), np.where(a.empty, -np.inf, 1.001)
@@ -164,7 +164,7 @@ def softsign(node: NodeView, of: Operands) -> Range:
 
 @gives("Gelu", "HardSwish", "Mish", "Swish")
 @gives("Gelu", "QuickGelu", "FastGelu", domain=_MICROSOFT)
-def gated(node: NodeView, of: Operands) -> Range:
+def gated(node: Node, of: Operands) -> Range:
     """x times something from 0 to 1: between a small negative number and x. At −Inf, 0 or NaN."""
     a = given(of, 0)
     if node.op_type in ("FastGelu",) and len(node.inputs) > 1 and of(1) is not None:
@@ -192,7 +192,7 @@ def gated(node: NodeView, of: Operands) -> Range:
 
 
 @gives("ThresholdedRelu", "Shrink", "Hardmax")
-def swallowing(node: NodeView, of: Operands) -> Range:
+def swallowing(node: Node, of: Operands) -> Range:
     """What makes 0 of NaN, or may: nothing is excluded but what a finite operand cannot give."""
     a = given(of, 0)
     if node.op_type != "Hardmax":  # NaN lies beyond no threshold, and nothing beyond one that is NaN or Inf
@@ -208,7 +208,7 @@ def swallowing(node: NodeView, of: Operands) -> Range:
 
 
 @gives("Softmax", "LogSoftmax")
-def softmax(node: NodeView, of: Operands) -> Range:
+def softmax(node: Node, of: Operands) -> Range:
     """Along one axis (default −1; before opset 13 the axes from 1 on, as one).
 
     NaN wherever the axis holds a NaN or +Inf, or no finite number. Along an axis of length 1 it gives 1.

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from onnxnull.graph.node import NodeView
+from onnxnull.graph.node import Node
 from onnxnull.intervals.domain import Range, anything, number
 from onnxnull.operators.range_rules import Operands, finite_of_finite, given, gives, output_type
 
 
 @gives("Attention")
-def attention(node: NodeView, of: Operands) -> list[Range]:
+def attention(node: Node, of: Operands) -> list[Range]:
     """Softmax(Q·Kᵀ·scale + mask)·V since opset 23: averages of V; onnxruntime gives 0 where a mask hides all of it.
 
     A mask (operand 3) is added, −Inf to hide, or boolean, false to hide.

@@ -21,7 +21,7 @@ import numpy as np
 
 from onnxnull.errors import Code
 from onnxnull.graph.constants import Constant, EvaluationError
-from onnxnull.graph.node import NodeView
+from onnxnull.graph.node import Node
 from onnxnull.kernel.maps.linear_map import LinearMap
 from onnxnull.kernel.maps.primitives import BlockMatrix, Matrix, Permute, Reshape
 from onnxnull.operators.linear_use import (
@@ -41,19 +41,19 @@ _QUERY, _KEY, _VALUE = 0, 1, 2
 
 
 @holds_weights("Attention", "PackedAttention", "DecoderMaskedSelfAttention", domain=_MICROSOFT)
-def fused_projection(node: NodeView) -> Iterator[LinearUse]:
+def fused_projection(node: Node) -> Iterator[LinearUse]:
     """The weights of Q, K and V side by side, input 1."""
     yield from _projections(node, {1: 0})
 
 
 @holds_weights("LongformerAttention", domain=_MICROSOFT)
-def longformer(node: NodeView) -> Iterator[LinearUse]:
+def longformer(node: Node) -> Iterator[LinearUse]:
     """The weights of local and of global attention, inputs 1 and 4."""
     yield from _projections(node, {1: 0, 4: 0})
 
 
 @holds_weights("DecoderAttention", domain=_MICROSOFT)
-def decoder(node: NodeView) -> Iterator[LinearUse]:
+def decoder(node: Node) -> Iterator[LinearUse]:
     """The weights of the query and of key and value, inputs 2 and 3; which tensor meets the second is known at run time only,
     unless static_kv (input 8) is constant.
     """
@@ -68,7 +68,7 @@ def decoder(node: NodeView) -> Iterator[LinearUse]:
     yield from _projections(node, {2: 0, 3: 1 if crossed else 0})
 
 
-def _projections(node: NodeView, weights: dict[int, int | None]) -> Iterator[LinearUse]:
+def _projections(node: Node, weights: dict[int, int | None]) -> Iterator[LinearUse]:
     """Index of each weight → index of the activation whose last axis it multiplies."""
     for index, activation in weights.items():
         weight = constant_at(node, index)
@@ -87,7 +87,7 @@ def _projections(node: NodeView, weights: dict[int, int | None]) -> Iterator[Lin
 
 
 @holds_weights("GatedRelativePositionBias", domain=_MICROSOFT)
-def gated_bias(node: NodeView) -> Iterator[LinearUse]:
+def gated_bias(node: Node) -> Iterator[LinearUse]:
     """The weight of the gates, input 3, on every head of the query."""
     weight = constant_at(node, 3)
     if weight is None or is_constant(node, 0):
@@ -123,20 +123,20 @@ def _each_head_map(blocks: np.ndarray, activation: Shape) -> LinearMap:
 @batches("Attention")
 @batches("FlexAttention", domain="ai.onnx.preview")
 @batches("MultiHeadAttention", domain=_MICROSOFT)
-def samples(node: NodeView, index: int, rank: int) -> tuple[int, ...]:
+def samples(node: Node, index: int, rank: int) -> tuple[int, ...]:
     """The first axis of queries, keys and values."""
     return (0,) if index in (_QUERY, _KEY, _VALUE) else ()
 
 
 @holds_weights("Attention")
 @holds_weights("FlexAttention", domain="ai.onnx.preview")
-def attention(node: NodeView) -> Iterator[LinearUse]:
+def attention(node: Node) -> Iterator[LinearUse]:
     """A constant query, key or value."""
     yield from _operands(node, int(node.attribute("q_num_heads", 0)), int(node.attribute("kv_num_heads", 0)))
 
 
 @holds_weights("MultiHeadAttention", domain=_MICROSOFT)
-def multi_head_attention(node: NodeView) -> Iterator[LinearUse]:
+def multi_head_attention(node: Node) -> Iterator[LinearUse]:
     """A constant query, key or value; its bias (input 3) would be added to the constant before the product."""
     heads = int(node.attribute("num_heads", 0))
     if any(is_constant(node, i) for i in range(3)):
@@ -149,7 +149,7 @@ def multi_head_attention(node: NodeView) -> Iterator[LinearUse]:
     yield from _operands(node, heads, heads)
 
 
-def _operands(node: NodeView, query_heads: int, heads: int) -> Iterator[LinearUse]:
+def _operands(node: Node, query_heads: int, heads: int) -> Iterator[LinearUse]:
     constants = [is_constant(node, i) for i in range(3)]
     if not any(constants):
         return
@@ -165,7 +165,7 @@ def _operands(node: NodeView, query_heads: int, heads: int) -> Iterator[LinearUs
             yield _operand(node, constant, index, other if visible else None, query_heads, heads)
 
 
-def _operand(node: NodeView, constant: Constant, index: int, activation: int | None, query_heads: int, heads: int) -> LinearUse:
+def _operand(node: Node, constant: Constant, index: int, activation: int | None, query_heads: int, heads: int) -> LinearUse:
     own = query_heads if index == _QUERY else heads
     try:
         shape = split_shape(constant.shape, own)
@@ -187,7 +187,7 @@ def _operand(node: NodeView, constant: Constant, index: int, activation: int | N
     )
 
 
-def _heads_of_key(node: NodeView) -> int:
+def _heads_of_key(node: Node) -> int:
     shape = shape_at(node, _KEY)
     heads = None if shape is None or len(shape) != 4 else shape[1]
     if heads is None:

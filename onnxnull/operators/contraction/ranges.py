@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from onnxnull.graph.node import NodeView
+from onnxnull.graph.node import Node
 from onnxnull.intervals import arithmetic
 from onnxnull.intervals.domain import (
     INF,
@@ -60,7 +60,7 @@ def product(a: Range, rank: int | None, b: Range, left: np.ndarray | None, right
 
 
 @gives("MatMul")
-def matmul(node: NodeView, of: Operands) -> Range:
+def matmul(node: Node, of: Operands) -> Range:
     """As NumPy's matmul."""
     left, right = weight_of(node, of, 0), weight_of(node, of, 1)
     if (rank_of(node, 1) or 0) < 2:
@@ -74,7 +74,7 @@ def _value(of: Operands, index: int, array: np.ndarray | None) -> Range:
 
 
 @gives("Gemm")
-def gemm(node: NodeView, of: Operands) -> Range:
+def gemm(node: Node, of: Operands) -> Range:
     """α·A·B + β·C; without C, or with β = 0, C is not read. With α = 0 a library may skip the product: then it is 0."""
     alpha, beta = float(node.attribute("alpha", 1.0)), float(node.attribute("beta", 1.0))
     a, right = given(of, 0), weight_of(node, of, 1)
@@ -96,7 +96,7 @@ def gemm(node: NodeView, of: Operands) -> Range:
 
 
 @gives("Einsum")
-def einsum(node: NodeView, of: Operands) -> Range:
+def einsum(node: Node, of: Operands) -> Range:
     """Sums of products of one or two operands; of more, finite if all are."""
     operands = [given(of, index) for index in range(len(node.inputs))]
     if len(operands) != 2:

@@ -19,7 +19,7 @@ import numpy as np
 
 from onnxnull.errors import Code
 from onnxnull.graph.constants import Constant
-from onnxnull.graph.node import NodeView
+from onnxnull.graph.node import Node
 from onnxnull.graph.types import Shape
 from onnxnull.kernel.maps.contraction import Contraction, ContractionMap, Labels, contraction_blocks, rearranged
 from onnxnull.kernel.maps.linear_map import LinearMap, size
@@ -33,7 +33,7 @@ _ROW, _COLUMN, _INNER = 0, 1, 2
 
 
 @holds_weights("Gemm")
-def gemm(node: NodeView) -> Iterator[LinearUse]:
+def gemm(node: Node) -> Iterator[LinearUse]:
     """A or B, whichever is constant."""
     if is_constant(node, 0) and is_constant(node, 1):
         return  # C is all that depends on the model's inputs: A'·B' is a bias
@@ -43,7 +43,7 @@ def gemm(node: NodeView) -> Iterator[LinearUse]:
             yield gemm_use(node, weight, on_the_right=index == 1, activation=1 - index)
 
 
-def gemm_use(node: NodeView, weight: Constant, *, on_the_right: bool, activation: int, integer: bool = False) -> LinearUse:
+def gemm_use(node: Node, weight: Constant, *, on_the_right: bool, activation: int, integer: bool = False) -> LinearUse:
     """A constant A or B as a node with Gemm's attributes multiplies it with input `activation`. Raises `Refusal`."""
     if len(weight.shape) != 2:
         raise Refusal(Code.INVALID_MODEL, f"{node.op_type} needs matrices, got a constant of shape {weight.shape}")
@@ -55,7 +55,7 @@ def gemm_use(node: NodeView, weight: Constant, *, on_the_right: bool, activation
 
 
 @holds_weights("MatMul")
-def matmul(node: NodeView) -> Iterator[LinearUse]:
+def matmul(node: Node) -> Iterator[LinearUse]:
     """The left or the right operand, whichever is constant."""
     if is_constant(node, 0) and is_constant(node, 1):
         return  # a constant itself; where it could not be evaluated, the nodes that read it say so
@@ -66,7 +66,7 @@ def matmul(node: NodeView) -> Iterator[LinearUse]:
 
 
 def matmul_use(
-    node: NodeView,
+    node: Node,
     weight: Constant,
     *,
     on_the_right: bool,
@@ -91,13 +91,13 @@ def matmul_use(
 
 @batches("MatMul", "MatMulInteger", "QLinearMatMul")
 @batches("DynamicQuantizeMatMul", "MatMulIntegerToFloat", "MatMulInteger16", "GemmFastGelu", domain="com.microsoft")
-def leading_axes(node: NodeView, index: int, rank: int) -> range:
+def leading_axes(node: Node, index: int, rank: int) -> range:
     """All but the last two."""
     return range(rank - 2)
 
 
 @batches("Einsum")
-def output_axes(node: NodeView, index: int, rank: int) -> Iterator[int]:
+def output_axes(node: Node, index: int, rank: int) -> Iterator[int]:
     """Those that the output has too."""
     shapes: list[Shape | None] = [shape_at(node, i) for i in range(len(node.inputs))]
     terms, output = parse_equation(node.attribute("equation", ""), shapes)
@@ -105,7 +105,7 @@ def output_axes(node: NodeView, index: int, rank: int) -> Iterator[int]:
 
 
 @holds_weights("Einsum")
-def einsum(node: NodeView) -> Iterator[LinearUse]:
+def einsum(node: Node) -> Iterator[LinearUse]:
     """The constant operand of an equation with one other operand."""
     if all(is_constant(node, i) for i in range(len(node.inputs))):
         return
@@ -174,7 +174,7 @@ def matmul_contraction(weight: tuple[int, ...], activation: Shape | None, *, con
 
 
 @linear_step("Einsum")
-def einsum_step(node: NodeView, index: int) -> MakeMap | None:
+def einsum_step(node: Node, index: int) -> MakeMap | None:
     """An equation of one operand: axes in another order, diagonals, sums. With a constant besides, entries times factors."""
     others = [constant_value(node, i) for i in range(len(node.inputs)) if i != index]
     if len(others) > 1 or any(other is None or other.dtype.kind not in "fV" for other in others):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from onnxnull.graph.node import NodeView
+from onnxnull.graph.node import Node
 from onnxnull.intervals import arithmetic
 from onnxnull.intervals.domain import INF, Range, collapsed, constant, made, mapped, number, reshaped, union
 from onnxnull.operators.range_rules import Operands, along_channels, finite_of_finite, given, gives, part_along, rank_of
@@ -12,7 +12,7 @@ from onnxnull.operators.range_sums import LARGEST, kinds_of, maybe_absent, of_on
 
 
 @gives("Conv")
-def convolution(node: NodeView, of: Operands) -> Range:
+def convolution(node: Node, of: Operands) -> Range:
     """Groups, strides, dilations; padding is with zeros, which a library may multiply or leave out."""
     weight, shift = weight_of(node, of, 1), of(2)
     rank = rank_of(node)
@@ -56,12 +56,12 @@ def convolution(node: NodeView, of: Operands) -> Range:
     return total if shift is None else arithmetic.added(total, along_channels(shift, rank))
 
 
-def _pads(node: NodeView) -> bool:
+def _pads(node: Node) -> bool:
     auto = node.attribute("auto_pad", "NOTSET")
     return auto not in ("NOTSET", "VALID", b"NOTSET", b"VALID") or any(node.attribute("pads", [0]))
 
 
-def _covered(node: NodeView, kernel: tuple[int, ...]) -> bool:
+def _covered(node: Node, kernel: tuple[int, ...]) -> bool:
     """Whether no window lies in the padding alone: pads are narrower than the kernel, and there are no dilations."""
     pads = list(node.attribute("pads", [0] * 2 * len(kernel)))
     narrow = all(pad < size for pad, size in zip(pads, kernel * 2, strict=False))
@@ -82,7 +82,7 @@ def _picked(found: Range, index: np.ndarray) -> Range:
 
 
 @gives("ConvTranspose")
-def transposed(node: NodeView, of: Operands) -> Range:
+def transposed(node: Node, of: Operands) -> Range:
     """Weight (C_in, C_out/g, ...): an output position may meet no entry of the kernel at all."""
     weight, shift, rank = weight_of(node, of, 1), of(2), rank_of(node)
     a = collapsed(given(of, 0))

@@ -20,7 +20,7 @@ import numpy as np
 
 from onnxnull.errors import Code
 from onnxnull.graph.constants import Constant
-from onnxnull.graph.node import NodeView
+from onnxnull.graph.node import Node
 from onnxnull.kernel.maps.batched import Batched
 from onnxnull.kernel.maps.convolution import Convolution
 from onnxnull.kernel.maps.im2col import ConvGeometry
@@ -34,7 +34,7 @@ _MICROSOFT = "com.microsoft"
 
 
 @holds_weights("DeformConv")
-def deform_conv(node: NodeView) -> Iterator[LinearUse]:
+def deform_conv(node: Node) -> Iterator[LinearUse]:
     """The filters, input 1."""
     weight = _filters(node, 3)
     if weight is not None:
@@ -42,7 +42,7 @@ def deform_conv(node: NodeView) -> Iterator[LinearUse]:
 
 
 @holds_weights("VarlenCausalConvWithState", domain=_MICROSOFT)
-def varlen_causal_conv(node: NodeView) -> Iterator[LinearUse]:
+def varlen_causal_conv(node: Node) -> Iterator[LinearUse]:
     """The filters, input 1, one a channel."""
     weight = _filters(node, 3)
     if weight is not None:
@@ -50,7 +50,7 @@ def varlen_causal_conv(node: NodeView) -> Iterator[LinearUse]:
 
 
 @holds_weights("WordConvEmbedding", domain=_MICROSOFT)
-def word_conv(node: NodeView) -> Iterator[LinearUse]:
+def word_conv(node: Node) -> Iterator[LinearUse]:
     """The filters, input 1, on the characters that were looked up."""
     weight = _filters(node, 4)
     if weight is not None:
@@ -59,7 +59,7 @@ def word_conv(node: NodeView) -> Iterator[LinearUse]:
 
 @holds_weights("CausalConvWithState")
 @holds_weights("CausalConvWithState", domain=_MICROSOFT)
-def causal_conv(node: NodeView) -> Iterator[LinearUse]:
+def causal_conv(node: Node) -> Iterator[LinearUse]:
     """The filters, input 1, one a channel; as an operator on the input where there is one axis and nobody reads the state."""
     weight = _filters(node, 3)
     if weight is None:
@@ -70,7 +70,7 @@ def causal_conv(node: NodeView) -> Iterator[LinearUse]:
     yield _on_patches(weight, weight.shape[0], node if known else None)
 
 
-def _filters(node: NodeView, least_rank: int) -> Constant | None:
+def _filters(node: Node, least_rank: int) -> Constant | None:
     """The constant filters; None where they depend on the model's inputs or nothing else does."""
     weight = None if is_constant(node, 0) else constant_at(node, 1)
     if weight is not None and len(weight.shape) < least_rank:
@@ -78,7 +78,7 @@ def _filters(node: NodeView, least_rank: int) -> Constant | None:
     return weight
 
 
-def _on_patches(weight: Constant, groups: int, causal: NodeView | None = None) -> LinearUse:
+def _on_patches(weight: Constant, groups: int, causal: Node | None = None) -> LinearUse:
     outputs, *rest = weight.shape
     if groups < 1 or outputs % groups:
         raise Refusal(Code.INVALID_MODEL, f"{outputs} filters do not divide into {groups} groups")
@@ -98,7 +98,7 @@ def _patch_map(blocks: np.ndarray, activation: Shape) -> LinearMap:
     return BlockMatrix(blocks, activation[:-2])
 
 
-def _causal_map(node: NodeView, blocks: np.ndarray, activation: Shape) -> LinearMap:
+def _causal_map(node: Node, blocks: np.ndarray, activation: Shape) -> LinearMap:
     last = bool(node.attribute("channels_last", 0)) and node.domain == _MICROSOFT
     batch, channels = activation[0], math.prod(activation[2:]) if last else activation[1]
     length = activation[1] if last else activation[2]

@@ -20,7 +20,7 @@ import numpy as np
 
 from onnxnull.errors import Code
 from onnxnull.graph.constants import Constant
-from onnxnull.graph.node import NodeView
+from onnxnull.graph.node import Node
 from onnxnull.kernel.maps.batched import Batched
 from onnxnull.kernel.maps.convolution import Convolution, TransposedConvolution, transposed
 from onnxnull.kernel.maps.im2col import ConvGeometry
@@ -31,7 +31,7 @@ Shape = tuple[int, ...]
 
 
 @holds_weights("Conv")
-def conv(node: NodeView) -> Iterator[LinearUse]:
+def conv(node: Node) -> Iterator[LinearUse]:
     """The filters, input 1."""
     weight = constant_filters(node)
     if weight is not None:
@@ -39,7 +39,7 @@ def conv(node: NodeView) -> Iterator[LinearUse]:
 
 
 @holds_weights("ConvTranspose")
-def conv_transpose(node: NodeView) -> Iterator[LinearUse]:
+def conv_transpose(node: Node) -> Iterator[LinearUse]:
     """The filters, input 1."""
     weight, groups = constant_filters(node), int(node.attribute("group", 1))
     if weight is None:
@@ -59,7 +59,7 @@ def conv_transpose(node: NodeView) -> Iterator[LinearUse]:
     )
 
 
-def conv_use(node: NodeView, weight: Constant, *, integer: bool = False) -> LinearUse:
+def conv_use(node: Node, weight: Constant, *, integer: bool = False) -> LinearUse:
     """Filters (M, C/group, *k) as a node with Conv's attributes applies them to its input 0. Raises `Refusal`."""
     groups = int(node.attribute("group", 1))
     outputs, channels = weight.shape[:2]
@@ -88,7 +88,7 @@ def transposed_blocks(groups: int, weight: np.ndarray) -> np.ndarray:
     return weight.reshape(groups, weight.shape[0] // groups, math.prod(weight.shape[1:]))
 
 
-def convolution_on(node: NodeView, kernel: Shape, blocks: np.ndarray, image: Shape) -> Convolution:
+def convolution_on(node: Node, kernel: Shape, blocks: np.ndarray, image: Shape) -> Convolution:
     """A Conv node on one sample of shape `image` = (C, *spatial). Raises `ValueError` if it does not fit, or is too large."""
     spatial = image[1:]
     strides, dilations = _per_axis(node, "strides", spatial), _per_axis(node, "dilations", spatial)
@@ -97,7 +97,7 @@ def convolution_on(node: NodeView, kernel: Shape, blocks: np.ndarray, image: Sha
 
 
 def transposed_convolution_on(
-    node: NodeView, kernel: Shape, blocks: np.ndarray, image: Shape, *, pads: Shape | None = None
+    node: Node, kernel: Shape, blocks: np.ndarray, image: Shape, *, pads: Shape | None = None
 ) -> TransposedConvolution:
     """A ConvTranspose node on one sample of shape `image` = (C, *spatial).
 
@@ -133,12 +133,12 @@ def transposed_convolution_on(
     )
 
 
-def _conv_map(node: NodeView, weight: Shape, blocks: np.ndarray, activation: Shape) -> LinearMap:
+def _conv_map(node: Node, weight: Shape, blocks: np.ndarray, activation: Shape) -> LinearMap:
     _check_rank(weight, activation)
     return Batched(convolution_on(node, weight[2:], blocks, activation[1:]), activation[0])
 
 
-def _conv_transpose_map(node: NodeView, weight: Shape, blocks: np.ndarray, activation: Shape) -> LinearMap:
+def _conv_transpose_map(node: Node, weight: Shape, blocks: np.ndarray, activation: Shape) -> LinearMap:
     _check_rank(weight, activation)
     return Batched(transposed_convolution_on(node, weight[2:], blocks, activation[1:]), activation[0])
 
@@ -148,7 +148,7 @@ def _check_rank(weight: Shape, activation: Shape) -> None:
         raise ValueError(f"filters of shape {weight} on an image of shape {activation}")
 
 
-def constant_filters(node: NodeView, index: int = 1) -> Constant | None:
+def constant_filters(node: Node, index: int = 1) -> Constant | None:
     """The filters at input `index`; None where they depend on the model's inputs. Raises `Refusal`."""
     if is_constant(node, 0) and is_constant(node, index):
         return None  # at most the bias depends on the model's inputs
@@ -162,16 +162,16 @@ def constant_filters(node: NodeView, index: int = 1) -> Constant | None:
     return weight
 
 
-def _per_axis(node: NodeView, name: str, spatial: Shape) -> Shape:
+def _per_axis(node: Node, name: str, spatial: Shape) -> Shape:
     return tuple(node.attribute(name, None) or (1,) * len(spatial))
 
 
-def _explicit_pads(node: NodeView, axes: int, pads: Shape | None = None) -> tuple[Shape, Shape]:
+def _explicit_pads(node: Node, axes: int, pads: Shape | None = None) -> tuple[Shape, Shape]:
     pads = pads or tuple(node.attribute("pads", None) or (0,) * (2 * axes))
     return pads[:axes], pads[axes:]
 
 
-def _pads(node: NodeView, spatial: Shape, kernel: Shape, strides: Shape, dilations: Shape) -> tuple[Shape, Shape]:
+def _pads(node: Node, spatial: Shape, kernel: Shape, strides: Shape, dilations: Shape) -> tuple[Shape, Shape]:
     """Padding at the beginning and the end of every axis. SAME_*: the output has ⌈input / stride⌉ positions."""
     auto_pad = node.attribute("auto_pad", "NOTSET")
     if auto_pad == "NOTSET":

@@ -6,7 +6,7 @@ from functools import reduce
 
 import numpy as np
 
-from onnxnull.graph.node import NodeView, Operand
+from onnxnull.graph.node import Node, Operand
 from onnxnull.intervals import arithmetic
 from onnxnull.intervals.arithmetic import ONE
 from onnxnull.intervals.domain import Range, aligned, anything, bounds, chosen, collapsed, made, number, union
@@ -21,14 +21,14 @@ _BINARY = {
 }
 
 
-def _operands(node: NodeView, of: Operands) -> list[Range]:
+def _operands(node: Node, of: Operands) -> list[Range]:
     """All of them; where an attribute says how they are aligned (before opset 7), one set each."""
     found = [given(of, index) for index in range(len(node.inputs))]
     return [collapsed(each) for each in found] if node.attribute("axis", None) is not None else found
 
 
 @gives("Add", "Sub", "Mul", "Div", "Pow")
-def binary(node: NodeView, of: Operands) -> Range:
+def binary(node: Node, of: Operands) -> Range:
     """Arithmetic; a tensor times itself is no less than 0, minus itself is 0. Integers divide towards 0."""
     a, b = _operands(node, of)
     first, second = node.inputs[:2]
@@ -44,7 +44,7 @@ def binary(node: NodeView, of: Operands) -> Range:
 _KEEPS = frozenset({"Identity", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum"})
 
 
-def _equal(node: NodeView, one: Operand, other: Operand) -> bool:
+def _equal(node: Node, one: Operand, other: Operand) -> bool:
     """Whether two operands are one tensor, or one is the other's copy: reductions over single entries are copies."""
     if one.value is other.value:
         return True
@@ -69,7 +69,7 @@ def _of_integers(found: Range) -> Range:
 
 
 @gives("Sum", "Max", "Min", "Mean")
-def several(node: NodeView, of: Operands) -> Range:
+def several(node: Node, of: Operands) -> Range:
     """Any number of operands."""
     operands = _operands(node, of)
     if node.op_type == "Max":
@@ -81,7 +81,7 @@ def several(node: NodeView, of: Operands) -> Range:
 
 
 @gives("Mod")
-def remainder(node: NodeView, of: Operands) -> Range:
+def remainder(node: Node, of: Operands) -> Range:
     """NaN where the divisor is 0 or the dividend infinite; else smaller than the divisor."""
     a, b = aligned(*_operands(node, of))
     size = arithmetic.magnitude(b)
@@ -94,7 +94,7 @@ def remainder(node: NodeView, of: Operands) -> Range:
 
 
 @gives("Less", "Greater", "LessOrEqual", "GreaterOrEqual", "Equal")
-def comparison(node: NodeView, of: Operands) -> Range:
+def comparison(node: Node, of: Operands) -> Range:
     """False with NaN."""
     a, b = _operands(node, of)
     if node.op_type == "Equal":
@@ -105,7 +105,7 @@ def comparison(node: NodeView, of: Operands) -> Range:
 
 
 @gives("And", "Or", "Xor")
-def logic(node: NodeView, of: Operands) -> Range:
+def logic(node: Node, of: Operands) -> Range:
     """Of booleans."""
     a, b = aligned(*_operands(node, of))
     fixed, sized = a.fixed & b.fixed, a.sized and b.sized
@@ -119,13 +119,13 @@ def logic(node: NodeView, of: Operands) -> Range:
 
 
 @gives("Not")
-def inverted(node: NodeView, of: Operands) -> Range:
+def inverted(node: Node, of: Operands) -> Range:
     """1 − x."""
     return arithmetic.subtracted(ONE, given(of, 0))
 
 
 @gives("IsNaN", "IsInf")
-def test(node: NodeView, of: Operands) -> Range:
+def test(node: Node, of: Operands) -> Range:
     """Whether an entry is NaN, or an infinity of the signs asked for."""
     a = given(of, 0)
     if node.op_type == "IsNaN":
@@ -137,13 +137,13 @@ def test(node: NodeView, of: Operands) -> Range:
 
 
 @gives("Where")
-def where(node: NodeView, of: Operands) -> Range:
+def where(node: Node, of: Operands) -> Range:
     """Condition, value where it holds, value elsewhere (opset 9 to 16)."""
     return arithmetic.select(given(of, 0), given(of, 1), given(of, 2))
 
 
 @gives("Clip")
-def clip(node: NodeView, of: Operands) -> Range:
+def clip(node: Node, of: Operands) -> Range:
     """Bounds are attributes before opset 11, inputs since; one that is left out bounds nothing.
 
     An attribute that is NaN, or least > most as attributes, does not load: nothing is said there.
@@ -160,7 +160,7 @@ def clip(node: NodeView, of: Operands) -> Range:
 
 
 @gives("Cast", "CastLike")
-def cast(node: NodeView, of: Operands) -> Range:
+def cast(node: Node, of: Operands) -> Range:
     """To floats the number; to integers the whole part where it fits, else anything; to booleans whether it is not 0.
 
     float16 rounds here and now: what lies beyond it is infinite.
@@ -221,7 +221,7 @@ def _small(a: Range, name: str, saturates: bool) -> Range:
 
 
 @gives("PRelu")
-def parametric(node: NodeView, of: Operands) -> Range:
+def parametric(node: Node, of: Operands) -> Range:
     """x where x ≥ 0, slope · x below."""
     a, slope = _operands(node, of)
     return leaky(a, slope)
@@ -257,13 +257,13 @@ def leaky(a: Range, slope: Range) -> Range:
 
 
 @gives("LeakyRelu")
-def leaky_relu(node: NodeView, of: Operands) -> Range:
+def leaky_relu(node: Node, of: Operands) -> Range:
     """Attribute alpha, 0.01 by default."""
     return leaky(given(of, 0), number(float(node.attribute("alpha", 0.01))))
 
 
 @gives("Identity", "Dropout")
-def identity(node: NodeView, of: Operands) -> list[Range]:
+def identity(node: Node, of: Operands) -> list[Range]:
     """The first operand; in training anything. The mask of a Dropout is not looked at."""
     mode = of(2)
     trains = mode is not None and bool(np.any(mode.hi > 0))

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from onnxnull.graph.node import NodeView
+from onnxnull.graph.node import Node
 from onnxnull.kernel.maps.linear_map import Array, LinearMap, size
 from onnxnull.kernel.maps.selection import Selection
 from onnxnull.operators.steps import (
@@ -34,7 +34,7 @@ _LARGEST_NUMBER = {
 
 
 @linear_step("Add", "Sum", "Sub")
-def shifted(node: NodeView, index: int) -> MakeMap | None:
+def shifted(node: Node, index: int) -> MakeMap | None:
     """Whatever is added, from a constant to another path of the same input; the second operand of Sub changes sign."""
     if node.attribute("axis", None) is not None:
         return None
@@ -42,7 +42,7 @@ def shifted(node: NodeView, index: int) -> MakeMap | None:
 
 
 @linear_step("Mul", "Div")
-def scaled(node: NodeView, index: int) -> MakeMap | None:
+def scaled(node: Node, index: int) -> MakeMap | None:
     """Times a constant, or divided by one. The factor is taken in float64."""
     if node.attribute("axis", None) is not None or (node.op_type == "Div" and index == 1):
         return None
@@ -57,19 +57,19 @@ def scaled(node: NodeView, index: int) -> MakeMap | None:
 
 
 @linear_step("Neg")
-def negated(node: NodeView, index: int) -> MakeMap | None:
+def negated(node: Node, index: int) -> MakeMap | None:
     """Times −1."""
     return _scaled(node, index, lambda: np.array(-1.0))
 
 
 @linear_step("Mean")
-def averaged(node: NodeView, index: int) -> MakeMap | None:
+def averaged(node: Node, index: int) -> MakeMap | None:
     """The mean of operands, each a constant or another path of the same input."""
     return _scaled(node, index, lambda: np.array(1.0 / len(node.inputs)))
 
 
 @linear_step("Cast", "CastLike")
-def cast(node: NodeView, index: int) -> MakeMap | None:
+def cast(node: Node, index: int) -> MakeMap | None:
     """From one float type to another. Whether the result still holds the network's input is the walk's to say."""
     operand, result = node.input(0), node.outputs[0]
     if index != 0 or operand is None or result is None or operand.dtype is None or result.dtype is None:
@@ -80,7 +80,7 @@ def cast(node: NodeView, index: int) -> MakeMap | None:
 
 
 @linear_step("Clip")
-def unclipped(node: NodeView, index: int) -> MakeMap | None:
+def unclipped(node: Node, index: int) -> MakeMap | None:
     """The identity, where no finite number of the type lies beyond a bound.
 
     Bounds are attributes before opset 11, by default those of float32, and operands since, by default those of the type.
@@ -105,7 +105,7 @@ def unclipped(node: NodeView, index: int) -> MakeMap | None:
 
 
 @linear_step("Dropout")
-def dropout(node: NodeView, index: int) -> MakeMap | None:
+def dropout(node: Node, index: int) -> MakeMap | None:
     """The identity at inference: is_test set before opset 7, training_mode absent or false since opset 12."""
     training = constant_value(node, 2)
     if not only_operand(node, index) or (node.version < 7 and not node.attribute("is_test", 0)):
@@ -117,7 +117,7 @@ def dropout(node: NodeView, index: int) -> MakeMap | None:
 
 
 @linear_step("BatchNormalization")
-def batch_normalization(node: NodeView, index: int) -> MakeMap | None:
+def batch_normalization(node: Node, index: int) -> MakeMap | None:
     """At inference (X − mean)·scale/√(var + epsilon) + B along axis 1, stored statistics.
 
     Training is is_test = 0 before opset 7, more than one output before opset 14, training_mode = 1 since. Statistics per
@@ -137,7 +137,7 @@ def batch_normalization(node: NodeView, index: int) -> MakeMap | None:
     return _scaled(node, index, lambda: factors.reshape(-1, *(1,) * max(rank - 2, 0)))
 
 
-def _scaled(node: NodeView, index: int, factors: Callable[[], Array]) -> MakeMap:
+def _scaled(node: Node, index: int, factors: Callable[[], Array]) -> MakeMap:
     """Operand `index`, broadcast to the output, times `factors`, broadcast too."""
 
     def make(output: int) -> LinearMap:
@@ -154,6 +154,6 @@ def _scaled(node: NodeView, index: int, factors: Callable[[], Array]) -> MakeMap
     return make
 
 
-def output_of_same_shape(node: NodeView) -> bool:
+def output_of_same_shape(node: Node) -> bool:
     """Whether the op has one operand of activations, whose shape its output has."""
     return node.op_type in ("Neg", "Cast", "CastLike", "Clip", "Dropout", "BatchNormalization")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from onnxnull.graph.moving import MOVING
-from onnxnull.graph.node import NodeView
+from onnxnull.graph.node import Node
 from onnxnull.operators.flatness import keeps_entries
 from onnxnull.operators.linear_use import holds_no_weight
 from onnxnull.operators.parameters import NAN, NO_NUMBER, accounts_for
@@ -15,7 +15,7 @@ _SUMS = frozenset({"AveragePool", "Conv", "ConvTranspose", "GlobalAveragePool", 
 """What spoils a whole sum with one infinity; −Inf is how what MaxPool and Softmax read is padded."""
 
 
-def _value(node: NodeView) -> list[tuple[int, str]]:
+def _value(node: Node) -> list[tuple[int, str]]:
     output = node.outputs[0]
     summed = output is not None and any(use.node.op_type in _SUMS for use in output.value.uses())
     return [(2, NO_NUMBER if summed else NAN)]

@@ -13,7 +13,7 @@ import numpy as np
 from onnxnull.graph.constants import apply
 from onnxnull.graph.evaluable import ENTRY_BY_ENTRY
 from onnxnull.graph.moving import MOVING
-from onnxnull.graph.node import NodeView
+from onnxnull.graph.node import Node
 from onnxnull.intervals.domain import (
     LARGEST,
     Range,
@@ -49,7 +49,7 @@ _LOOP = 1000
 
 
 @gives(*_MOVED)
-def moved(node: NodeView, of: Operands) -> list[Range]:
+def moved(node: Node, of: Operands) -> list[Range]:
     """The entries of the operands that are moved, wherever the others say; the latter decide for each input anew."""
     places = _MOVED[node.op_type]
     sources = [given(of, index) for index in places]
@@ -74,7 +74,7 @@ def _together(sources: list[Range], settled: bool) -> Range:
     return made(joined.lo, joined.hi, joined.nan, joined.pinf, joined.ninf, kept, joined.sized)
 
 
-def _followed(node: NodeView, of: Operands, sources: dict[int, Range], output: int) -> Range | None:
+def _followed(node: Node, of: Operands, sources: dict[int, Range], output: int) -> Range | None:
     """Entry by entry, by moving numbers; None where nothing is gained or it cannot be done."""
     import onnx_ir as ir
 
@@ -137,7 +137,7 @@ def _taken(pool: list[Range], places: np.ndarray) -> Range:
 
 
 @gives("Concat")
-def concatenated(node: NodeView, of: Operands) -> list[Range]:
+def concatenated(node: Node, of: Operands) -> list[Range]:
     """All operands side by side."""
     sources = {index: given(of, index) for index in range(len(node.inputs))}
     found = _followed(node, of, sources, 0)
@@ -145,25 +145,25 @@ def concatenated(node: NodeView, of: Operands) -> list[Range]:
 
 
 @gives("SequenceConstruct")
-def sequence(node: NodeView, of: Operands) -> Range:
+def sequence(node: Node, of: Operands) -> Range:
     """A sequence has one set, that of all entries of all its tensors."""
     return _together([collapsed(given(of, index)) for index in range(len(node.inputs))], settled=True)
 
 
 @gives("SequenceInsert")
-def inserted(node: NodeView, of: Operands) -> Range:
+def inserted(node: Node, of: Operands) -> Range:
     """One tensor more."""
     return _together([collapsed(given(of, 0)), collapsed(given(of, 1))], settled=True)
 
 
 @gives("SequenceAt", "SequenceErase", "SplitToSequence", "ConcatFromSequence")
-def of_sequence(node: NodeView, of: Operands) -> Range:
+def of_sequence(node: Node, of: Operands) -> Range:
     """Some or all of the entries."""
     return collapsed(given(of, 0)).varies()
 
 
 @gives("Pad")
-def padded(node: NodeView, of: Operands) -> list[Range]:
+def padded(node: Node, of: Operands) -> list[Range]:
     """Modes constant (0 by default; attribute before opset 11), reflect, edge, wrap."""
     source = given(of, 0)
     if node.attribute("mode", b"constant") not in ("constant", b"constant"):
@@ -191,7 +191,7 @@ def padded(node: NodeView, of: Operands) -> list[Range]:
 
 
 @gives("Resize", "Upsample")
-def resized(node: NodeView, of: Operands) -> Range:
+def resized(node: Node, of: Operands) -> Range:
     """Averages of entries, with weights that may be negative (cubic); beyond the image the extrapolation value."""
     source = collapsed(given(of, 0))
     crops = node.attribute("coordinate_transformation_mode", "") in ("tf_crop_and_resize", b"tf_crop_and_resize")
@@ -207,20 +207,20 @@ def resized(node: NodeView, of: Operands) -> Range:
     return anything(output_type(node), finite=source.tame, sized=source.sized)
 
 
-def _settled(node: NodeView, of: Operands) -> bool:
+def _settled(node: Node, of: Operands) -> bool:
     """Whether where the entries go is the same for all inputs."""
     return all((each := of(index)) is None or bool(each.fixed.all()) for index in range(1, len(node.inputs)))
 
 
 @gives("Shape", "Size")
-def shape(node: NodeView, of: Operands) -> Range:
+def shape(node: Node, of: Operands) -> Range:
     """What depends on shapes alone."""
     source = given(of, 0)
     return made(0.0, 2.0**62, fixed=source.sized)
 
 
 @gives("ConstantOfShape", "EyeLike", "Range", "NonZero", "OneHot")
-def filled(node: NodeView, of: Operands) -> Range:
+def filled(node: Node, of: Operands) -> Range:
     """Values that attributes or operands hold, wherever."""
     import onnx_ir as ir
 
@@ -242,7 +242,7 @@ def filled(node: NodeView, of: Operands) -> Range:
 
 
 @gives("TopK")
-def largest(node: NodeView, of: Operands) -> list[Range]:
+def largest(node: Node, of: Operands) -> list[Range]:
     """Entries along an axis, and where they were."""
     source, length = given(of, 0), axis_length(node, int(node.attribute("axis", -1)))
     part = part_along(source, int(node.attribute("axis", -1)), rank_of(node))
@@ -251,7 +251,7 @@ def largest(node: NodeView, of: Operands) -> list[Range]:
 
 
 @gives("ArgMax", "ArgMin")
-def place(node: NodeView, of: Operands) -> Range:
+def place(node: Node, of: Operands) -> Range:
     """An index along an axis."""
     length = axis_length(node, int(node.attribute("axis", 0)))
     return between(0.0, 2.0**62 if length is None else max(length - 1, 0))

@@ -10,7 +10,7 @@ from functools import partial
 import numpy as np
 
 from onnxnull.graph.moving import MOVING
-from onnxnull.graph.node import NodeView
+from onnxnull.graph.node import Node
 from onnxnull.kernel.maps.linear_map import LinearMap, size
 from onnxnull.kernel.maps.selection import NOTHING, Selection
 from onnxnull.operators.steps import (
@@ -30,13 +30,13 @@ MOVEMENT = MOVING | {"Concat", "Pad"}
 
 
 @linear_step(*MOVING)
-def moved(node: NodeView, index: int) -> MakeMap | None:
+def moved(node: Node, index: int) -> MakeMap | None:
     """Entries of operand 0; the other operands are shapes, axes, sizes and indices, and have to be constants."""
     return partial(selection_of, node, index) if only_operand(node, index) else None
 
 
 @linear_step("Concat")
-def concat(node: NodeView, index: int) -> MakeMap | None:
+def concat(node: Node, index: int) -> MakeMap | None:
     """Entries of any operand, side by side with those of the others."""
 
     def make(output: int) -> LinearMap:
@@ -47,7 +47,7 @@ def concat(node: NodeView, index: int) -> MakeMap | None:
 
 
 @linear_step("Pad")
-def pad(node: NodeView, index: int) -> MakeMap | None:
+def pad(node: Node, index: int) -> MakeMap | None:
     """All modes. What is padded with a constant reads nothing; the value was an attribute before opset 11."""
     if not only_operand(node, index):
         return None
@@ -57,7 +57,7 @@ def pad(node: NodeView, index: int) -> MakeMap | None:
 
 
 @linear_step("ScatterND", "ScatterElements", "Scatter")
-def scattered(node: NodeView, index: int) -> MakeMap | None:
+def scattered(node: Node, index: int) -> MakeMap | None:
     """Entries of operand 0 that are not written over, or of operand 2 where they are written; indices are constants.
 
     Reductions (opset 16): none, or add, of updates at different places.
@@ -76,7 +76,7 @@ def scattered(node: NodeView, index: int) -> MakeMap | None:
 
 
 @linear_step("Where")
-def chosen(node: NodeView, index: int) -> MakeMap | None:
+def chosen(node: Node, index: int) -> MakeMap | None:
     """Entries of operand 1 where a constant condition holds, of operand 2 where it does not."""
     condition = constant_value(node, 0)
     if index == 0 or condition is None:

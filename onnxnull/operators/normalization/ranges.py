@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from onnxnull.graph.node import NodeView
+from onnxnull.graph.node import Node
 from onnxnull.intervals import arithmetic
 from onnxnull.intervals.domain import INF, Range, anything, collapsed, made, number, rounded, union
 from onnxnull.operators.range_rules import Operands, along_channels, axis_length, given, gives, output_type, part_along, rank_of
@@ -19,7 +19,7 @@ _MICROSOFT = "com.microsoft"
 
 
 @gives("BatchNormalization")
-def batch(node: NodeView, of: Operands) -> list[Range]:
+def batch(node: Node, of: Operands) -> list[Range]:
     """(x − mean)·s + bias or x·s + (bias − mean·s), s = scale / √(variance + ε). In training, anything."""
     trains = node.attribute("training_mode", 0) or sum(output is not None for output in node.outputs) > 1
     if trains or (node.version < 7 and not node.attribute("is_test", 0)) or not node.attribute("spatial", 1):
@@ -57,7 +57,7 @@ def normalized(a: Range, epsilon: float, *, alone: bool, centred: bool) -> Range
     )
 
 
-def _grouped(node: NodeView, a: Range, axes: tuple[int, ...] | None) -> tuple[Range, bool]:
+def _grouped(node: Node, a: Range, axes: tuple[int, ...] | None) -> tuple[Range, bool]:
     """One set for each group along `axes`, and whether a group is a single entry.
 
     An entry that must be lost loses its group: where there is one, the group's set is that of the worst.
@@ -88,7 +88,7 @@ def _scaled(x: Range, scale: Range | None, bias: Range | None) -> Range:
 
 
 @gives("LayerNormalization", "RMSNormalization", "SimplifiedLayerNormalization")
-def layer(node: NodeView, of: Operands) -> list[Range]:
+def layer(node: Node, of: Operands) -> list[Range]:
     """Over the axes from `axis` (default −1) on; scale and bias lie along the last axes. RMS takes no mean off."""
     rank, axis = rank_of(node), int(node.attribute("axis", -1))
     axes = None if rank is None or not -rank <= axis < rank else tuple(range(axis % rank, rank))
@@ -101,7 +101,7 @@ def layer(node: NodeView, of: Operands) -> list[Range]:
 
 
 @gives("InstanceNormalization", "GroupNormalization", "MeanVarianceNormalization")
-def instance(node: NodeView, of: Operands) -> Range:
+def instance(node: Node, of: Operands) -> Range:
     """Over the spatial axes, or those and a group of channels. Scales are one a channel (one a group before opset 21)."""
     rank, epsilon = rank_of(node), float(node.attribute("epsilon", 1e-5))
     if node.op_type == "MeanVarianceNormalization":
@@ -120,7 +120,7 @@ def instance(node: NodeView, of: Operands) -> Range:
 
 
 @gives("SkipLayerNormalization", "SkipSimplifiedLayerNormalization", domain=_MICROSOFT)
-def skip(node: NodeView, of: Operands) -> list[Range]:
+def skip(node: Node, of: Operands) -> list[Range]:
     """The sum of two tensors and a bias, normalized over the last axis; the sum itself is the fourth output."""
     centred = node.op_type == "SkipLayerNormalization"
     total = arithmetic.added(given(of, 0), given(of, 1))
@@ -133,7 +133,7 @@ def skip(node: NodeView, of: Operands) -> list[Range]:
 
 
 @gives("EmbedLayerNormalization", domain=_MICROSOFT)
-def embedding(node: NodeView, of: Operands) -> list[Range]:
+def embedding(node: Node, of: Operands) -> list[Range]:
     """The sum of the rows of two or three tables, normalized over the last axis; a mask index; the sum."""
     total = number(0.0)
     for index in (2, 3, 4):
@@ -145,7 +145,7 @@ def embedding(node: NodeView, of: Operands) -> list[Range]:
 
 
 @gives("LRN")
-def local_response(node: NodeView, of: Operands) -> Range:
+def local_response(node: Node, of: Operands) -> Range:
     """x / (bias + α/size · Σ x²)^β: finite of finite where bias is positive and α is not negative."""
     a = collapsed(given(of, 0))
     bias, alpha, beta = (float(node.attribute(name, value)) for name, value in (("bias", 1.0), ("alpha", 1e-4), ("beta", 0.75)))

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from onnxnull.graph.node import NodeView
+from onnxnull.graph.node import Node
 from onnxnull.kernel.maps.batched import Batched
 from onnxnull.kernel.maps.convolution import Convolution
 from onnxnull.kernel.maps.linear_map import Array, LinearMap, Shape
@@ -70,7 +70,7 @@ def _roundings(linear_map: AxesSum) -> int:
 
 
 @linear_step("AveragePool")
-def average_pool(node: NodeView, index: int) -> MakeMap | None:
+def average_pool(node: Node, index: int) -> MakeMap | None:
     """A depthwise convolution with one over the window's size, rescaled at the border."""
     kernel = tuple(node.attribute("kernel_shape", ()))
     if index != 0 or not kernel:
@@ -91,7 +91,7 @@ def average_pool(node: NodeView, index: int) -> MakeMap | None:
 
 
 @linear_step("GlobalAveragePool")
-def global_average_pool(node: NodeView, index: int) -> MakeMap | None:
+def global_average_pool(node: Node, index: int) -> MakeMap | None:
     """The mean over all spatial axes."""
 
     def make(output: int) -> LinearMap:
@@ -103,7 +103,7 @@ def global_average_pool(node: NodeView, index: int) -> MakeMap | None:
 
 
 @linear_step("ReduceMean", "ReduceSum")
-def reduced(node: NodeView, index: int) -> MakeMap | None:
+def reduced(node: Node, index: int) -> MakeMap | None:
     """Axes are an attribute before opset 18 (13 for ReduceSum), an operand since; none means all, unless told otherwise."""
     if not only_operand(node, index):
         return None
@@ -122,7 +122,7 @@ def reduced(node: NodeView, index: int) -> MakeMap | None:
 
 
 @linear_step("CumSum")
-def cumulated(node: NodeView, index: int) -> MakeMap | None:
+def cumulated(node: Node, index: int) -> MakeMap | None:
     """Sums of what comes before along one axis (opset 11): `exclusive` of the entry itself, or in `reverse`."""
     axis = constant_value(node, 1)
     if index != 0 or axis is None or axis.size != 1:
@@ -140,6 +140,6 @@ def cumulated(node: NodeView, index: int) -> MakeMap | None:
     return make
 
 
-def _window_sums(node: NodeView, kernel: Shape, image: Shape) -> Convolution:
+def _window_sums(node: Node, kernel: Shape, image: Shape) -> Convolution:
     """Sums over the windows of every channel of an image (C, *spatial)."""
     return convolution_on(node, kernel, np.ones((image[0], int(np.prod(kernel)), 1)), image)

@@ -23,7 +23,7 @@ import numpy as np
 from onnxnull.errors import Code
 from onnxnull.graph.constants import Constant, derived, known
 from onnxnull.graph.contrib import gives_type
-from onnxnull.graph.node import NodeView, Operand
+from onnxnull.graph.node import Node, Operand
 from onnxnull.graph.quantization import Quantized
 from onnxnull.graph.types import tensor_type
 from onnxnull.operators.contraction.weights import gemm_use, matmul_use
@@ -55,27 +55,27 @@ def packed_product_type(node: ir.Node, inputs: tuple[Operand | None, ...]) -> on
 
 
 @holds_weights("MatMulNBits", domain=_MICROSOFT)
-def matmul_nbits(node: NodeView) -> Iterator[LinearUse]:
+def matmul_nbits(node: Node) -> Iterator[LinearUse]:
     """B, input 1, with scales (2), zero points (3) and g_idx (4)."""
     yield from _use_of(node, 0, _packed(node, (1, 2, 3, 4), int(node.attribute("N", 0))))
 
 
 @holds_weights("MatMulNBitsMlp", domain=_MICROSOFT)
-def matmul_nbits_mlp(node: NodeView) -> Iterator[LinearUse]:
+def matmul_nbits_mlp(node: Node) -> Iterator[LinearUse]:
     """Gate (inputs 3 and 4) and up (6 and 7) on one activation, which the node may normalise first."""
     for place in ((3, 4), (6, 7)):
         yield from _use_of(node, None, _packed(node, (*place, None, None), int(node.attribute("N", 0))))
 
 
 @holds_weights("MatMulNBitsQkv", domain=_MICROSOFT)
-def matmul_nbits_qkv(node: NodeView) -> Iterator[LinearUse]:
+def matmul_nbits_qkv(node: Node) -> Iterator[LinearUse]:
     """Query (inputs 3 and 4), key (6 and 7) and value (9 and 10) on one activation, which the node normalises first."""
     for place, outputs in (((3, 4), "Nq"), ((6, 7), "Nkv"), ((9, 10), "Nkv")):
         yield from _use_of(node, None, _packed(node, (*place, None, None), int(node.attribute(outputs, 0))))
 
 
 @holds_weights("MatMulBnb4", domain=_MICROSOFT)
-def matmul_bnb4(node: NodeView) -> Iterator[LinearUse]:
+def matmul_bnb4(node: Node) -> Iterator[LinearUse]:
     """B, input 1, with its scales (2)."""
     codes, absmax = constant_at(node, 1), parameter(node, 2)
     if codes is None or absmax is None:
@@ -94,7 +94,7 @@ def matmul_bnb4(node: NodeView) -> Iterator[LinearUse]:
 
 
 @holds_weights("MatMulBlockQuantizedFp8Weight", domain=_MICROSOFT)
-def matmul_block_fp8(node: NodeView) -> Iterator[LinearUse]:
+def matmul_block_fp8(node: Node) -> Iterator[LinearUse]:
     """B (N, K), input 1, in float8 with one scale (2) per block of inputs."""
     codes, scales = constant_at(node, 1), parameter(node, 2)
     if codes is not None and scales is not None:
@@ -104,7 +104,7 @@ def matmul_block_fp8(node: NodeView) -> Iterator[LinearUse]:
 
 
 @holds_weights("GemmFloat8", domain=_MICROSOFT)
-def gemm_float8(node: NodeView) -> Iterator[LinearUse]:
+def gemm_float8(node: Node) -> Iterator[LinearUse]:
     """A or B, whichever is constant, with its scale (3 or 4) where it is in float8."""
     for index in (0, 1):
         weight = constant_at(node, index)
@@ -114,9 +114,7 @@ def gemm_float8(node: NodeView) -> Iterator[LinearUse]:
             yield gemm_use(node, constant, on_the_right=index == 1, activation=1 - index)
 
 
-def _use_of(
-    node: NodeView, activation: int | None, quantized: Quantized | None, *, transposed: bool = True
-) -> Iterator[LinearUse]:
+def _use_of(node: Node, activation: int | None, quantized: Quantized | None, *, transposed: bool = True) -> Iterator[LinearUse]:
     """Codes (outputs, inputs), dequantized in the type of their scales and multiplied with an activation as MatMul does."""
     if quantized is not None and quantized.scale is not None:
         from dataclasses import replace
@@ -126,7 +124,7 @@ def _use_of(
         yield replace(use, activation=activation)
 
 
-def _packed(node: NodeView, places: tuple[int, int, int | None, int | None], outputs: int) -> Quantized | None:
+def _packed(node: Node, places: tuple[int, int, int | None, int | None], outputs: int) -> Quantized | None:
     """Codes, scales and zero points of one weight (N, K); None where it is no constant. Raises `Refusal`."""
     at_codes, at_scales, at_zeros, at_order = places
     packed = constant_at(node, at_codes)
@@ -160,7 +158,7 @@ def _packed(node: NodeView, places: tuple[int, int, int | None, int | None], out
     return Quantized(codes, scales, zeros)
 
 
-def _zero_points(node: NodeView, given: Constant | None, bits: int, grid: tuple[int, int]) -> Constant:
+def _zero_points(node: Node, given: Constant | None, bits: int, grid: tuple[int, int]) -> Constant:
     """Z, one for each block (outputs, blocks) or for all. Raises `Refusal`."""
     outputs, blocks = grid
     if given is None:

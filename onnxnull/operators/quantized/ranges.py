@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from onnxnull.graph.node import NodeView
+from onnxnull.graph.node import Node
 from onnxnull.intervals import arithmetic
 from onnxnull.intervals.domain import Range, anything, bounds, collapsed, loosened, made, number
 from onnxnull.operators.range_rules import Operands, finite_of_finite, given, gives, output_type
@@ -14,7 +14,7 @@ _MICROSOFT = "com.microsoft"
 
 @gives("QuantizeLinear")
 @gives("QuantizeLinear", domain=_MICROSOFT)
-def quantized(node: NodeView, of: Operands) -> Range:
+def quantized(node: Node, of: Operands) -> Range:
     """round(x / scale) + zero point, within the type."""
     zero, dtype = of(2), output_type(node)
     if dtype is None or not dtype.is_integer():
@@ -29,7 +29,7 @@ def quantized(node: NodeView, of: Operands) -> Range:
 
 @gives("DequantizeLinear")
 @gives("DequantizeLinear", domain=_MICROSOFT)
-def dequantized(node: NodeView, of: Operands) -> Range:
+def dequantized(node: Node, of: Operands) -> Range:
     """(code − zero point) · scale."""
     codes, scale, zero = collapsed(given(of, 0)), collapsed(given(of, 1)), of(2)
     steps = arithmetic.subtracted(codes, number(0.0) if zero is None else collapsed(zero))
@@ -37,7 +37,7 @@ def dequantized(node: NodeView, of: Operands) -> Range:
 
 
 @gives("DynamicQuantizeLinear")
-def dynamically(node: NodeView, of: Operands) -> list[Range]:
+def dynamically(node: Node, of: Operands) -> list[Range]:
     """Codes, their scale (0 of a tensor of zeros) and their zero point."""
     a = given(of, 0)
     scale = made(0.0, np.inf) if a.tame else anything(output_type(node, 1))

@@ -27,7 +27,7 @@ import numpy as np
 
 from onnxnull.errors import Code
 from onnxnull.graph.constants import Constant, derived
-from onnxnull.graph.node import NodeView
+from onnxnull.graph.node import Node
 from onnxnull.graph.quantization import Quantized
 from onnxnull.kernel.maps.linear_map import LinearMap
 from onnxnull.kernel.maps.primitives import Matrix
@@ -41,12 +41,12 @@ if TYPE_CHECKING:
 _MICROSOFT = "com.microsoft"
 
 
-def quantized_constant(node: NodeView, weight: Constant, scale: int | None, zero_point: int | None, axis: int) -> Constant:
+def quantized_constant(node: Node, weight: Constant, scale: int | None, zero_point: int | None, axis: int) -> Constant:
     """S∘(Wq − Z) of the weight of a node, whose scale and zero point are these inputs. Raises `Refusal`."""
     return Quantized(weight, parameter(node, scale), parameter(node, zero_point), axis).constant(float32())
 
 
-def parameter(node: NodeView, index: int | None) -> Constant | None:
+def parameter(node: Node, index: int | None) -> Constant | None:
     """The scale or zero point at an input; None where it is left out. Raises `Refusal` where the network computes it."""
     if index is None or node.input(index) is None:
         return None
@@ -67,7 +67,7 @@ def float32() -> ir.DataType:
 
 @holds_weights("QLinearConv")
 @holds_weights("QLinearConv", domain=_MICROSOFT)
-def qlinear_conv(node: NodeView) -> Iterator[LinearUse]:
+def qlinear_conv(node: Node) -> Iterator[LinearUse]:
     """The filters, input 3, one scale and zero point per tensor or output channel."""
     if node.attribute("channels_last", 0):
         raise Refusal(Code.OPERATOR, "QLinearConv with channels_last is not analysed yet")
@@ -77,7 +77,7 @@ def qlinear_conv(node: NodeView) -> Iterator[LinearUse]:
 
 
 @holds_weights("ConvInteger")
-def conv_integer(node: NodeView) -> Iterator[LinearUse]:
+def conv_integer(node: Node) -> Iterator[LinearUse]:
     """The filters, input 1; the scale is a later node's."""
     weight = constant_filters(node)
     if weight is not None:
@@ -90,7 +90,7 @@ _Places = tuple[int, int | None, int | None]
 def _products(*op_types: str, domain: str, left: _Places, right: _Places) -> None:
     """Register MatMul-like operators: where they hold the matrix, scale and zero point of each operand."""
 
-    def uses(node: NodeView) -> Iterator[LinearUse]:
+    def uses(node: Node) -> Iterator[LinearUse]:
         a, b = left[0], right[0]
         if is_constant(node, a) and is_constant(node, b):
             return
@@ -112,7 +112,7 @@ _products("DynamicQuantizeMatMul", domain=_MICROSOFT, left=(0, None, None), righ
 
 
 @holds_weights("QGemm", domain=_MICROSOFT)
-def qgemm(node: NodeView) -> Iterator[LinearUse]:
+def qgemm(node: Node) -> Iterator[LinearUse]:
     """A or B, whichever is constant; the scale of A is one number."""
     if is_constant(node, 0) and is_constant(node, 3):
         return
@@ -125,7 +125,7 @@ def qgemm(node: NodeView) -> Iterator[LinearUse]:
 
 
 @holds_weights("QAttention", domain=_MICROSOFT)
-def qattention(node: NodeView) -> Iterator[LinearUse]:
+def qattention(node: Node) -> Iterator[LinearUse]:
     """The fused weight of query, key and value (input, 3·hidden), one matrix on the input."""
     weight = constant_at(node, 1)
     if weight is None:
@@ -136,7 +136,7 @@ def qattention(node: NodeView) -> Iterator[LinearUse]:
 
 
 @holds_weights("DynamicQuantizeLSTM", domain=_MICROSOFT)
-def dynamic_quantize_lstm(node: NodeView) -> Iterator[LinearUse]:
+def dynamic_quantize_lstm(node: Node) -> Iterator[LinearUse]:
     """W (directions, input, 4·hidden) and R (directions, hidden, 4·hidden), each direction on its own."""
     direction = node.attribute("direction", "forward")
     names = ("forward", "reverse") if direction == "bidirectional" else (direction,)

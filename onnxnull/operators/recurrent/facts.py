@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from onnxnull.graph.node import NodeView
+from onnxnull.graph.node import Node
 from onnxnull.operators.linear_use import holds_no_weight
 from onnxnull.operators.parameters import NAN, accounts_for, holds_parameters
 
 
-def _scanned(node: NodeView) -> list[tuple[int, str]]:
+def _scanned(node: Node) -> list[tuple[int, str]]:
     count = len(node.inputs)
     return [(index, NAN) for index in range(max(0, count - int(node.attribute("num_scan_inputs", 0))), count)]
 

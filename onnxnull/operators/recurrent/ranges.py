@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from onnxnull.graph.node import NodeView
+from onnxnull.graph.node import Node
 from onnxnull.intervals.domain import Range, anything, between
 from onnxnull.operators.range_rules import Operands, gives, output_type
 
 
 @gives("GRU", "LSTM", "RNN")
-def recurrent(node: NodeView, of: Operands) -> list[Range]:
+def recurrent(node: Node, of: Operands) -> list[Range]:
     """Of finite operands the states are finite, and from −1 to 1 with the default activations; an LSTM's cells are only finite.
 
     First states of a GRU go into all others, and sequences of length 0 hand them on: with either nothing is bounded.

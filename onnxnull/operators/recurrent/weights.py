@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onnxnull.errors import Code
-from onnxnull.graph.node import NodeView
+from onnxnull.graph.node import Node
 from onnxnull.kernel.maps.linear_map import LinearMap
 from onnxnull.kernel.maps.primitives import Matrix
 from onnxnull.operators.linear_use import LinearUse, Refusal, constant_at, holds_weights
@@ -28,7 +28,7 @@ _INPUT, _HIDDEN = 1, 2
 
 
 @holds_weights("RNN", "GRU", "LSTM")
-def recurrent(node: NodeView) -> Iterator[LinearUse]:
+def recurrent(node: Node) -> Iterator[LinearUse]:
     """W (input 1) and R (input 2), each direction on its own."""
     direction = node.attribute("direction", "forward")
     names = ("forward", "reverse") if direction == "bidirectional" else (direction,)
@@ -56,7 +56,7 @@ def recurrent(node: NodeView) -> Iterator[LinearUse]:
 
 
 @holds_weights("AttnLSTM", domain="com.microsoft")
-def attention_lstm(node: NodeView) -> Iterator[LinearUse]:
+def attention_lstm(node: Node) -> Iterator[LinearUse]:
     """An LSTM that attends to a memory (opset 1): W and R as LSTM's, and the attention's QW, MW and AW (inputs 8, 9, 13).
 
     W multiplies the input beside the attention's state, QW the hidden state, MW the memory (whose rows come out too, weighted),

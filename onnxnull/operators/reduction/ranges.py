@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from onnxnull.graph.node import NodeView
+from onnxnull.graph.node import Node
 from onnxnull.intervals import arithmetic
 from onnxnull.intervals.domain import INF, Range, anything, chosen, collapsed, loosened, made, number, reshaped, some, union
 from onnxnull.operators.range_rules import (
@@ -26,7 +26,7 @@ from onnxnull.operators.range_rules import (
 from onnxnull.operators.steps import constant_value
 
 
-def _axes(node: NodeView) -> tuple[int, ...] | None:
+def _axes(node: Node) -> tuple[int, ...] | None:
     """What is reduced, none where that is every axis or not known (attribute before opset 18, of ReduceSum before 13)."""
     rank = rank_of(node)
     if rank is None:
@@ -43,7 +43,7 @@ def _axes(node: NodeView) -> tuple[int, ...] | None:
     return tuple(sorted({axis % rank for axis in axes}))
 
 
-def _count(node: NodeView, axes: tuple[int, ...] | None) -> int | None:
+def _count(node: Node, axes: tuple[int, ...] | None) -> int | None:
     """How many entries go into one; None where that is not known."""
     if axes is None:
         return None
@@ -51,7 +51,7 @@ def _count(node: NodeView, axes: tuple[int, ...] | None) -> int | None:
     return None if None in sizes else int(np.prod([size or 0 for size in sizes], dtype=np.float64))
 
 
-def _dropped(node: NodeView, found: Range, axes: tuple[int, ...] | None) -> Range:
+def _dropped(node: Node, found: Range, axes: tuple[int, ...] | None) -> Range:
     """Without the axes that were reduced, if they are not kept."""
     rank = rank_of(node)
     if axes is None or rank is None:
@@ -63,7 +63,7 @@ def _dropped(node: NodeView, found: Range, axes: tuple[int, ...] | None) -> Rang
     return reshaped(found, shape)
 
 
-def summed(node: NodeView, a: Range, axes: tuple[int, ...] | None, *, mean: bool) -> Range:
+def summed(node: Node, a: Range, axes: tuple[int, ...] | None, *, mean: bool) -> Range:
     """The sum, or the mean, over `axes`, kept with length 1."""
     rank, count = rank_of(node), _count(node, axes)
     own: tuple[int, ...] = ()
@@ -92,7 +92,7 @@ def summed(node: NodeView, a: Range, axes: tuple[int, ...] | None, *, mean: bool
     return loosened(found, relative=2.0**-7, absolute=0.0)
 
 
-def extreme(node: NodeView, a: Range, axes: tuple[int, ...] | None, *, largest: bool) -> Range:
+def extreme(node: Node, a: Range, axes: tuple[int, ...] | None, *, largest: bool) -> Range:
     """The largest or the smallest over `axes`, kept: one of the entries; infinite where one surely is and none is NaN."""
     rank = rank_of(node)
     if axes is None or rank is None:
@@ -118,7 +118,7 @@ def extreme(node: NodeView, a: Range, axes: tuple[int, ...] | None, *, largest: 
     "ReduceLogSumExp",
     "ReduceProd",
 )
-def reduced(node: NodeView, of: Operands) -> Range:
+def reduced(node: Node, of: Operands) -> Range:
     """Over the axes that an attribute or an operand names, or all."""
     a, axes, kind = given(of, 0), _axes(node), node.op_type.removeprefix("Reduce")
     if axes == ():
@@ -141,7 +141,7 @@ def reduced(node: NodeView, of: Operands) -> Range:
     return number(np.nan) if only_nan else anything(output_type(node), finite=a.tame, sized=a.sized)
 
 
-def _whole(node: NodeView, flag: np.ndarray, axes: tuple[int, ...]) -> bool:
+def _whole(node: Node, flag: np.ndarray, axes: tuple[int, ...]) -> bool:
     """Whether the flag is met somewhere along `axes`, wherever one looks."""
     rank = rank_of(node)
     own = tuple(part for axis in axes if (part := axis - (rank or 0) + flag.ndim) >= 0)
@@ -149,7 +149,7 @@ def _whole(node: NodeView, flag: np.ndarray, axes: tuple[int, ...]) -> bool:
 
 
 @gives("AveragePool", "GlobalAveragePool", "LpPool", "GlobalLpPool")
-def averaged(node: NodeView, of: Operands) -> Range:
+def averaged(node: Node, of: Operands) -> Range:
     """Means of windows; padding counts as 0, or does not count. A window lies in the padding alone at no place that is kept."""
     a = _spatial(node, given(of, 0))
     if node.op_type.endswith("LpPool"):
@@ -166,12 +166,12 @@ def averaged(node: NodeView, of: Operands) -> Range:
     return made(found.lo, found.hi, found.nan, found.pinf, found.ninf, sized=found.sized)
 
 
-def _auto(node: NodeView) -> bool:
+def _auto(node: Node) -> bool:
     return node.attribute("auto_pad", "NOTSET") not in ("NOTSET", "VALID", b"NOTSET", b"VALID")
 
 
 @gives("MaxPool", "GlobalMaxPool")
-def highest(node: NodeView, of: Operands) -> list[Range]:
+def highest(node: Node, of: Operands) -> list[Range]:
     """Maxima of windows, in which padding does not count; the indices of the second output may be any."""
     a = _spatial(node, given(of, 0))
     lost = a.ninf | a.nan
@@ -182,7 +182,7 @@ def highest(node: NodeView, of: Operands) -> list[Range]:
     return [made(found.lo, found.hi, found.nan, found.pinf, found.ninf, sized=found.sized), anything(output_type(node, 1))]
 
 
-def _spatial(node: NodeView, a: Range) -> Range:
+def _spatial(node: Node, a: Range) -> Range:
     """One set for each channel."""
     rank = rank_of(node)
     if rank is None or rank < 3:
@@ -192,7 +192,7 @@ def _spatial(node: NodeView, a: Range) -> Range:
 
 
 @gives("LpNormalization")
-def unit(node: NodeView, of: Operands) -> Range:
+def unit(node: Node, of: Operands) -> Range:
     """x / ‖x‖: from −1 to 1; 0 stays 0; the sign of an entry that is alone."""
     a = collapsed(given(of, 0))
     wild = not a.tame
@@ -202,7 +202,7 @@ def unit(node: NodeView, of: Operands) -> Range:
 
 
 @gives("CumSum", "CumProd")
-def running(node: NodeView, of: Operands) -> Range:
+def running(node: Node, of: Operands) -> Range:
     """Sums of the first entries, of which an exclusive one has none."""
     a = collapsed(given(of, 0))
     zero = a.tame and bool((a.lo == 0).all() and (a.hi == 0).all()) and node.op_type == "CumSum"

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from onnxnull.graph.node import NodeView
+from onnxnull.graph.node import Node
 from onnxnull.kernel.maps.linear_map import Array, LinearMap
 from onnxnull.kernel.maps.primitives import Identity, along_axis
 from onnxnull.kernel.maps.selection import Selection, identity
@@ -49,7 +49,7 @@ _NEAREST: dict[str, Callable[[Array], Array]] = {
 
 
 @linear_step("Resize", "Upsample")
-def resized(node: NodeView, index: int) -> MakeMap | None:
+def resized(node: Node, index: int) -> MakeMap | None:
     """Operand 0; roi, scales and sizes have to be constants."""
     old = node.op_type == "Upsample" or node.version < 11
     mode = {"bilinear": "linear"}.get(str(node.attribute("mode", "nearest")), str(node.attribute("mode", "nearest")))
@@ -99,7 +99,7 @@ def _hangs_on_rounding(coordinates: str, rounding: str, x: Array, scale: float, 
     return bool(np.any((single != x) & (_NEAREST[rounding](x - room) != _NEAREST[rounding](x + room))))
 
 
-def _scales(node: NodeView) -> Array | None:
+def _scales(node: Node) -> Array | None:
     """The scales as given; None where sizes are given, of which they are outputs / inputs."""
     if node.op_type == "Upsample" and node.version < 9:
         given = np.asarray(node.attribute("scales", []))
@@ -113,7 +113,7 @@ def _whole(scales: Array | None) -> bool:
     return scales is not None and bool(np.all(scales == np.round(scales)))
 
 
-def _interpolation(node: NodeView, mode: str, rounding: str, x: Array, inputs: int) -> Array:
+def _interpolation(node: Node, mode: str, rounding: str, x: Array, inputs: int) -> Array:
     """The matrix (inputs, outputs) of one axis for the coordinates `x` (outputs,)."""
     if mode == "nearest":
         taps, weights = np.array([0]), np.ones((1, x.size))

@@ -1,6 +1,6 @@
 """What ONNX's and onnxruntime's operators are in terms of sums, products, linear operators and movements: a family a file.
 
-A rule takes a `Node` and gives its outputs, or None where it does not apply and the node stays what it is. Every rule holds
+A rule takes a `ReadNode` and gives its outputs, or None where it does not apply and the node stays what it is. Every rule holds
 over the reals; what it rests on stands in the docstring of its file.
 """
 
@@ -13,11 +13,11 @@ from typing import Any
 from onnxnull.comparison.graphs.algebra import Algebra
 from onnxnull.comparison.graphs.constants import Const
 from onnxnull.comparison.graphs.terms import Shape, Term, Value, known
-from onnxnull.graph.node import NodeView
+from onnxnull.graph.node import Node
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
+class ReadNode:
     """A node whose operands have been read.
 
     Attributes:
@@ -27,7 +27,7 @@ class Node:
         quantizers: whether quantizers of activations count as what they approximate, the identity.
     """
 
-    view: NodeView
+    view: Node
     operands: tuple[Value | None, ...]
     terms: Algebra
     quantizers: bool
@@ -43,7 +43,7 @@ class Node:
         return self.view.version
 
     def attribute(self, name: str, default: Any = None) -> Any:
-        """As `NodeView.attribute`."""
+        """As `Node.attribute`."""
         return self.view.attribute(name, default)
 
     def operand(self, index: int) -> Value | None:
@@ -75,7 +75,7 @@ class Node:
 
 
 Result = Value | Sequence[Value | None] | None
-Rule = Callable[[Node], Result]
+Rule = Callable[[ReadNode], Result]
 _RULES: dict[tuple[str, str], Rule] = {}
 
 
@@ -109,4 +109,4 @@ def find_rule(domain: str, op_type: str) -> Rule | None:
     return _RULES.get((domain, op_type))
 
 
-__all__ = ["Const", "Node", "Result", "Rule", "Term", "Value", "find_rule", "rule"]
+__all__ = ["Const", "ReadNode", "Result", "Rule", "Term", "Value", "find_rule", "rule"]

@@ -17,7 +17,7 @@ import numpy as np
 
 from onnxnull.comparison.graphs import constants as c
 from onnxnull.comparison.graphs.algebra import Algebra
-from onnxnull.comparison.graphs.rewrites import Const, Node, Result, Term, Value, rule
+from onnxnull.comparison.graphs.rewrites import Const, ReadNode, Result, Term, Value, rule
 from onnxnull.comparison.graphs.rewrites.arithmetic import ONE
 
 MICROSOFT = "com.microsoft"
@@ -127,14 +127,14 @@ def hard_sigmoid(terms: Algebra, x: Value, alpha: float, beta: float) -> Value:
 
 
 @rule(*_PLAIN)
-def plain(node: Node) -> Result:
+def plain(node: ReadNode) -> Result:
     """Rule 3."""
     x = node.operand(0)
     return node.terms.unary(node.op, x) if x is not None and x.kind == "f" else None
 
 
 @rule(*_NUMBERS)
-def with_numbers(node: Node) -> Result:
+def with_numbers(node: ReadNode) -> Result:
     """Rule 3."""
     x = node.operand(0)
     numbers = {name: float(np.float32(node.attribute(name, default))) for name, default in _NUMBERS[node.op].items()}
@@ -142,13 +142,13 @@ def with_numbers(node: Node) -> Result:
 
 
 @rule("Relu")
-def relu(node: Node) -> Result:
+def relu(node: ReadNode) -> Result:
     """Rule 1."""
     x = node.operand(0)
     return clip(node.terms, x, 0.0, math.inf) if isinstance(x, Term) and x.kind == "f" else None
 
 
-def _number(node: Node, index: int, name: str, default: float) -> float | None:
+def _number(node: ReadNode, index: int, name: str, default: float) -> float | None:
     found = node.attribute(name)
     if found is not None:
         return float(found)
@@ -159,7 +159,7 @@ def _number(node: Node, index: int, name: str, default: float) -> float | None:
 
 
 @rule("Clip")
-def clips(node: Node) -> Result:
+def clips(node: ReadNode) -> Result:
     """Rule 1; bounds that are the largest numbers of their type are none."""
     x = node.operand(0)
     low, high = _number(node, 1, "min", -math.inf), _number(node, 2, "max", math.inf)
@@ -170,7 +170,7 @@ def clips(node: Node) -> Result:
 
 
 @rule("Min", "Max")
-def bounds(node: Node) -> Result:
+def bounds(node: ReadNode) -> Result:
     """Rule 1, for one variable and constant scalars."""
     variables = [o for o in node.operands if isinstance(o, Term)]
     rest = [o for o in node.operands if isinstance(o, Const)]
@@ -188,7 +188,7 @@ def bounds(node: Node) -> Result:
 
 
 @rule("HardSigmoid")
-def hard_sigmoids(node: Node) -> Result:
+def hard_sigmoids(node: ReadNode) -> Result:
     """Rule 1."""
     x = node.operand(0)
     if not isinstance(x, Term):
@@ -197,7 +197,7 @@ def hard_sigmoids(node: Node) -> Result:
 
 
 @rule("HardSwish")
-def hard_swish(node: Node) -> Result:
+def hard_swish(node: ReadNode) -> Result:
     """Rule 1."""
     x = node.operand(0)
     if not isinstance(x, Term):
@@ -206,7 +206,7 @@ def hard_swish(node: Node) -> Result:
 
 
 @rule("Gelu")
-def gelus(node: Node) -> Result:
+def gelus(node: ReadNode) -> Result:
     """Rule 2."""
     x = node.operand(0)
     if not isinstance(x, Term):
@@ -215,7 +215,7 @@ def gelus(node: Node) -> Result:
 
 
 @rule("Gelu", "BiasGelu", "FastGelu", "QuickGelu", domain=MICROSOFT)
-def microsoft_gelus(node: Node) -> Result:
+def microsoft_gelus(node: ReadNode) -> Result:
     """Rule 2."""
     x, bias = node.operand(0), node.operand(1)
     if not isinstance(x, Term):
@@ -232,7 +232,7 @@ def swish(terms: Algebra, x: Value, alpha: float) -> Value:
 
 
 @rule("Swish")
-def swishes(node: Node) -> Result:
+def swishes(node: ReadNode) -> Result:
     """Rule 2."""
     x = node.operand(0)
     return swish(node.terms, x, float(node.attribute("alpha", 1.0))) if isinstance(x, Term) else None

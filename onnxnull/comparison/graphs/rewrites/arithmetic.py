@@ -8,20 +8,20 @@
 from __future__ import annotations
 
 from onnxnull.comparison.graphs import constants as c
-from onnxnull.comparison.graphs.rewrites import Const, Node, Result, Value, rule
+from onnxnull.comparison.graphs.rewrites import Const, ReadNode, Result, Value, rule
 
 ONE = c.scalar(1.0)
 _SIGN = c.scalar(-1.0)
 
 
-def _operands(node: Node) -> list[Value] | None:
+def _operands(node: ReadNode) -> list[Value] | None:
     if not node.all_floats() or node.attribute("axis") is not None or (node.version < 7 and node.attribute("broadcast")):
         return None
     return [o for o in node.operands if o is not None]
 
 
 @rule("Add", "Sub", "Sum", "Mean", "Neg")
-def sums(node: Node) -> Result:
+def sums(node: ReadNode) -> Result:
     """Rule 1."""
     operands = _operands(node)
     if not operands:
@@ -31,7 +31,7 @@ def sums(node: Node) -> Result:
 
 
 @rule("Mul", "Div", "Reciprocal", "Sqrt")
-def products(node: Node) -> Result:
+def products(node: ReadNode) -> Result:
     """Rules 1 and 2."""
     operands = _operands(node)
     if not operands:
@@ -41,7 +41,7 @@ def products(node: Node) -> Result:
 
 
 @rule("Pow")
-def powers(node: Node) -> Result:
+def powers(node: ReadNode) -> Result:
     """Rules 1 and 2."""
     operands = _operands(node)
     exponent = node.operand(1)

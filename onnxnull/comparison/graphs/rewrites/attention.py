@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 
 from onnxnull.comparison.graphs import constants as c
-from onnxnull.comparison.graphs.rewrites import Const, Node, Result, Value, rule
+from onnxnull.comparison.graphs.rewrites import Const, ReadNode, Result, Value, rule
 from onnxnull.comparison.graphs.rewrites.arithmetic import ONE
 from onnxnull.comparison.graphs.rewrites.reductions import along
 from onnxnull.comparison.graphs.terms import known
@@ -18,7 +18,7 @@ from onnxnull.comparison.graphs.terms import known
 MICROSOFT = "com.microsoft"
 
 
-def attended(node: Node, q: Value, k: Value, v: Value, heads: int) -> Value | None:
+def attended(node: ReadNode, q: Value, k: Value, v: Value, heads: int) -> Value | None:
     """Softmax(q·kᵀ·scale)·v for (batch, sequence, heads·size) operands."""
     shapes = [known(x.shape) for x in (q, k, v)]
     if any(shape is None or len(shape) != 3 or shape[2] % heads for shape in shapes):
@@ -36,7 +36,7 @@ def attended(node: Node, q: Value, k: Value, v: Value, heads: int) -> Value | No
 
 
 @rule("Attention", domain=MICROSOFT)
-def attention(node: Node) -> Result:
+def attention(node: ReadNode) -> Result:
     """Rules 1 and 2."""
     x, weight, bias = node.operand(0), node.operand(1), node.operand(2)
     rest = [o for o in node.operands[3:] if o is not None]
@@ -55,7 +55,7 @@ def attention(node: Node) -> Result:
 
 
 @rule("MultiHeadAttention", domain=MICROSOFT)
-def multi_head(node: Node) -> Result:
+def multi_head(node: ReadNode) -> Result:
     """Rules 1 and 2."""
     q, k, v, bias = (node.operand(i) for i in range(4))
     rest = [o for o in node.operands[4:] if o is not None]

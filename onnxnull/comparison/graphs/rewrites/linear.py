@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from onnxnull.comparison.graphs import constants as c
-from onnxnull.comparison.graphs.rewrites import Const, Node, Result, Term, Value, rule
+from onnxnull.comparison.graphs.rewrites import Const, ReadNode, Result, Term, Value, rule
 from onnxnull.comparison.graphs.rewrites.activations import activated
 from onnxnull.comparison.graphs.rewrites.arithmetic import ONE
 from onnxnull.comparison.graphs.terms import rank
@@ -21,7 +21,7 @@ MICROSOFT = "com.microsoft"
 
 
 @rule("MatMul")
-def products(node: Node) -> Result:
+def products(node: ReadNode) -> Result:
     """The rules of `algebra`."""
     a, b = node.operand(0), node.operand(1)
     if a is None or b is None or not node.all_floats():
@@ -29,7 +29,7 @@ def products(node: Node) -> Result:
     return node.terms.matmul(a, b, node.shape())
 
 
-def swapped(node: Node, x: Value, *, wanted: bool) -> Value:
+def swapped(node: ReadNode, x: Value, *, wanted: bool) -> Value:
     """The last two axes exchanged, if so wanted."""
     length = rank(x)
     if not wanted or length is None or length < 2:
@@ -37,7 +37,7 @@ def swapped(node: Node, x: Value, *, wanted: bool) -> Value:
     return node.terms.transpose(x, [*range(length - 2), length - 1, length - 2])
 
 
-def _gemm(node: Node) -> Result:
+def _gemm(node: ReadNode) -> Result:
     a, b, shift = node.operand(0), node.operand(1), node.operand(2)
     if a is None or b is None or not node.all_floats() or (node.version < 7 and node.op == "Gemm"):
         return None
@@ -54,13 +54,13 @@ def _scalar(number: float) -> Const:
 
 
 @rule("Gemm")
-def gemm(node: Node) -> Result:
+def gemm(node: ReadNode) -> Result:
     """Rule 1."""
     return _gemm(node)
 
 
 @rule("FusedGemm", domain=MICROSOFT)
-def fused_gemm(node: Node) -> Result:
+def fused_gemm(node: ReadNode) -> Result:
     """Rule 1."""
     made = _gemm(node)
     numbers = [node.attribute(name) for name in ("activation_alpha", "activation_beta", "activation_gamma")]
@@ -68,7 +68,7 @@ def fused_gemm(node: Node) -> Result:
 
 
 @rule("FusedMatMul", "TransposeMatMul", domain=MICROSOFT)
-def fused_matmul(node: Node) -> Result:
+def fused_matmul(node: ReadNode) -> Result:
     """Rule 1."""
     a, b = node.operand(0), node.operand(1)
     if a is None or b is None or node.attribute("transBatchA", 0) or node.attribute("transBatchB", 0):
@@ -80,7 +80,7 @@ def fused_matmul(node: Node) -> Result:
 
 
 def padded(
-    node: Node, x: Value, window: Sequence[int], strides: Sequence[int], dilations: Sequence[int]
+    node: ReadNode, x: Value, window: Sequence[int], strides: Sequence[int], dilations: Sequence[int]
 ) -> tuple[int, ...] | None:
     """The paddings of a window that moves over an image, begins then ends; None where shapes are needed and not known."""
     automatic = node.attribute("auto_pad", "NOTSET")
@@ -102,7 +102,7 @@ def padded(
     return (*begins, *ends)
 
 
-def convolution(node: Node, x: Value, weight: Value, bias: Value | None) -> Value | None:
+def convolution(node: ReadNode, x: Value, weight: Value, bias: Value | None) -> Value | None:
     """Conv or ConvTranspose with a constant weight (rules 2 to 4)."""
     transposed = "Transpose" in node.op
     if not isinstance(x, Term) or not isinstance(weight, Const) or len(weight.shape) < 3:
@@ -136,14 +136,14 @@ def convolution(node: Node, x: Value, weight: Value, bias: Value | None) -> Valu
 
 
 @rule("Conv", "ConvTranspose")
-def convolutions(node: Node) -> Result:
+def convolutions(node: ReadNode) -> Result:
     """Rules 2 to 4."""
     x, weight = node.operand(0), node.operand(1)
     return None if x is None or weight is None else convolution(node, x, weight, node.operand(2))
 
 
 @rule("FusedConv", domain=MICROSOFT)
-def fused_convolutions(node: Node) -> Result:
+def fused_convolutions(node: ReadNode) -> Result:
     """Rule 1."""
     x, weight, beside = node.operand(0), node.operand(1), node.operand(3)
     made = None if x is None or weight is None else convolution(node, x, weight, node.operand(2))
@@ -155,7 +155,7 @@ def fused_convolutions(node: Node) -> Result:
 
 
 @rule("Pad")
-def pads(node: Node) -> Result:
+def pads(node: ReadNode) -> Result:
     """A Pad by constants whose widths are known; nothing where there are none."""
     x, widths = node.operand(0), node.integers(1, "pads") or node.integers(1, "paddings")
     axes = node.operand(3)

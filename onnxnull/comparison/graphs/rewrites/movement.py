@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from onnxnull.comparison.graphs.rewrites import Const, Node, Result, Term, Value, rule
+from onnxnull.comparison.graphs.rewrites import Const, ReadNode, Result, Term, Value, rule
 from onnxnull.comparison.graphs.terms import known
 
 
 @rule("Identity", "Dropout")
-def nothing(node: Node) -> Result:
+def nothing(node: ReadNode) -> Result:
     """Rule 2."""
     if any(o is not None and (o.value.uses() or o.value.is_graph_output()) for o in node.view.outputs[1:]):
         return None  # the mask
@@ -29,7 +29,7 @@ def nothing(node: Node) -> Result:
 
 
 @rule("Cast", "CastLike")
-def casts(node: Node) -> Result:
+def casts(node: ReadNode) -> Result:
     """Rules 2 and 3."""
     x, out = node.operand(0), node.view.outputs[0]
     before = node.view.inputs[0]
@@ -54,7 +54,7 @@ def casts(node: Node) -> Result:
 
 
 @rule("Reshape", "Flatten", "Squeeze", "Unsqueeze")
-def reshapes(node: Node) -> Result:
+def reshapes(node: ReadNode) -> Result:
     """Rule 1."""
     x, shape = node.operand(0), node.whole_shape()
     if x is not None and shape is not None and known(x.shape) is not None:
@@ -66,7 +66,7 @@ def reshapes(node: Node) -> Result:
 
 
 @rule("Expand", "Tile")
-def repeats(node: Node) -> Result:
+def repeats(node: ReadNode) -> Result:
     """Rule 1."""
     x, shape = node.operand(0), node.whole_shape()
     whole = None if x is None else known(x.shape)
@@ -76,7 +76,7 @@ def repeats(node: Node) -> Result:
 
 
 @rule("Transpose")
-def transposes(node: Node) -> Result:
+def transposes(node: ReadNode) -> Result:
     """Rule 1."""
     x = node.operand(0)
     if x is None or x.shape is None:
@@ -86,7 +86,7 @@ def transposes(node: Node) -> Result:
 
 
 @rule("Split")
-def splits(node: Node) -> Result:
+def splits(node: ReadNode) -> Result:
     """Rule 4."""
     x = node.operand(0)
     axis = node.attribute("axis", 0)
@@ -103,7 +103,7 @@ def splits(node: Node) -> Result:
 
 
 @rule("Slice")
-def slices(node: Node) -> Result:
+def slices(node: ReadNode) -> Result:
     """Rule 4."""
     x = node.operand(0)
     starts, ends = node.integers(1, "starts"), node.integers(2, "ends")
@@ -124,7 +124,7 @@ def slices(node: Node) -> Result:
 
 
 @rule("Gather")
-def gathers(node: Node) -> Result:
+def gathers(node: ReadNode) -> Result:
     """Rule 4."""
     x, index = node.operand(0), node.operand(1)
     if not isinstance(x, Term) or x.shape is None or not isinstance(index, Const) or index.size == 0 or len(index.shape) > 1:
@@ -141,7 +141,7 @@ def gathers(node: Node) -> Result:
 
 
 @rule("Concat")
-def concats(node: Node) -> Result:
+def concats(node: ReadNode) -> Result:
     """Rule 5."""
     operands = [o for o in node.operands if o is not None]
     shape = node.shape()

@@ -12,7 +12,7 @@ import numpy as np
 
 from onnxnull.comparison.graphs import constants as c
 from onnxnull.comparison.graphs.algebra import Algebra
-from onnxnull.comparison.graphs.rewrites import Const, Node, Result, Term, Value, rule
+from onnxnull.comparison.graphs.rewrites import Const, ReadNode, Result, Term, Value, rule
 from onnxnull.comparison.graphs.rewrites.arithmetic import ONE
 from onnxnull.comparison.graphs.rewrites.reductions import mean
 from onnxnull.comparison.graphs.terms import known
@@ -34,7 +34,7 @@ def number(value: float) -> Const:
     return c.const(np.array(float(np.float32(value))), dtype="float32")
 
 
-def _affine(node: Node, x: Value, scale: Value | None, shift: Value | None) -> Value:
+def _affine(node: ReadNode, x: Value, scale: Value | None, shift: Value | None) -> Value:
     scaled = x if scale is None else node.terms.product([(x, 1.0), (scale, 1.0)])
     return scaled if shift is None else node.terms.sum([(ONE, scaled), (ONE, shift)])
 
@@ -44,7 +44,7 @@ def _on_channels(k: Value | None, length: int) -> Value | None:
 
 
 @rule("BatchNormalization")
-def batch(node: Node) -> Result:
+def batch(node: ReadNode) -> Result:
     """Rule 1."""
     x, *rest = node.operands
     if (
@@ -61,12 +61,12 @@ def batch(node: Node) -> Result:
     return node.terms.sum([(factor, x)], c.plus(shift, c.times(_MINUS, c.times(middle, factor))))
 
 
-def _single(node: Node) -> bool:
+def _single(node: ReadNode) -> bool:
     return all(o is None or (not o.value.uses() and not o.value.is_graph_output()) for o in node.view.outputs[1:])
 
 
 @rule("LayerNormalization", "RMSNormalization", "SimplifiedLayerNormalization")
-def layer(node: Node) -> Result:
+def layer(node: ReadNode) -> Result:
     """Rule 2."""
     x = node.operand(0)
     if not isinstance(x, Term) or x.shape is None or not _single(node):
@@ -79,13 +79,13 @@ def layer(node: Node) -> Result:
 
 
 @rule("SimplifiedLayerNormalization", domain=MICROSOFT)
-def simplified(node: Node) -> Result:
+def simplified(node: ReadNode) -> Result:
     """Rule 2."""
     return layer(node)
 
 
 @rule("SkipLayerNormalization", "SkipSimplifiedLayerNormalization", domain=MICROSOFT)
-def skip(node: Node) -> Result:
+def skip(node: ReadNode) -> Result:
     """Rule 2: x + skip (+ bias); the fourth output is that sum."""
     x, beside = node.operand(0), node.operand(1)
     simple = "Simplified" in node.op
@@ -99,7 +99,7 @@ def skip(node: Node) -> Result:
 
 
 @rule("InstanceNormalization")
-def instance(node: Node) -> Result:
+def instance(node: ReadNode) -> Result:
     """Rule 3."""
     x = node.operand(0)
     if not isinstance(x, Term) or x.shape is None:
@@ -109,7 +109,7 @@ def instance(node: Node) -> Result:
 
 
 @rule("GroupNormalization")
-def group(node: Node) -> Result:
+def group(node: ReadNode) -> Result:
     """Rule 3; since opset 21 with a scale per channel, before per group."""
     x = node.operand(0)
     shape = None if x is None else known(x.shape)

@@ -17,7 +17,7 @@ import numpy as np
 
 from onnxnull.comparison.graphs import constants as c
 from onnxnull.comparison.graphs.algebra import Algebra
-from onnxnull.comparison.graphs.rewrites import Const, Node, Result, Term, Value, rule
+from onnxnull.comparison.graphs.rewrites import Const, ReadNode, Result, Term, Value, rule
 from onnxnull.comparison.graphs.rewrites.arithmetic import ONE
 from onnxnull.comparison.graphs.rewrites.linear import convolution
 from onnxnull.comparison.graphs.terms import known
@@ -71,7 +71,7 @@ def _least(x: Term) -> float:
     return 0.0 if (x.op in _KEEPS_SIGN or x.op == "Pad") and x.variables and all(map(is_not_negative, x.variables)) else -np.inf
 
 
-def quantized(node: Node, x: Value, scale: Value | None, zero: Value | None, dtype: str) -> Value:
+def quantized(node: ReadNode, x: Value, scale: Value | None, zero: Value | None, dtype: str) -> Value:
     """Rule 1: what QuantizeLinear gives."""
     if not node.quantizers:
         return _kept(node.terms, x, scale, zero if zero is not None else c.const(np.array(0, np.int64)), dtype)
@@ -115,7 +115,7 @@ def _kept(terms: Algebra, x: Value, scale: Value | None, zero: Value, dtype: str
     return terms.elementwise(x, make)
 
 
-def dequantized(node: Node, x: Value, scale: Value | None, zero: Value | None, axis: int = -1) -> Value | None:
+def dequantized(node: ReadNode, x: Value, scale: Value | None, zero: Value | None, axis: int = -1) -> Value | None:
     """What DequantizeLinear gives: of a constant S∘(Wq − Z), of a variable as in rule 1."""
     if isinstance(x, Const):
         return weight_of(x, scale, zero, axis)
@@ -152,13 +152,13 @@ def weight_of(codes: Value | None, scale: Value | None, zero: Value | None, axis
     return Const(key, codes.shape, "f", "float32", roots, True, thunk)
 
 
-def _dtype(node: Node, index: int) -> str:
+def _dtype(node: ReadNode, index: int) -> str:
     out = node.view.outputs[index]
     return "" if out is None or out.dtype is None else out.dtype.name
 
 
 @rule("QuantizeLinear")
-def quantize(node: Node) -> Result:
+def quantize(node: ReadNode) -> Result:
     """Rule 1."""
     x, scale = node.operand(0), node.operand(1)
     if not isinstance(x, Term) or (not node.quantizers and not (isinstance(scale, Const) and scale.size == 1)):
@@ -167,26 +167,26 @@ def quantize(node: Node) -> Result:
 
 
 @rule("QuantizeLinear", domain=MICROSOFT)
-def quantize_too(node: Node) -> Result:
+def quantize_too(node: ReadNode) -> Result:
     """Rule 1."""
     return quantize(node)
 
 
 @rule("DequantizeLinear")
-def dequantize(node: Node) -> Result:
+def dequantize(node: ReadNode) -> Result:
     """Rule 1."""
     x = node.operand(0)
     return dequantized(node, x, node.operand(1), node.operand(2)) if isinstance(x, Term) else None
 
 
 @rule("DequantizeLinear", domain=MICROSOFT)
-def dequantize_too(node: Node) -> Result:
+def dequantize_too(node: ReadNode) -> Result:
     """Rule 1."""
     return dequantize(node)
 
 
 @rule("DynamicQuantizeLinear")
-def dynamic(node: Node) -> Result:
+def dynamic(node: ReadNode) -> Result:
     """Rules 1 and 3."""
     x = node.operand(0)
     if not node.quantizers or not isinstance(x, Term):
@@ -195,7 +195,7 @@ def dynamic(node: Node) -> Result:
 
 
 @rule("QLinearConv")
-def convolutions(node: Node) -> Result:
+def convolutions(node: ReadNode) -> Result:
     """Rule 2."""
     codes, bias = node.operand(0), node.operand(8)
     weight = weight_of(node.operand(3), node.operand(4), node.operand(5), 0)
@@ -213,7 +213,7 @@ def convolutions(node: Node) -> Result:
 
 
 @rule("QLinearMatMul")
-def products(node: Node) -> Result:
+def products(node: ReadNode) -> Result:
     """Rule 2."""
     a, sa, za, b, sb, zb, sy, zy = (node.operand(i) for i in range(8))
     if a is None or b is None:
@@ -225,7 +225,7 @@ def products(node: Node) -> Result:
 
 
 @rule("QGemm", domain=MICROSOFT)
-def gemm(node: Node) -> Result:
+def gemm(node: ReadNode) -> Result:
     """Rule 2."""
     codes, sa, za, b, sb, zb, bias, sy, zy = (node.operand(i) for i in range(9))
     transposed = bool(node.attribute("transB", 0))
@@ -247,14 +247,14 @@ def gemm(node: Node) -> Result:
     return found if sy is None else quantized(node, found, sy, zy, _dtype(node, 0))
 
 
-def _operand(node: Node, index: int) -> Value | None:
+def _operand(node: ReadNode, index: int) -> Value | None:
     """A quantized operand with its scale and zero point behind it."""
     x, scale, zero = (node.operand(index + i) for i in range(3))
     return None if x is None else dequantized(node, x, scale, zero)
 
 
 @rule("QLinearAdd", "QLinearMul", domain=MICROSOFT)
-def elementwise(node: Node) -> Result:
+def elementwise(node: ReadNode) -> Result:
     """Rule 2."""
     a, b = _operand(node, 0), _operand(node, 3)
     if a is None or b is None:
@@ -266,7 +266,7 @@ def elementwise(node: Node) -> Result:
 @rule(
     "QLinearSigmoid", "QLinearLeakyRelu", "QLinearGlobalAveragePool", "QLinearAveragePool", "QLinearSoftmax", domain=MICROSOFT
 )
-def unary(node: Node) -> Result:
+def unary(node: ReadNode) -> Result:
     """Rule 2."""
     from onnxnull.comparison.graphs.rewrites import reductions
 
@@ -289,7 +289,7 @@ def unary(node: Node) -> Result:
 
 
 @rule("QLinearConcat", domain=MICROSOFT)
-def concat(node: Node) -> Result:
+def concat(node: ReadNode) -> Result:
     """Rule 2."""
     shape = node.shape()
     parts = [_operand(node, i) for i in range(2, len(node.operands), 3)]
@@ -312,7 +312,7 @@ def _joined(parts: Sequence[Value | None], axis: int) -> tuple[int, ...] | None:
 
 
 @rule("MatMulInteger", "ConvInteger")
-def integers(node: Node) -> Result:
+def integers(node: ReadNode) -> Result:
     """Rule 3."""
     x = node.operand(0)
     weight = weight_of(node.operand(1), None, node.operand(3), 1 if node.op == "MatMulInteger" else 0)
@@ -322,7 +322,7 @@ def integers(node: Node) -> Result:
 
 
 @rule("DynamicQuantizeMatMul", domain=MICROSOFT)
-def dynamic_product(node: Node) -> Result:
+def dynamic_product(node: ReadNode) -> Result:
     """Rule 3."""
     x, b, scale, zero, bias = (node.operand(i) for i in range(5))
     weight = weight_of(b, scale, zero, 1)
@@ -334,7 +334,7 @@ def dynamic_product(node: Node) -> Result:
 
 
 @rule("MatMulIntegerToFloat", domain=MICROSOFT)
-def product_to_float(node: Node) -> Result:
+def product_to_float(node: ReadNode) -> Result:
     """Rule 3."""
     x, b, _, scale, _, zero, bias = (node.operand(i) for i in range(7))
     weight = weight_of(b, scale, zero, 1)
@@ -344,7 +344,7 @@ def product_to_float(node: Node) -> Result:
 
 
 def _separate(
-    node: Node, x: Term, b: Value | None, scale: Value | None, zero: Value | None, bias: Value | None
+    node: ReadNode, x: Term, b: Value | None, scale: Value | None, zero: Value | None, bias: Value | None
 ) -> Value | None:
     """DynamicQuantizeLinear, MatMulInteger, and a product by both scales, as they are."""
     if scale is None:
@@ -361,12 +361,12 @@ def _separate(
     return _biased(node, found, bias)
 
 
-def _biased(node: Node, found: Value, bias: Value | None) -> Value:
+def _biased(node: ReadNode, found: Value, bias: Value | None) -> Value:
     return found if bias is None else node.terms.sum([(ONE, found), (ONE, bias)])
 
 
 @rule("MatMulNBits", domain=MICROSOFT)
-def few_bits(node: Node) -> Result:
+def few_bits(node: ReadNode) -> Result:
     """Rule 4."""
     from onnxnull.operators import Refusal, linear_uses
 

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 
 from onnxnull.comparison.graphs import constants as c
 from onnxnull.comparison.graphs.algebra import Algebra, squeezed_axes
-from onnxnull.comparison.graphs.rewrites import Const, Node, Result, Term, Value, rule
+from onnxnull.comparison.graphs.rewrites import Const, ReadNode, Result, Term, Value, rule
 from onnxnull.comparison.graphs.terms import known
 
 
@@ -65,7 +65,7 @@ def mean(terms: Algebra, x: Value, axes: Sequence[int]) -> Value:
 
 
 @rule("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceSumSquare", "ReduceL2")
-def reductions(node: Node) -> Result:
+def reductions(node: ReadNode) -> Result:
     """Rule 1."""
     x = node.operand(0)
     if not isinstance(x, Term) or x.kind != "f" or isinstance(node.operand(1), Term):
@@ -96,7 +96,7 @@ def reductions(node: Node) -> Result:
 
 
 @rule("GlobalAveragePool", "GlobalMaxPool")
-def global_pools(node: Node) -> Result:
+def global_pools(node: ReadNode) -> Result:
     """Rule 2."""
     x = node.operand(0)
     if not isinstance(x, Term) or x.shape is None or x.kind != "f":
@@ -106,7 +106,7 @@ def global_pools(node: Node) -> Result:
 
 
 @rule("AveragePool", "MaxPool")
-def pools(node: Node) -> Result:
+def pools(node: ReadNode) -> Result:
     """Rule 2, and windows with their defaults written out."""
     from onnxnull.comparison.graphs.rewrites.linear import padded
 
@@ -146,7 +146,7 @@ def pools(node: Node) -> Result:
 
 
 @rule("Softmax", "LogSoftmax", "Hardmax")
-def softmax(node: Node) -> Result:
+def softmax(node: ReadNode) -> Result:
     """Rule 3."""
     x = node.operand(0)
     if not isinstance(x, Term) or x.shape is None:
@@ -174,7 +174,7 @@ def along(terms: Algebra, op: str, x: Value, axis: int) -> Value:
 
 
 @rule("ArgMax", "ArgMin")
-def arg(node: Node) -> Result:
+def arg(node: ReadNode) -> Result:
     """Rule 4."""
     x = node.operand(0)
     if not isinstance(x, Term) or x.shape is None:

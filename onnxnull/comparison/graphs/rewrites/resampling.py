@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from onnxnull.comparison.graphs.rewrites import Const, Node, Result, Term, rule
+from onnxnull.comparison.graphs.rewrites import Const, ReadNode, Result, Term, rule
 from onnxnull.comparison.graphs.terms import known
 
 
 @rule("Upsample", "Resize")
-def resizes(node: Node) -> Result:
+def resizes(node: ReadNode) -> Result:
     """Rules 1 to 3."""
     x, out = node.operand(0), node.whole_shape()
     shape = None if x is None else known(x.shape)
