@@ -88,7 +88,7 @@ def _loading() -> Diagnosis:
 
 def _precisions(provider: Provider) -> list[Diagnosis]:
     """Which precisions the provider runs a convolution and a product at, and whether its float32 is float32."""
-    from onnxnull.runtime.canary import Product, check_float32
+    from onnxnull.runtime.canary import CanaryShape, check_float32
     from onnxnull.runtime.precision import Precision
 
     findings = []
@@ -103,7 +103,9 @@ def _precisions(provider: Provider) -> list[Diagnosis]:
         seen = "runs" if executed == precision.value else f"runs at {executed}"
         findings.append(Diagnosis(subject, "ok", f"{seen}{f', {lowered} lowered' if lowered else ''}"))
     try:
-        check_float32(provider, [Product("Conv", (1, 3, 32, 32), (8, 3, 3, 3), (1, 1)), Product("MatMul", (4, 64), (64, 16))])
+        check_float32(
+            provider, [CanaryShape("Conv", (1, 3, 32, 32), (8, 3, 3, 3), (1, 1)), CanaryShape("MatMul", (4, 64), (64, 16))]
+        )
         findings.append(Diagnosis(f"{provider.value} canary", "ok", "float32 products are computed in float32"))
     except OnnxnullError as error:
         findings.append(Diagnosis(f"{provider.value} canary", "broken", error.seen, error.remedy))

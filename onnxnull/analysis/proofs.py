@@ -27,7 +27,7 @@ SCHEMA = "onnxnull.proofs/1"
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class RankCheck:
     """What checking one rank of one weight gave. `failure` is None where the proof holds; `missing` where there is none."""
 
     weight: str
@@ -41,7 +41,7 @@ class Verdict:
 class Verification:
     """Every verdict, and what speaks against the file as a whole (`failures`: no claim; `gaps`: something not proved)."""
 
-    verdicts: tuple[Verdict, ...]
+    verdicts: tuple[RankCheck, ...]
     failures: tuple[str, ...]
     gaps: tuple[str, ...]
 
@@ -117,7 +117,7 @@ def verify(
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise OnnxnullError(Code.PROOFS, f"not a document of schema {SCHEMA}: {error!r}") from None
     failures = [] if same_file else ["the proofs are about another file (SHA-256 differs)"]
-    verdicts: list[Verdict] = []
+    verdicts: list[RankCheck] = []
     for done, weight in enumerate(weights):
         if progress is not None:
             progress(done, len(weights), weight.name)
@@ -133,27 +133,27 @@ def verify(
     return Verification(tuple(verdicts), tuple(failures), tuple(gaps))
 
 
-def _check(weight: Weight, ranks: Mapping[str, Any]) -> list[Verdict]:
+def _check(weight: Weight, ranks: Mapping[str, Any]) -> list[RankCheck]:
     blocks = weight.blocks()
     always = {Notion.FLOAT32.value: None, Notion.FLOAT64.value: None}  # the rank over ℚ need not be claimed
     return [_verdict(weight.name, blocks, notion, claim) for notion, claim in (always | dict(ranks)).items()]
 
 
-def _verdict(weight: str, blocks: np.ndarray, notion: str, claim: object) -> Verdict:
+def _verdict(weight: str, blocks: np.ndarray, notion: str, claim: object) -> RankCheck:
     if claim is None:
-        return Verdict(weight, notion, None, True, None)
+        return RankCheck(weight, notion, None, True, None)
     value = claim.get("value") if isinstance(claim, dict) else None
     if notion not in {known.value for known in Notion} or not isinstance(claim, dict) or type(value) is not int:
-        return Verdict(weight, notion, None, False, "the claim is malformed")
+        return RankCheck(weight, notion, None, False, "the claim is malformed")
     proof = claim.get("proof")
     if proof is None:
-        return Verdict(weight, notion, value, True, None)
+        return RankCheck(weight, notion, value, True, None)
     try:
         proof_check.check(proof, blocks)
         proves = (proof["notion"], proof["rank"]) == (notion, value)
-        return Verdict(weight, notion, value, False, None if proves else "the proof proves something else")
+        return RankCheck(weight, notion, value, False, None if proves else "the proof proves something else")
     except proof_check.ProofError as error:
-        return Verdict(weight, notion, value, False, str(error))
+        return RankCheck(weight, notion, value, False, str(error))
 
 
 def _weights_of(

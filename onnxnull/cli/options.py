@@ -261,9 +261,9 @@ def step_reporter() -> AbstractContextManager[Callable[[str], None]]:
     The context gives `show(what comes next)`. On a terminal the line is replaced and goes in the end; elsewhere, in a log
     say, there is a line every few seconds.
     """
-    from onnxnull.cli.progress import Steps
+    from onnxnull.cli.progress import StepLine
 
-    return Steps(terminal=is_terminal(sys.stderr))
+    return StepLine(terminal=is_terminal(sys.stderr))
 
 
 def check_output(output: Path | None, models: tuple[str, ...]) -> None:

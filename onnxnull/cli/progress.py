@@ -19,7 +19,7 @@ _INTERVAL = 2.0
 """Least seconds from one line to the next where lines stay."""
 
 
-class Steps(AbstractContextManager["Steps"]):
+class StepLine(AbstractContextManager["StepLine"]):
     """Context manager; gives `show(what comes next)`: one changing line on a terminal, a line now and then elsewhere."""
 
     def __init__(self, *, terminal: bool) -> None:
@@ -29,7 +29,7 @@ class Steps(AbstractContextManager["Steps"]):
         self._timer = threading.Timer(_PATIENCE, self._begin)
         self._timer.daemon = True
 
-    def __enter__(self) -> Steps:
+    def __enter__(self) -> StepLine:
         self._timer.start()
         return self
 

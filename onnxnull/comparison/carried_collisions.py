@@ -44,7 +44,7 @@ class Running:
     seed: int = 0
 
 
-class Subject:
+class SearchedModel:
     """One of the two models, ready to run: sessions and searches are made once.
 
     Args:
@@ -88,7 +88,7 @@ class Subject:
         return Runner(made, provider=provider, extra_outputs=extra_outputs)
 
 
-def crossings(a: Subject, b: Subject, links: Sequence[Link], *, same: bool) -> tuple[Crossing, Crossing]:
+def crossings(a: SearchedModel, b: SearchedModel, links: Sequence[Link], *, same: bool) -> tuple[Crossing, Crossing]:
     """A collision of each model on the other.
 
     Args:
@@ -107,7 +107,7 @@ _Ways = Mapping[str, tuple[str, Callable[[np.ndarray], np.ndarray]]]
 """Input of the model that a collision is built on → input of the other, and how to get there."""
 
 
-def _cross(built_on: str, own: Subject, other: Subject, ways: _Ways) -> Crossing:
+def _cross(built_on: str, own: SearchedModel, other: SearchedModel, ways: _Ways) -> Crossing:
     try:
         search = own.search()
         where = search.input().name
@@ -145,7 +145,7 @@ class _Measured:
 
 
 def _on_other(
-    other: Subject,
+    other: SearchedModel,
     name: str,
     collision: Collision,
     arrays: tuple[np.ndarray, np.ndarray, np.ndarray],
@@ -184,7 +184,7 @@ def _told(error: OnnxnullError) -> str:
     return f"[{error.code.code}] {error.seen}{remedy}"
 
 
-def _unmapped(a: Subject, b: Subject, links: Sequence[Link]) -> str | None:
+def _unmapped(a: SearchedModel, b: SearchedModel, links: Sequence[Link]) -> str | None:
     """Why the inputs of one cannot be given to the other; None where they can."""
     if len(a.inputs) != len(b.inputs):
         return f"one has {len(a.inputs)} inputs, the other {len(b.inputs)}"

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxnull.comparison.results import Scale
+from onnxnull.comparison.results import WeightScale
 from onnxnull.comparison.verdicts import Factors, Verdict
 from onnxnull.kernel.maps.linear_map import Array
 
@@ -39,7 +39,7 @@ _CORNER_COLUMNS, _CORNER_LINES = 8, 16
 """Columns and lines that are looked at before all of them are."""
 _CORNER = 64
 """Rows and columns on which factors of both are tried first."""
-NO_SCALE = Scale()
+NO_SCALE = WeightScale()
 _FIRST = 4096
 """Entries that are looked at before all of them are."""
 
@@ -52,7 +52,7 @@ class Closeness:
     difference: float
     steps: float | None = None
     rounding: str | None = None
-    scale: Scale = NO_SCALE
+    scale: WeightScale = NO_SCALE
 
 
 def closeness(a: Array, b: Array, types: tuple[str, str], *, roundings: float = 2.0) -> Closeness:
@@ -93,11 +93,11 @@ def scaled_closeness(a: Array, b: Array, types: tuple[str, str]) -> Closeness:
     return best
 
 
-def scale_of(factors: Factors, sizes: Array, nodes_a: tuple[str, ...] = (), nodes_b: tuple[str, ...] = ()) -> Scale:
+def scale_of(factors: Factors, sizes: Array, nodes_a: tuple[str, ...] = (), nodes_b: tuple[str, ...] = ()) -> WeightScale:
     """The factors and their range."""
     used = sizes[sizes > 0.0]
     least, most = (float(used.min()), float(used.max())) if used.size else (0.0, 0.0)
-    return Scale(factors, least, most, nodes_a, nodes_b)
+    return WeightScale(factors, least, most, nodes_a, nodes_b)
 
 
 def _possible(a: Array, b: Array, types: tuple[str, str]) -> Iterator[str]:

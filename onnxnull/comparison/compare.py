@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 
 from onnxnull.analysis.results import ModelInfo
 from onnxnull.comparison import input_links, interface
-from onnxnull.comparison.carried_collisions import Running, Subject, crossings
+from onnxnull.comparison.carried_collisions import Running, SearchedModel, crossings
 from onnxnull.comparison.deciding import Judging, decide
 from onnxnull.comparison.graphs import blocked_layout
-from onnxnull.comparison.graphs.proof import Proof, prove
+from onnxnull.comparison.graphs.proof import GraphProof, prove
 from onnxnull.comparison.input_kernels import input_pair
 from onnxnull.comparison.numbering import equal_graphs
 from onnxnull.comparison.results import Comparison, Crossing, GraphFinding
@@ -77,7 +77,7 @@ def compare(
     decided = decide(first, second, proved.finding, proved.proof, links, judging)
     crossed: tuple[Crossing, ...] = ()
     if running is not None and weights:
-        subjects = [Subject(o.path, o.model.inputs, o.shapes, running, limits, progress) for o in (first, second)]
+        subjects = [SearchedModel(o.path, o.model.inputs, o.shapes, running, limits, progress) for o in (first, second)]
         crossed = crossings(subjects[0], subjects[1], links, same=proved.finding.proved)
     return Comparison(
         a=_info(first.model),
@@ -102,7 +102,7 @@ def compare(
 @dataclass(frozen=True, slots=True, eq=False)
 class _Proved:
     finding: GraphFinding
-    proof: Proof | None
+    proof: GraphProof | None
 
 
 def _prove(first: Opened, second: Opened, limits: Limits | None) -> _Proved:
@@ -159,7 +159,7 @@ def _flow(opened: Opened, shapes: Mapping[str, Sequence[int]], block: int, limit
     return Flow(model)
 
 
-def _finding(proof: Proof, shapes: tuple[dict[str, list[int]], dict[str, list[int]]] | None) -> GraphFinding:
+def _finding(proof: GraphProof, shapes: tuple[dict[str, list[int]], dict[str, list[int]]] | None) -> GraphFinding:
     matching = proof.matching
     undone = any(
         d.rearranged and (len(matching.differences) > 1 or d.what == "attribute" or "clamped" in d.b)

@@ -16,13 +16,13 @@ import numpy as np
 
 from onnxnull.comparison import interface
 from onnxnull.comparison.carried_collisions import Running
-from onnxnull.comparison.graphs.proof import Proof
+from onnxnull.comparison.graphs.proof import GraphProof
 from onnxnull.comparison.graphs.terms import Term
 from onnxnull.comparison.input_links import Link
 from onnxnull.comparison.results import GraphFinding
 from onnxnull.comparison.runs import maps
-from onnxnull.comparison.runs.both import Runs, Side, run_both, told
-from onnxnull.comparison.runs.outputs import NEAR, Judgement
+from onnxnull.comparison.runs.both import ModelToRun, Runs, run_both, told
+from onnxnull.comparison.runs.outputs import NEAR, TensorPair
 from onnxnull.comparison.runs.regions import RegionRun, run_regions, wide
 from onnxnull.comparison.runs.samples import COUNT, Feeds, drawn
 from onnxnull.comparison.verdicts import Outcome
@@ -63,7 +63,7 @@ class Decided:
 
 
 def decide(
-    first: Opened, second: Opened, finding: GraphFinding, proof: Proof | None, links: Sequence[Link], judging: Judging
+    first: Opened, second: Opened, finding: GraphFinding, proof: GraphProof | None, links: Sequence[Link], judging: Judging
 ) -> Decided:
     """The outcome."""
     if finding.identical:
@@ -108,12 +108,12 @@ class _Runner:
         first: Opened,
         second: Opened,
         finding: GraphFinding,
-        proof: Proof | None,
+        proof: GraphProof | None,
         links: Sequence[Link],
         judging: Judging,
     ) -> None:
         self.finding, self.proof, self.links, self.judging = finding, proof, links, judging
-        self.sides = Side(first.path, first.model, judging.limits), Side(second.path, second.model, judging.limits)
+        self.sides = ModelToRun(first.path, first.model, judging.limits), ModelToRun(second.path, second.model, judging.limits)
         self.pairs = interface.input_pairs(first.model, second.model)
         self.outputs = interface.output_pairs(first.model, second.model)
         near = finding.nearness in ("rounded", "quantized")
@@ -169,7 +169,7 @@ class _Runner:
             return Decided(Outcome.UNEXPLAINED, (*apart, *unsettled, *because), runs, regions)
         return Decided(Outcome.AGREES, because, runs, regions)
 
-    def _parted(self, runs: Runs) -> tuple[Judgement, ...]:
+    def _parted(self, runs: Runs) -> tuple[TensorPair, ...]:
         """Outputs that part."""
         floats = [judged for judged in runs.outputs if not judged.discrete]
         if self.finding.quantized:
@@ -275,7 +275,7 @@ class _Runner:
         return run_regions(self.sides[0], self.sides[1], (self.proof.a, self.proof.b), self.proof.matching.regions, feeds)
 
 
-def _rows(proof: Proof) -> Mapping[str, int]:
+def _rows(proof: GraphProof) -> Mapping[str, int]:
     """Integer input → the rows of the smallest table that it picks from."""
     names = {value: name for name, value in proof.a.values.items() if isinstance(value, Term) and value.op == "Input"}
     found: dict[str, int] = {}
@@ -297,7 +297,7 @@ def _behind(value: object) -> Iterator[Term]:
         yield value
 
 
-def _parts(judged: Judgement) -> str:
+def _parts(judged: TensorPair) -> str:
     what = f"output {judged.a!r}" if judged.enters is None else f"what enters the last operators of output {judged.enters!r}"
     if judged.reason is not None:
         return f"{what} parts: {judged.reason}"
@@ -308,7 +308,7 @@ def _parts(judged: Judgement) -> str:
     return f"{what} parts{share}{agreement}"
 
 
-def _idle(judged: Judgement) -> str:
+def _idle(judged: TensorPair) -> str:
     return f"output {judged.a!r} was empty, constant or saturated for every input"
 
 

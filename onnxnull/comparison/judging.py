@@ -11,7 +11,7 @@ import numpy as np
 from onnxnull.comparison.alignment import UNCHANGED, Alignment, alignments
 from onnxnull.comparison.closeness import Closeness, closeness, scale_of, scaled_closeness
 from onnxnull.comparison.folded_scales import Fold, Folds
-from onnxnull.comparison.results import Scale
+from onnxnull.comparison.results import WeightScale
 from onnxnull.comparison.verdicts import Factors, Verdict
 from onnxnull.kernel.maps.linear_map import Array
 
@@ -146,7 +146,7 @@ def _rest_agrees(folds: tuple[Folds, Folds], choice: tuple[_Sides, _Sides]) -> b
     return True
 
 
-def _scale(mine: _Sides, theirs: _Sides, *, explained: bool) -> Scale:
+def _scale(mine: _Sides, theirs: _Sides, *, explained: bool) -> WeightScale:
     """a·(its factors) = b·(its factors), so a·(quotient) = b."""
     kinds = (Factors.OUTPUTS, Factors.INPUTS)
     quotients = {

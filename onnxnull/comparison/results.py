@@ -22,7 +22,7 @@ from onnxnull.kernel.rank import RankProfile
 
 
 @dataclass(frozen=True, slots=True)
-class Scale:
+class WeightScale:
     """The factors between two weights, a times factors = b.
 
     Attributes:
@@ -43,7 +43,7 @@ class Scale:
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
+class WeightSide:
     """The weight or weights of one model in a pair; several are split by outputs, in this order.
 
     Attributes:
@@ -90,14 +90,14 @@ class Pair:
         angle: between the kernels, with the inputs in the same order.
     """
 
-    a: Side
-    b: Side
+    a: WeightSide
+    b: WeightSide
     matched: Matched
     verdict: Verdict
     inputs: Order
     outputs: Order
     moved: bool
-    scale: Scale
+    scale: WeightScale
     difference: float
     steps: float | None
     rounding: str | None
@@ -206,8 +206,8 @@ class Comparison:
     because: tuple[str, ...]
     graph: GraphFinding
     pairs: tuple[Pair, ...] = ()
-    only_a: tuple[Side, ...] = ()
-    only_b: tuple[Side, ...] = ()
+    only_a: tuple[WeightSide, ...] = ()
+    only_b: tuple[WeightSide, ...] = ()
     unsupported_a: tuple[Unsupported, ...] = ()
     unsupported_b: tuple[Unsupported, ...] = ()
     inputs: tuple[InputPair, ...] = ()

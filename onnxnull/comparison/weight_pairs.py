@@ -16,7 +16,7 @@ from onnxnull.comparison.folded_scales import Folds, Surroundings
 from onnxnull.comparison.input_links import Key
 from onnxnull.comparison.judging import Judged, judge
 from onnxnull.comparison.matching import Known, Match, match, matrix_of, moved, side_by_side
-from onnxnull.comparison.results import KernelAngle, Pair, Side
+from onnxnull.comparison.results import KernelAngle, Pair, WeightSide
 from onnxnull.comparison.verdicts import Matched, Verdict
 from onnxnull.errors import Code, OnnxnullError
 from onnxnull.frontier import Frontier, find
@@ -52,7 +52,7 @@ class Pairs:
     """The pairs; weights of either model in none; and how two nodes' uses of weights belong together."""
 
     pairs: tuple[Pair, ...]
-    only: tuple[tuple[Side, ...], tuple[Side, ...]]
+    only: tuple[tuple[WeightSide, ...], tuple[WeightSide, ...]]
     judged: Mapping[tuple[Key, Key], Judged]
 
 
@@ -160,7 +160,7 @@ def _ranks(parts: Sequence[Known], matrix: Array, done: dict[bytes, RankProfile]
     return done[key]
 
 
-def _angle(judged: Judged, a: Side, b: Side) -> KernelAngle:
+def _angle(judged: Judged, a: WeightSide, b: WeightSide) -> KernelAngle:
     nullities = [side.ranks.nullity(Notion.FLOAT64) if side.ranks is not None else None for side in (a, b)]
     if 0 in nullities:
         none = "neither has a kernel" if nullities == [0, 0] else "only one of them has a kernel"
@@ -170,10 +170,10 @@ def _angle(judged: Judged, a: Side, b: Side) -> KernelAngle:
     return angles.kernel_angle(judged.a, judged.b)
 
 
-def _side(parts: Sequence[Known], ranks: RankProfile | None) -> Side:
+def _side(parts: Sequence[Known], ranks: RankProfile | None) -> WeightSide:
     weights = [part.weight for part in parts]
     g, q, _ = parts[0].features.shape
-    return Side(
+    return WeightSide(
         names=tuple(weight.name for weight in weights),
         nodes=tuple(weight.node.name for weight in weights),
         ops=tuple(op_name(weight.node) for weight in weights),

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator
 
 from onnxnull.policy.evidence import Evidence
 from onnxnull.policy.results import Found, Subject
-from onnxnull.runtime.loading import Loading, Outcome
+from onnxnull.runtime.loading import Loading, LoadOutcome
 
-_UNTRIED = Loading(Outcome.FAILED, "nobody tried")
+_UNTRIED = Loading(LoadOutcome.FAILED, "nobody tried")
 
 
-def _rule(outcome: Outcome) -> Callable[[Evidence], Iterator[Found]]:
+def _rule(outcome: LoadOutcome) -> Callable[[Evidence], Iterator[Found]]:
     """A rule for a model of which this came."""
 
     def check(evidence: Evidence) -> Iterator[Found]:
@@ -22,6 +22,6 @@ def _rule(outcome: Outcome) -> Callable[[Evidence], Iterator[Found]]:
     return check
 
 
-refused = _rule(Outcome.REFUSED)
-unknown = _rule(Outcome.UNKNOWN)
-failed = _rule(Outcome.FAILED)
+refused = _rule(LoadOutcome.REFUSED)
+unknown = _rule(LoadOutcome.UNKNOWN)
+failed = _rule(LoadOutcome.FAILED)

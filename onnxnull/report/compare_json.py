@@ -17,10 +17,10 @@ from onnxnull.comparison.results import (
     InputPair,
     KernelAngle,
     Pair,
-    Side,
+    WeightSide,
 )
 from onnxnull.comparison.runs.both import Runs
-from onnxnull.comparison.runs.outputs import Judgement
+from onnxnull.comparison.runs.outputs import TensorPair
 from onnxnull.comparison.runs.regions import RegionRun
 from onnxnull.comparison.verdicts import Outcome
 from onnxnull.evidence.collision_document import change_of, number
@@ -90,7 +90,7 @@ def _runs(runs: Runs) -> dict[str, Any]:
     }
 
 
-def _judgement(judged: Judgement) -> dict[str, Any]:
+def _judgement(judged: TensorPair) -> dict[str, Any]:
     return {
         "a": judged.a,
         "b": judged.b,
@@ -139,7 +139,7 @@ def _pair(pair: Pair) -> dict[str, Any]:
     }
 
 
-def _side(side: Side) -> dict[str, Any]:
+def _side(side: WeightSide) -> dict[str, Any]:
     ranks = side.ranks
     numerical = (Notion.FLOAT32, Notion.FLOAT64)
     return {

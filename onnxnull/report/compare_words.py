@@ -10,8 +10,8 @@ from onnxnull.comparison.results import (
     InputPair,
     KernelAngle,
     Pair,
-    Scale,
-    Side,
+    WeightScale,
+    WeightSide,
 )
 from onnxnull.comparison.runs.both import Runs
 from onnxnull.comparison.verdicts import Crossed, Factors, InputMap, Matched, Order, Outcome, Verdict
@@ -190,12 +190,12 @@ def _notes(pair: Pair) -> str:
     return ", ".join(parts)
 
 
-def _kernel(side: Side) -> int | None:
+def _kernel(side: WeightSide) -> int | None:
     """The nullity that angles are about."""
     return None if side.ranks is None else side.ranks.nullity(Notion.FLOAT64)
 
 
-def _scale(scale: Scale) -> str:
+def _scale(scale: WeightScale) -> str:
     what = {Factors.ONE: "one factor", Factors.BOTH: "factors on inputs and outputs"}.get(
         scale.factors, f"factors on {scale.factors.label}"
     )
@@ -238,7 +238,7 @@ def _crossing(crossing: Crossing) -> str:
     return f"A collision of the {place} model on the other: {'; '.join(runs)}: {worst.meaning}."
 
 
-def _names(side: Side) -> str:
+def _names(side: WeightSide) -> str:
     return " + ".join(shown(name) for name in side.names)
 
 

@@ -26,7 +26,7 @@ _TOLERANCE = 2.0**-14
 
 
 @dataclass(frozen=True, slots=True)
-class Product:
+class CanaryShape:
     """A product at the shapes of a model: Conv of x (N, C, *spatial) with w (M, C/group, *k), or MatMul of x with w (q, p)."""
 
     op_type: str
@@ -37,7 +37,7 @@ class Product:
     dilations: tuple[int, ...] = ()
 
 
-def check_float32(where: Runner | Provider, shapes: Iterable[Product]) -> None:
+def check_float32(where: Runner | Provider, shapes: Iterable[CanaryShape]) -> None:
     """Run the canary at each of these shapes (`products_of` lists a model's).
 
     Raises:
@@ -51,7 +51,7 @@ def check_float32(where: Runner | Provider, shapes: Iterable[Product]) -> None:
             raise OnnxnullError(Code.TF32, seen)
 
 
-def products_of(proto: onnx.ModelProto, feeds: Sequence[tuple[str, tuple[int, ...]]] = ()) -> tuple[Product, ...]:
+def products_of(proto: onnx.ModelProto, feeds: Sequence[tuple[str, tuple[int, ...]]] = ()) -> tuple[CanaryShape, ...]:
     """The distinct products of the main graph with stored weights, at the shapes of inputs `feeds` (name, shape).
 
     A dimension that stays unknown is taken as 1, or as what the filter spans.
@@ -69,7 +69,7 @@ def products_of(proto: onnx.ModelProto, feeds: Sequence[tuple[str, tuple[int, ..
             value.CopyFrom(onnx.helper.make_tensor_value_info(value.name, kind, list(given[value.name])))
     infer(typed)
     scope = enter(typed.graph, None)
-    found: dict[Product, None] = {}
+    found: dict[CanaryShape, None] = {}
     for node in typed.graph.node:
         if node.op_type not in ("Conv", "MatMul", "Gemm") or scope.tensor(node.input[1]) is None:
             continue
@@ -85,15 +85,15 @@ def products_of(proto: onnx.ModelProto, feeds: Sequence[tuple[str, tuple[int, ..
             known = (shape or (None,) * len(w))[2:]
             spatial = (max(n or span, span) for n, span in zip(known, spans, strict=True))
             x = (1 if not shape else shape[0] or 1, w[1] * group, *spatial)
-            found[Product("Conv", x, w, tuple(attributes.get("strides", (1,) * len(spans))), group, dilations)] = None
+            found[CanaryShape("Conv", x, w, tuple(attributes.get("strides", (1,) * len(spans))), group, dilations)] = None
         elif len(w) == 2:
             q, p = w[::-1] if attributes.get("transB", 0) else w
             lead = shape[:-1] if shape and not attributes.get("transA", 0) else (1,)
-            found[Product("MatMul", (*(n or 1 for n in lead), q), (q, p))] = None
+            found[CanaryShape("MatMul", (*(n or 1 for n in lead), q), (q, p))] = None
     return tuple(found)
 
 
-def _run(product: Product, provider: Provider) -> np.ndarray:
+def _run(product: CanaryShape, provider: Provider) -> np.ndarray:
     from onnx import TensorProto, helper, numpy_helper
 
     w = np.zeros(product.w, dtype=np.float32)

@@ -39,7 +39,7 @@ _NO_MEMORY = re.compile(r"bad_alloc|[Ff]ailed to allocate|length_error|[Oo]ut of
 _PREFIX = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ")
 
 
-class Outcome(enum.Enum):
+class LoadOutcome(enum.Enum):
     """What came of it."""
 
     LOADS = "loads"
@@ -56,7 +56,7 @@ class Loading:
     operator set or kernel. `FAILED`: it was not found out: a crash, a limit, no onnxruntime, an answer not understood.
     """
 
-    outcome: Outcome
+    outcome: LoadOutcome
     why: str = ""
 
 
@@ -96,7 +96,7 @@ class Loader:
     def load(self, model: Model) -> Loading:
         """Whether onnxruntime loads `model`."""
         if not self._child.ready():
-            return Loading(Outcome.FAILED, f"no session can be created here: {one_line(self._child.problem)}")
+            return Loading(LoadOutcome.FAILED, f"no session can be created here: {one_line(self._child.problem)}")
         try:
             transfer = prepare(model)
             answer = self._create(transfer)
@@ -105,7 +105,7 @@ class Loader:
             return self._judge(answer, model.parsed)
         except (DeadError, OnnxnullError) as error:
             seen = error.seen if isinstance(error, OnnxnullError) else str(error)
-            return Loading(Outcome.FAILED, f"creating a session: {one_line(seen)}")
+            return Loading(LoadOutcome.FAILED, f"creating a session: {one_line(seen)}")
 
     def _create(self, transfer: Transfer) -> dict[str, Any]:
         memory = _MEMORY[0] + _MEMORY[1] * transfer.size
@@ -123,20 +123,20 @@ class Loader:
     def _judge(self, answer: Mapping[str, Any], parsed: Parsed) -> Loading:
         step, error = answer["step"], answer.get("error")
         if step == "done":
-            return Loading(Outcome.LOADS)
+            return Loading(LoadOutcome.LOADS)
         if _NO_MEMORY.search(answer["message"]):
-            return Loading(Outcome.FAILED, "creating a session: it takes more memory than the limit")
+            return Loading(LoadOutcome.FAILED, "creating a session: it takes more memory than the limit")
         said = f"onnxruntime {self._child.onnxruntime}: {_PREFIX.sub('', one_line(answer['message'], 4000))}"
         if error == "NotImplemented":
-            return Loading(Outcome.UNKNOWN, one_line(said))
+            return Loading(LoadOutcome.UNKNOWN, one_line(said))
         if error == "InvalidGraph" or (step == "graph" and error in _REFUSALS):
             unknown = self._unknown(parsed)
             if unknown:
                 more = f" and {len(unknown) - 3} more" if len(unknown) > 3 else ""
                 names = f"onnxruntime {self._child.onnxruntime} does not know {', '.join(unknown[:3])}{more}"
-                return Loading(Outcome.UNKNOWN, one_line(names))
-            return Loading(Outcome.REFUSED, one_line(said))
-        return Loading(Outcome.FAILED, one_line(f"{error}: {said}"))
+                return Loading(LoadOutcome.UNKNOWN, one_line(names))
+            return Loading(LoadOutcome.REFUSED, one_line(said))
+        return Loading(LoadOutcome.FAILED, one_line(f"{error}: {said}"))
 
     def _unknown(self, parsed: Parsed) -> list[str]:
         """What this onnxruntime does not know of what a refused model consists of: tried, or looked up in its own tables.

@@ -18,7 +18,7 @@ import pytest
 from onnxnull.errors import Code, OnnxnullError
 from onnxnull.graph.model import open_model
 from onnxnull.graph.validity import stored_tensors
-from onnxnull.runtime.loading import Loader, Outcome
+from onnxnull.runtime.loading import Loader, LoadOutcome
 from onnxnull.runtime.precision import Precision
 from onnxnull.runtime.session import Runner
 from scripts.fuzzing.server import Server
@@ -67,22 +67,22 @@ def test_analyze_and_prove_need_no_runtime(tmp_path: Path) -> None:
 
 
 LOADED = {
-    "twenty_nested_ifs": Outcome.LOADS,
-    "constant_of_shape": Outcome.LOADS,
-    "expand": Outcome.LOADS,
-    "escape_from_an_unused_function": Outcome.LOADS,
-    "metadata_that_configures": Outcome.LOADS,
-    "names_that_are_commands": Outcome.LOADS,
-    "negative_intermediate": Outcome.FAILED,  # onnx's inference of a Slice ends the process
-    "sparse_external_file": Outcome.FAILED,  # 64 GiB, above the limit
-    "raw_data_too_short": Outcome.FAILED,
-    "division_by_zero": Outcome.FAILED,
-    "a_trillion_entries": Outcome.REFUSED,
-    "weight_that_does_not_fit": Outcome.REFUSED,
-    "cast_to_nothing": Outcome.REFUSED,
-    "code_in_an_attribute": Outcome.UNKNOWN,
-    "operator_that_loads_a_file": Outcome.UNKNOWN,
-    "opset_from_the_future": Outcome.UNKNOWN,
+    "twenty_nested_ifs": LoadOutcome.LOADS,
+    "constant_of_shape": LoadOutcome.LOADS,
+    "expand": LoadOutcome.LOADS,
+    "escape_from_an_unused_function": LoadOutcome.LOADS,
+    "metadata_that_configures": LoadOutcome.LOADS,
+    "names_that_are_commands": LoadOutcome.LOADS,
+    "negative_intermediate": LoadOutcome.FAILED,  # onnx's inference of a Slice ends the process
+    "sparse_external_file": LoadOutcome.FAILED,  # 64 GiB, above the limit
+    "raw_data_too_short": LoadOutcome.FAILED,
+    "division_by_zero": LoadOutcome.FAILED,
+    "a_trillion_entries": LoadOutcome.REFUSED,
+    "weight_that_does_not_fit": LoadOutcome.REFUSED,
+    "cast_to_nothing": LoadOutcome.REFUSED,
+    "code_in_an_attribute": LoadOutcome.UNKNOWN,
+    "operator_that_loads_a_file": LoadOutcome.UNKNOWN,
+    "opset_from_the_future": LoadOutcome.UNKNOWN,
 }
 
 

@@ -19,10 +19,10 @@ from onnxnull.policy.evidence import Evidence
 from onnxnull.policy.exceptions import Accepted
 from onnxnull.policy.gate import judge
 from onnxnull.policy.results import CheckReport, ModelVerdict, PolicyUse
-from onnxnull.runtime.loading import Loading, Outcome
+from onnxnull.runtime.loading import Loading, LoadOutcome
 from tests.report import batches
 
-LOADS = Loading(Outcome.LOADS)
+LOADS = Loading(LoadOutcome.LOADS)
 TODAY = date(2026, 11, 25)
 
 

@@ -35,7 +35,7 @@ from onnxnull.policy.rules import RULES
 from onnxnull.ranges.results import Effect, OutputClaim
 from onnxnull.report.json import dump
 from onnxnull.report.json import model as model_json
-from onnxnull.runtime.loading import Loading, Outcome
+from onnxnull.runtime.loading import Loading, LoadOutcome
 from tests.report import batches
 
 from .gates import LOADS, TODAY, clean, gate, model, policy, reading
@@ -201,7 +201,7 @@ CASES: dict[str, list[Case]] = {
                 says="why",
             )
         ]
-        for outcome in (Outcome.REFUSED, Outcome.UNKNOWN, Outcome.FAILED)
+        for outcome in (LoadOutcome.REFUSED, LoadOutcome.UNKNOWN, LoadOutcome.FAILED)
     },
     "overridable-constants": [
         Case(
@@ -481,7 +481,7 @@ def test_what_is_unknown_here_is_accepted_until_a_day_only(tmp_path: Path) -> No
 
 def test_an_exception_for_what_is_unknown_accepts_nothing_else(tmp_path: Path) -> None:
     text = "[[exceptions]]\nrule = 'load-unknown'\nreason = 'it runs elsewhere'\nexpires = 2099-01-01\n"
-    for outcome, code in ((Outcome.REFUSED, ExitCode.VIOLATED), (Outcome.FAILED, ExitCode.INCOMPLETE)):
+    for outcome, code in ((LoadOutcome.REFUSED, ExitCode.VIOLATED), (LoadOutcome.FAILED, ExitCode.INCOMPLETE)):
         report = gate(Evidence(model(), loading=Loading(outcome, "why")), policy(text, tmp_path))
         assert report.exit_code is code
 

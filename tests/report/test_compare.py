@@ -21,11 +21,11 @@ from onnxnull.comparison.results import (
     InputPair,
     KernelAngle,
     Pair,
-    Scale,
-    Side,
+    WeightScale,
+    WeightSide,
 )
 from onnxnull.comparison.runs.both import Runs
-from onnxnull.comparison.runs.outputs import Judgement
+from onnxnull.comparison.runs.outputs import TensorPair
 from onnxnull.comparison.runs.regions import RegionRun
 from onnxnull.comparison.verdicts import Crossed, Factors, InputMap, Matched, Order, Outcome, Verdict
 from onnxnull.kernel.bounds import Bounds
@@ -39,8 +39,10 @@ from .test_markdown import tables
 LIMIT = Outcome.QUANTIZED
 
 
-def side(*names: str) -> Side:
-    return Side(names, tuple(f"/{name}" for name in names), ("Conv",) * len(names), "float32", 27, 8, profile(27, 8, 7, 8))
+def side(*names: str) -> WeightSide:
+    return WeightSide(
+        names, tuple(f"/{name}" for name in names), ("Conv",) * len(names), "float32", 27, 8, profile(27, 8, 7, 8)
+    )
 
 
 def pair(name: str, verdict: Verdict = Verdict.IDENTICAL, **changes: Any) -> Pair:
@@ -52,7 +54,7 @@ def pair(name: str, verdict: Verdict = Verdict.IDENTICAL, **changes: Any) -> Pai
         inputs=Order.SAME,
         outputs=Order.SAME,
         moved=False,
-        scale=Scale(),
+        scale=WeightScale(),
         difference=0.0,
         steps=None,
         rounding=None,
@@ -67,8 +69,8 @@ def comparison(*pairs: Pair, **changes: Any) -> Comparison:
     return replace(Comparison(info, info, Outcome.SAME_GRAPH, (), proved, pairs), **changes)
 
 
-def judged(name: str = "y", ratio: float = 0.0, **changes: Any) -> Judgement:
-    return replace(Judgement(name, name, ratio=ratio, snr=math.inf), **changes)
+def judged(name: str = "y", ratio: float = 0.0, **changes: Any) -> TensorPair:
+    return replace(TensorPair(name, name, ratio=ratio, snr=math.inf), **changes)
 
 
 def everything(name: str = "w") -> Comparison:
@@ -81,7 +83,7 @@ def everything(name: str = "w") -> Comparison:
         inputs=Order.LAYOUT,
         outputs=Order.PERMUTED,
         moved=True,
-        scale=Scale(Factors.OUTPUTS, 0.5, 2.0, (name,), ()),
+        scale=WeightScale(Factors.OUTPUTS, 0.5, 2.0, (name,), ()),
         difference=1.23456789e-8,
         rounding="float32",
         angle=KernelAngle(None, reason=name),
@@ -90,7 +92,7 @@ def everything(name: str = "w") -> Comparison:
         comparison(
             scaled,
             pair(name, Verdict.QUANTIZED, steps=0.5, angle=KernelAngle(12.3456789, at_least=True)),
-            pair(name, Verdict.DIFFERENT, matched=Matched.NAME, scale=Scale(Factors.ONE, 3.0, 3.0)),
+            pair(name, Verdict.DIFFERENT, matched=Matched.NAME, scale=WeightScale(Factors.ONE, 3.0, 3.0)),
         ),
         a=info,
         b=info,

@@ -19,7 +19,7 @@ from onnxnull.graph.limits import Limits
 from onnxnull.graph.model import Model, open_model
 from onnxnull.runtime import child, loading, transfer
 from onnxnull.runtime.child import Child
-from onnxnull.runtime.loading import Loader, Loading, Outcome
+from onnxnull.runtime.loading import Loader, Loading, LoadOutcome
 
 F16, F32 = TensorProto.FLOAT16, TensorProto.FLOAT
 W = np.arange(12, dtype=np.float32).reshape(4, 3)
@@ -97,10 +97,10 @@ def of_old(kind: str) -> onnx.ModelProto:
     return model(node(kind, ["x"], ["y"]), opset=1)
 
 
-CASES: dict[str, tuple[onnx.ModelProto, Outcome, str]] = {
+CASES: dict[str, tuple[onnx.ModelProto, LoadOutcome, str]] = {
     name: (made, outcome, says)
     for outcome, table in {
-        Outcome.LOADS: {
+        LoadOutcome.LOADS: {
             "a product": (model(PRODUCT), ""),
             "an open batch": (model(PRODUCT, inputs=(value("x", shape=("batch", 4)),)), ""),
             "negative dimensions, as exporters write what is open": (model(PRODUCT, inputs=(value("x", shape=(-1, 4)),)), ""),
@@ -124,7 +124,7 @@ CASES: dict[str, tuple[onnx.ModelProto, Outcome, str]] = {
             "metadata that configures a session": (laden(), ""),
             "IR 3": (model(PRODUCT, inputs=(value("x"), value("W", shape=(4, 3))), ir_version=3), ""),
         },
-        Outcome.REFUSED: {
+        LoadOutcome.REFUSED: {
             "float16 and float32": (model(node("Add", ["x", "h"], ["y"]), stored={"h": np.ones(4, np.float16)}), "Type Error"),
             "keep_io_types": (keep_io_types(), "Type Error"),
             "shapes": (model(node("MatMul", ["x", "V"], ["y"]), stored={"V": W[:3]}), "Incompatible dimensions"),
@@ -171,7 +171,7 @@ CASES: dict[str, tuple[onnx.ModelProto, Outcome, str]] = {
                 "Type Error",
             ),
         },
-        Outcome.UNKNOWN: {
+        LoadOutcome.UNKNOWN: {
             "opset 99": (model(PRODUCT, opset=99), "version 99 of the operator set 'ai.onnx'"),
             "opset 99 of ai.onnx.ml, which nobody uses": (model(PRODUCT, imports={"ai.onnx.ml": 99}), "99 of the operator set"),
             "opset 99 of a function that nobody calls": (
@@ -201,7 +201,7 @@ CASES: dict[str, tuple[onnx.ModelProto, Outcome, str]] = {
             ),
             "no kernel of opset 1": (of_old("Relu"), "Could not find an implementation"),
         },
-        Outcome.FAILED: {
+        LoadOutcome.FAILED: {
             "an activation that no LSTM has": (
                 model(
                     node("LSTM", ["x", "A", "A"], ["y"], hidden_size=1, activations=["Foo", "Tanh", "Tanh"]),
@@ -249,7 +249,7 @@ def test_it_agrees_with_a_plain_session(name: str) -> None:
         onnxruntime.InferenceSession(made.SerializeToString(), options, providers=["CPUExecutionProvider"])
     except Exception:  # noqa: BLE001 - onnxruntime's errors have no common base
         loads = False
-    assert loads is (outcome is Outcome.LOADS)
+    assert loads is (outcome is LoadOutcome.LOADS)
 
 
 def external(tensor: onnx.TensorProto, file: Path, offset: int) -> None:
@@ -295,7 +295,7 @@ def test_weights_go_inside_or_beside(
     assert (sent.beside > 0) is (inside == 0)
     assert sum(map(len, sent.chunks())) == sent.beside
     found = loader.load(there)
-    assert found.outcome is (Outcome.LOADS if fits else Outcome.REFUSED), found.why
+    assert found.outcome is (LoadOutcome.LOADS if fits else LoadOutcome.REFUSED), found.why
 
 
 def test_nothing_but_the_graph_is_sent(tmp_path: Path) -> None:
@@ -308,10 +308,10 @@ def test_external_data_that_went_away_is_no_pass(loader: Loader, tmp_path: Path)
     external(made.graph.initializer[0], tmp_path / "data", 0)
     there = opened(made, tmp_path)
     (tmp_path / "data").write_bytes(b"short")
-    assert loader.load(there).outcome is Outcome.FAILED
+    assert loader.load(there).outcome is LoadOutcome.FAILED
     (tmp_path / "data").unlink()
-    assert loader.load(there).outcome is Outcome.FAILED
-    assert loader.load(opened(model(PRODUCT), tmp_path)).outcome is Outcome.LOADS
+    assert loader.load(there).outcome is LoadOutcome.FAILED
+    assert loader.load(opened(model(PRODUCT), tmp_path)).outcome is LoadOutcome.LOADS
 
 
 def test_a_weight_above_the_limit_is_not_sent(loader: Loader, tmp_path: Path) -> None:
@@ -319,7 +319,7 @@ def test_a_weight_above_the_limit_is_not_sent(loader: Loader, tmp_path: Path) ->
     with pytest.raises(OnnxnullError) as caught:
         transfer.prepare(there)
     assert caught.value.code is Code.TOO_LARGE
-    assert loader.load(there).outcome is Outcome.FAILED
+    assert loader.load(there).outcome is LoadOutcome.FAILED
 
 
 def killed(process: Child) -> None:
@@ -340,16 +340,16 @@ def test_after_a_death_comes_another_child(tmp_path: Path) -> None:
 
 def after_a_death(there: Model) -> None:
     with Child() as process, Loader(process) as loader:
-        assert loader.load(there).outcome is Outcome.LOADS
+        assert loader.load(there).outcome is LoadOutcome.LOADS
         first = process._process
-        assert loader.load(there).outcome is Outcome.LOADS
+        assert loader.load(there).outcome is LoadOutcome.LOADS
         assert process._process is first
         killed(process)
         found = loader.load(there)
         assert found == Loading(
-            Outcome.FAILED, "creating a session: the process was ended from outside, mostly for lack of memory"
+            LoadOutcome.FAILED, "creating a session: the process was ended from outside, mostly for lack of memory"
         )
-        assert loader.load(there).outcome is Outcome.LOADS
+        assert loader.load(there).outcome is LoadOutcome.LOADS
         assert process._process is not first
 
 
@@ -360,11 +360,11 @@ def test_memory_is_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     bomb = model(PRODUCT, *shapes, stored={"shape": np.ones(100_000, np.int64)})
     with Loader() as loader:
         monkeypatch.setattr(loading, "_MEMORY", (30 << 20, 0))
-        assert loader.load(there).outcome is Outcome.FAILED
+        assert loader.load(there).outcome is LoadOutcome.FAILED
         monkeypatch.setattr(loading, "_MEMORY", (30 << 20, 4))
-        assert loader.load(there).outcome is Outcome.LOADS
-        assert loader.load(opened(bomb, tmp_path)).outcome is Outcome.FAILED  # eight shapes of 100,000 axes, inferred
-        assert loader.load(there).outcome is Outcome.LOADS
+        assert loader.load(there).outcome is LoadOutcome.LOADS
+        assert loader.load(opened(bomb, tmp_path)).outcome is LoadOutcome.FAILED  # eight shapes of 100,000 axes, inferred
+        assert loader.load(there).outcome is LoadOutcome.LOADS
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no such limit")
@@ -399,13 +399,13 @@ def test_a_child_that_does_not_answer(program: str, says: str, tmp_path: Path, m
     there = opened(model(PRODUCT), tmp_path)
     with Loader(Child([sys.executable, "-c", program])) as loader:
         found = loader.load(there)
-    assert found.outcome is Outcome.FAILED
+    assert found.outcome is LoadOutcome.FAILED
     assert says in found.why
 
 
 def test_no_python_is_no_pass(tmp_path: Path) -> None:
     with Loader(Child([str(tmp_path / "nothing")])) as loader:
-        assert loader.load(opened(model(PRODUCT), tmp_path)).outcome is Outcome.FAILED
+        assert loader.load(opened(model(PRODUCT), tmp_path)).outcome is LoadOutcome.FAILED
 
 
 @pytest.mark.parametrize(
@@ -421,7 +421,7 @@ def test_no_python_is_no_pass(tmp_path: Path) -> None:
 )
 def test_what_is_not_understood_is_no_pass(answer: dict[str, str], tmp_path: Path) -> None:
     with Loader() as loader:
-        assert loader._judge(answer, opened(model(PRODUCT), tmp_path).parsed).outcome is Outcome.FAILED
+        assert loader._judge(answer, opened(model(PRODUCT), tmp_path).parsed).outcome is LoadOutcome.FAILED
 
 
 def test_variables_do_not_reach_the_child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -431,7 +431,7 @@ def test_variables_do_not_reach_the_child(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     with Loader() as loader:
-        assert loader.load(opened(model(PRODUCT, opset=99), tmp_path)).outcome is Outcome.UNKNOWN
+        assert loader.load(opened(model(PRODUCT, opset=99), tmp_path)).outcome is LoadOutcome.UNKNOWN
 
 
 def test_a_child_lives_no_longer_than_its_loader(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from onnxnull.errors import Code, OnnxnullError
 from onnxnull.runtime import canary, session
-from onnxnull.runtime.canary import Product, check_float32, products_of
+from onnxnull.runtime.canary import CanaryShape, check_float32, products_of
 from onnxnull.runtime.convert_floats import convert_floats
 from onnxnull.runtime.cut import cut
 from onnxnull.runtime.precision import Precision, twin
@@ -299,8 +299,8 @@ def test_the_canary_sings_in_float32() -> None:
     proto = model(nodes, constants | integers, x=[None, 4, 9, 9])
     products = products_of(proto, [("x", (2, 4, 9, 9))])
     assert products == (
-        Product("Conv", (2, 4, 9, 9), (6, 2, 3, 3), (2, 2), 2, (1, 2)),
-        Product("MatMul", (2, 30), (30, 5)),
+        CanaryShape("Conv", (2, 4, 9, 9), (6, 2, 3, 3), (2, 2), 2, (1, 2)),
+        CanaryShape("MatMul", (2, 30), (30, 5)),
     )
     check_float32(Provider.CPU, products)
     check_float32(Runner(proto, Precision.FLOAT32), products)
@@ -315,7 +315,7 @@ def test_the_canary_finds_tf32(monkeypatch: pytest.MonkeyPatch) -> None:
             return super().run(rounded, fetch)
 
     monkeypatch.setattr(canary, "Runner", Rounding)
-    for product in (Product("MatMul", (3, 20), (20, 7)), Product("Conv", (1, 3, 8, 8), (4, 3, 3, 3), (1, 1))):
+    for product in (CanaryShape("MatMul", (3, 20), (20, 7)), CanaryShape("Conv", (1, 3, 8, 8), (4, 3, 3, 3), (1, 1))):
         with pytest.raises(OnnxnullError) as error:
             check_float32(Provider.CPU, [product])
         assert error.value.code is Code.TF32

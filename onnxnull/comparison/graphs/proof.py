@@ -14,7 +14,7 @@ from onnxnull.graph.model import GraphInput
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Proof:
+class GraphProof:
     """The matching, and the readings it is about.
 
     Attributes:
@@ -31,7 +31,7 @@ class Proof:
     floats: bool
 
 
-def prove(a: Flow, b: Flow, inputs: Sequence[tuple[GraphInput, GraphInput]], outputs: Sequence[tuple[str, str]]) -> Proof:
+def prove(a: Flow, b: Flow, inputs: Sequence[tuple[GraphInput, GraphInput]], outputs: Sequence[tuple[str, str]]) -> GraphProof:
     """Match two graphs whose inputs and outputs are these pairs. Raises `EvaluationError`."""
     terms = Algebra()
     first: dict[str, Term] = {}
@@ -44,7 +44,7 @@ def prove(a: Flow, b: Flow, inputs: Sequence[tuple[GraphInput, GraphInput]], out
     readings = [read(flow, terms, given, quantizers=quantizers) for flow, given in ((a, first), (b, second))]
     matching = match(readings[0], readings[1], outputs)
     codes = has_codes(a) != has_codes(b)
-    return Proof(
+    return GraphProof(
         matching,
         readings[0],
         readings[1],

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from onnxnull.comparison.runs.outputs import Judgement, judge
+from onnxnull.comparison.runs.outputs import TensorPair, judge
 from onnxnull.comparison.runs.samples import COUNT, SIZES, Feeds
 from onnxnull.errors import ExitCode, OnnxnullError
 from onnxnull.graph.limits import Limits
@@ -59,18 +59,18 @@ class Runs:
 
     samples: int = 0
     drawn: bool = True
-    outputs: tuple[Judgement, ...] = ()
-    tensors: tuple[Judgement, ...] = ()
+    outputs: tuple[TensorPair, ...] = ()
+    tensors: tuple[TensorPair, ...] = ()
     reason: str | None = None
     overflows: int = 0
 
     @property
-    def not_exercised(self) -> tuple[Judgement, ...]:
+    def not_exercised(self) -> tuple[TensorPair, ...]:
         """Outputs that are empty, constant or saturated for every input, and what enters them too."""
         moved = {judged.enters for judged in self.outputs if judged.enters is not None and judged.exercised}
         return tuple(j for j in self.outputs if j.enters is None and not j.exercised and j.a not in moved)
 
-    def parted(self, limit: float) -> tuple[Judgement, ...]:
+    def parted(self, limit: float) -> tuple[TensorPair, ...]:
         """Outputs that part by more than the limit; indices where what enters them parts, or nothing that is known does."""
         entering = {judged.enters: judged for judged in self.outputs if judged.enters is not None}
         found = []
@@ -82,7 +82,7 @@ class Runs:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Side:
+class ModelToRun:
     """A model to run."""
 
     path: str
@@ -91,8 +91,8 @@ class Side:
 
 
 def run_both(
-    a: Side,
-    b: Side,
+    a: ModelToRun,
+    b: ModelToRun,
     makers: Sequence[Callable[[int], Feeds]],
     outputs: Sequence[tuple[str, str]],
     to_b: Callable[[Feeds], Feeds],
@@ -144,7 +144,7 @@ def run_both(
 
     alike = [got[i:j] for i, j in SIZES if len(got) == COUNT] if drawn else []
 
-    def judged(pair: tuple[str, str], enters: str | None = None) -> Judgement:
+    def judged(pair: tuple[str, str], enters: str | None = None) -> TensorPair:
         parts = [
             judge(*pair, [one[pair[0]] for one, _ in some], [other[pair[1]] for _, other in some], enters)
             for some in (got, *alike)
@@ -156,7 +156,7 @@ def run_both(
     return Runs(len(got), drawn, tuple(found), tuple(judged(pair) for pair in tensors), None, overflows)
 
 
-def _runner(side: Side, extra: Sequence[str], provider: Provider) -> Runner:
+def _runner(side: ModelToRun, extra: Sequence[str], provider: Provider) -> Runner:
     return Runner(side.path, Precision.NATIVE, provider=provider, extra_outputs=list(dict.fromkeys(extra)), limits=side.limits)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from onnxnull.collision.cases import random_case
 from onnxnull.comparison.input_links import Link, inverse
-from onnxnull.comparison.runs.both import Side
+from onnxnull.comparison.runs.both import ModelToRun
 from onnxnull.comparison.runs.samples import Feeds
 from onnxnull.comparison.verdicts import InputMap
 from onnxnull.graph.model import GraphInput
@@ -41,7 +41,7 @@ def straight(pairs: Sequence[tuple[GraphInput, GraphInput]]) -> Map:
 
 
 def candidates(
-    pairs: Sequence[tuple[GraphInput, GraphInput]], links: Sequence[Link], sides: Sequence[Side]
+    pairs: Sequence[tuple[GraphInput, GraphInput]], links: Sequence[Link], sides: Sequence[ModelToRun]
 ) -> Iterator[tuple[str, Map]]:
     """Changes of one input, with what they are called."""
     for one, other in pairs:
@@ -72,7 +72,7 @@ def _shifted(way: Callable[[np.ndarray], np.ndarray], offset: np.ndarray, x: np.
     return np.asarray(way(x) + offset)
 
 
-def _shift(link: Link, sides: Sequence[Side]) -> np.ndarray | None:
+def _shift(link: Link, sides: Sequence[ModelToRun]) -> np.ndarray | None:
     """What has to be added to the image of an input of a, so that the first layers read the same numbers; None where nothing.
 
     With a(x) = L_a·x + t_a and the same for b, it is L_b⁻¹·(Π·t_a − t_b). The constants t are what the layers read of zeros.
@@ -84,7 +84,7 @@ def _shift(link: Link, sides: Sequence[Side]) -> np.ndarray | None:
     return shift if np.any(np.abs(shift) > 1e-6) else None
 
 
-def _of_zeros(side: Side, tensor: str) -> np.ndarray:
+def _of_zeros(side: ModelToRun, tensor: str) -> np.ndarray:
     """What a tensor of the main graph is where all inputs are zero. Raises `OnnxnullError`."""
     zeros = {name: array * 0 for name, array in random_case(side.model.inputs, 0, {}).arrays.items()}
     if tensor in zeros:

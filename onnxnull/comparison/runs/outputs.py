@@ -20,7 +20,7 @@ NEAR = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
+class TensorPair:
     """Two tensors over all samples.
 
     Attributes:
@@ -45,13 +45,13 @@ class Judgement:
     discrete: bool = False
 
 
-def judge(a: str, b: str, first: Sequence[np.ndarray], second: Sequence[np.ndarray], enters: str | None = None) -> Judgement:
+def judge(a: str, b: str, first: Sequence[np.ndarray], second: Sequence[np.ndarray], enters: str | None = None) -> TensorPair:
     """Compare what two models gave, sample by sample."""
     for one, other in zip(first, second, strict=True):
         if not isinstance(one, np.ndarray) or not isinstance(other, np.ndarray):
-            return Judgement(a, b, enters, reason="it is no tensor", exercised=False)
+            return TensorPair(a, b, enters, reason="it is no tensor", exercised=False)
         if _squeezed(one) != _squeezed(other) or (one.dtype.kind in "fV") != (other.dtype.kind in "fV"):
-            return Judgement(
+            return TensorPair(
                 a, b, enters, float("inf"), reason=f"one is {one.dtype} {one.shape}, the other {other.dtype} {other.shape}"
             )
     if first[0].dtype.kind not in "fV":
@@ -68,23 +68,23 @@ def _squeezed(array: np.ndarray) -> tuple[int, ...]:
     return tuple(size for size in array.shape if size != 1)
 
 
-def _indices(a: str, b: str, first: Sequence[np.ndarray], second: Sequence[np.ndarray], enters: str | None) -> Judgement:
+def _indices(a: str, b: str, first: Sequence[np.ndarray], second: Sequence[np.ndarray], enters: str | None) -> TensorPair:
     total = sum(one.size for one in first)
     off = sum(int(np.count_nonzero(one.reshape(-1) != other.reshape(-1))) for one, other in zip(first, second, strict=True))
     moved = any(one.shape != first[0].shape or np.any(one != first[0]) for one in first)
     share = off / total if total else 0.0
-    return Judgement(a, b, enters, share, None, bool(total) and moved, 1.0 - share, discrete=True)
+    return TensorPair(a, b, enters, share, None, bool(total) and moved, 1.0 - share, discrete=True)
 
 
-def _floats(a: str, b: str, x: np.ndarray, y: np.ndarray, enters: str | None) -> Judgement:
+def _floats(a: str, b: str, x: np.ndarray, y: np.ndarray, enters: str | None) -> TensorPair:
     if x.size == 0:
-        return Judgement(a, b, enters, exercised=False)
+        return TensorPair(a, b, enters, exercised=False)
     unlike = ~(np.isfinite(x) == np.isfinite(y)) | (np.isinf(x) & np.isinf(y) & (x != y))
     if np.any(unlike):
-        return Judgement(a, b, enters, float("inf"), reason="one is finite where the other is not")
+        return TensorPair(a, b, enters, float("inf"), reason="one is finite where the other is not")
     finite = np.isfinite(x)
     if not finite.any():
-        return Judgement(a, b, enters, exercised=False, reason="no entry is finite")
+        return TensorPair(a, b, enters, exercised=False, reason="no entry is finite")
     apart = np.where(finite, np.abs(np.where(finite, y, 0.0) - np.where(finite, x, 0.0)), 0.0)
     wide = np.where(finite, x, np.nan)
     worst, where, exercised = 0.0, None, False
@@ -108,7 +108,7 @@ def _floats(a: str, b: str, x: np.ndarray, y: np.ndarray, enters: str | None) ->
             where = None if axis is None else f"{int(np.argmax(ratio))} of axis {axis - 1}"
     signal, noise = float(np.var(x[finite])), float(np.mean(np.square(apart[finite])))
     snr = float("inf") if noise == 0.0 else 10.0 * float(np.log10(signal / noise)) if signal > 0.0 else -float("inf")
-    return Judgement(a, b, enters, worst, where, exercised, _top_one(x, y), snr)
+    return TensorPair(a, b, enters, worst, where, exercised, _top_one(x, y), snr)
 
 
 def _top_one(x: np.ndarray, y: np.ndarray) -> float | None:

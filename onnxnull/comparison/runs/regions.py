@@ -11,8 +11,8 @@ import numpy as np
 from onnxnull.comparison.graphs.places import Region
 from onnxnull.comparison.graphs.reading import Reading
 from onnxnull.comparison.graphs.terms import Term
-from onnxnull.comparison.runs.both import Side, told
-from onnxnull.comparison.runs.outputs import Judgement, judge
+from onnxnull.comparison.runs.both import ModelToRun, told
+from onnxnull.comparison.runs.outputs import TensorPair, judge
 from onnxnull.comparison.runs.samples import Feeds
 from onnxnull.errors import OnnxnullError
 from onnxnull.runtime.precision import Precision
@@ -38,8 +38,8 @@ class RegionRun:
     a: str
     b: str
     inputs: tuple[str, ...]
-    recorded: Judgement | None = None
-    wide: Judgement | None = None
+    recorded: TensorPair | None = None
+    wide: TensorPair | None = None
     reason: str | None = None
 
 
@@ -49,7 +49,7 @@ def tensor_of(reading: Reading, term: object) -> str | None:
 
 
 def run_regions(
-    a: Side, b: Side, readings: tuple[Reading, Reading], regions: Sequence[Region], feeds: Sequence[Feeds]
+    a: ModelToRun, b: ModelToRun, readings: tuple[Reading, Reading], regions: Sequence[Region], feeds: Sequence[Feeds]
 ) -> tuple[RegionRun, ...]:
     """Run each region on both sides.
 
@@ -59,7 +59,7 @@ def run_regions(
     return tuple(_run(a, b, readings, region, feeds) for region in regions)
 
 
-def _run(a: Side, b: Side, readings: tuple[Reading, Reading], region: Region, feeds: Sequence[Feeds]) -> RegionRun:
+def _run(a: ModelToRun, b: ModelToRun, readings: tuple[Reading, Reading], region: Region, feeds: Sequence[Feeds]) -> RegionRun:
     ends = [tensor_of(reading, value) for reading, value in zip(readings, (region.a, region.b), strict=True)]
     starts = [[tensor_of(reading, pair[i]) for pair in region.inputs] for i, reading in enumerate(readings)]
     names = tuple(name or "?" for name in starts[0])
@@ -75,7 +75,9 @@ def _run(a: Side, b: Side, readings: tuple[Reading, Reading], region: Region, fe
         return RegionRun(shown[0], shown[1], names, reason=told(error))
 
 
-def _measured(a: Side, b: Side, ends: Sequence[str], starts: Sequence[list[str]], feeds: Sequence[Feeds]) -> RegionRun:
+def _measured(
+    a: ModelToRun, b: ModelToRun, ends: Sequence[str], starts: Sequence[list[str]], feeds: Sequence[Feeds]
+) -> RegionRun:
     graph_inputs = {i.name for i in a.model.inputs}
     extra = [name for name in starts[0] if name not in graph_inputs]
     recorder = Runner(a.path, Precision.NATIVE, extra_outputs=extra, limits=a.limits)
@@ -115,7 +117,7 @@ def wide(rng: np.random.Generator, x: np.ndarray, number: int) -> np.ndarray:
 
 
 def _between(
-    side: Side, starts: Sequence[str], end: str, like: Mapping[str, np.ndarray], order: Sequence[str]
+    side: ModelToRun, starts: Sequence[str], end: str, like: Mapping[str, np.ndarray], order: Sequence[str]
 ) -> onnx.ModelProto:
     """The part of a model that computes one tensor from others."""
     import onnx
