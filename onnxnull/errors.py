@@ -8,6 +8,9 @@ analysed is listed in the report as `Unsupported` (see `onnxnull.analysis.result
 from __future__ import annotations
 
 import enum
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 class ExitCode(enum.IntEnum):
@@ -129,16 +132,14 @@ class OnnxnullError(Exception):
         code: which of the stable codes.
         seen: what was found, with the name concerned.
         remedy: what to do, where something better than the code's own advice is known.
-
-    Attributes:
-        file: the model's path as the user gave it, once it is known.
+        file: the model's path as the user gave it; where it is not known yet, `errors_of` says it.
     """
 
-    def __init__(self, code: Code, seen: str, remedy: str | None = None) -> None:
+    def __init__(self, code: Code, seen: str, remedy: str | None = None, file: str | None = None) -> None:
         self.code = code
         self.seen = one_line(seen)
         self.remedy = remedy or code.remedy
-        self.file: str | None = None
+        self.file = file
         super().__init__(code, self.seen, self.remedy)
 
     def __str__(self) -> str:
@@ -149,6 +150,23 @@ class OnnxnullError(Exception):
     def exit_code(self) -> ExitCode:
         """What the command line exits with when this is the only outcome."""
         return ExitCode.NOTHING if self.code in _NOTHING else ExitCode.INCOMPLETE
+
+
+@contextmanager
+def errors_of(file: str | os.PathLike[str] | None, collected: list[OnnxnullError] | None = None) -> Iterator[None]:
+    """Say of every `OnnxnullError` raised inside which file it is about; the outermost has the last word.
+
+    Args:
+        file: as the user gave it; None says nothing.
+        collected: takes the error, which then ends the block and nothing else; None lets it pass on.
+    """
+    try:
+        yield
+    except OnnxnullError as error:
+        error.file = error.file if file is None else os.fspath(file)
+        if collected is None:
+            raise
+        collected.append(error)
 
 
 _NOTHING = (Code.NOTHING_LINEAR, Code.INJECTIVE, Code.NOT_FOUND, Code.NOT_GUARANTEED)

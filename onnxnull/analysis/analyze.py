@@ -21,7 +21,7 @@ from onnxnull.analysis.results import (
     WeightReport,
 )
 from onnxnull.analysis.weight_report import analyze_weight
-from onnxnull.errors import OnnxnullError
+from onnxnull.errors import errors_of
 from onnxnull.graph.limits import Limits
 from onnxnull.graph.model import open_model
 from onnxnull.kernel.bounds import Bounds
@@ -76,11 +76,8 @@ def analyze(
     """
     deadline = None if time_limit is None else time.monotonic() + time_limit
     model = open_model(path, input_shapes=input_shapes, limits=limits)
-    try:
+    with errors_of(path):
         return analyze_model(model, exact=exact, data=data, spectra=spectra, jobs=jobs, deadline=deadline, progress=progress)
-    except OnnxnullError as error:
-        error.file = os.fspath(path)
-        raise
 
 
 def analyze_model(

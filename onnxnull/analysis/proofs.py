@@ -15,7 +15,7 @@ import numpy as np
 
 from onnxnull.analysis.analyze import Progress
 from onnxnull.analysis.weights import Weight, find_weights
-from onnxnull.errors import Code, ExitCode, OnnxnullError
+from onnxnull.errors import Code, ExitCode, OnnxnullError, errors_of
 from onnxnull.graph.constants import EvaluationError
 from onnxnull.graph.flow import Flow
 from onnxnull.graph.limits import Limits
@@ -161,11 +161,8 @@ def _weights_of(
 ) -> tuple[Model, list[Weight], list[str]]:
     """The model, its weights, and in words what of it is not supported."""
     model = open_model(path, input_shapes=input_shapes, limits=limits)
-    try:
+    with errors_of(path):
         weights, unsupported = find_weights(Flow(model))
         if not weights and not unsupported:
             raise OnnxnullError(Code.NOTHING_LINEAR, Code.NOTHING_LINEAR.meaning)
-    except OnnxnullError as error:
-        error.file = os.fspath(path)
-        raise
     return model, weights, [f"{u.node} ({u.op}): {u.reason}" for u in unsupported]

@@ -84,9 +84,7 @@ def command(
         if plot is not None:
             _draw(report, plot)
         if report.complete and not report.weights:
-            error = OnnxnullError(Code.NOTHING_LINEAR, Code.NOTHING_LINEAR.meaning)
-            error.file = report.model.file
-            click.echo(error, err=True)
+            click.echo(OnnxnullError(Code.NOTHING_LINEAR, Code.NOTHING_LINEAR.meaning, file=report.model.file), err=True)
     ctx.exit(int(batch.exit_code))
 
 
@@ -133,7 +131,6 @@ def _analyze(models: tuple[str, ...], settings: dict[str, Any], *, spectra: bool
                     )
                 )
             except OnnxnullError as error:
-                error.file = error.file or path
                 failures.append(Failure((Path(path).name or path) if Path(path).is_absolute() else path, error))
     return Batch(tuple(reports), tuple(failures))
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from onnxnull.cli import options
-from onnxnull.errors import Code, ExitCode, OnnxnullError
+from onnxnull.errors import Code, ExitCode, OnnxnullError, errors_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -178,7 +178,7 @@ def _prepare(
 
     def work() -> Iterator[Attacked]:
         for case in found:
-            try:
+            with errors_of(f"{model}, {case.source}", without):  # what was found before is shown and kept all the same
                 yield search.run(
                     case,
                     cases.pixel_box(described, preprocessing) if case.image is not None else None,
@@ -190,9 +190,6 @@ def _prepare(
                     count=settings["count"],
                     seed=settings["seed"],
                 )
-            except OnnxnullError as error:  # what was found before is shown and kept all the same
-                error.file = f"{model}, {case.source}"
-                without.append(error)
 
     return search, described, work()
 

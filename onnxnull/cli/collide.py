@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from onnxnull.cli import options
-from onnxnull.errors import Code, ExitCode, OnnxnullError
+from onnxnull.errors import Code, ExitCode, OnnxnullError, errors_of
 
 if TYPE_CHECKING:
     from onnxnull.collision.cases import Case
@@ -97,12 +97,8 @@ def searched(ctx: click.Context, model: str, output: Path | None, force: bool, s
         from onnxnull.evidence import write_bundle
 
         write_bundle.check(output, force=force)
-    with options.step_reporter() as progress:
-        try:
-            code, text = search(labels, settings, progress)
-        except OnnxnullError as error:
-            error.file = error.file or model
-            raise
+    with options.step_reporter() as progress, errors_of(model):
+        code, text = search(labels, settings, progress)
     options.emit(text, None)
     ctx.exit(int(code))
 
@@ -220,11 +216,8 @@ def prepare(
 
     def work() -> Iterator[Collision]:
         for case in found:
-            try:
+            with errors_of(f"{model}, {case.source}", without):  # what was found before is shown and kept all the same
                 yield from search.run(case, _in_place(recipe, search, boxes, case, settings), toward)
-            except OnnxnullError as error:  # what was found before is shown and kept all the same
-                error.file = f"{model}, {case.source}"
-                without.append(error)
 
     return search, work()
 

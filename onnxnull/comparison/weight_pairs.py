@@ -18,7 +18,7 @@ from onnxnull.comparison.judging import Judged, judge
 from onnxnull.comparison.matching import Known, Match, match, matrix_of, moved, side_by_side
 from onnxnull.comparison.results import KernelAngle, Pair, WeightSide
 from onnxnull.comparison.verdicts import Matched, Verdict
-from onnxnull.errors import Code, OnnxnullError
+from onnxnull.errors import Code, errors_of
 from onnxnull.frontier import Frontier, find
 from onnxnull.graph.constants import EvaluationError
 from onnxnull.graph.flow import Flow
@@ -79,7 +79,7 @@ def open_with_weights(
 ) -> Opened:
     """Open a model and find its weights. Raises `OnnxnullError` with the file."""
     progress(f"reading {os.path.basename(path)}")
-    try:
+    with errors_of(path):
         own = {}
         if shapes:
             names = {described.name for described in open_model(path, limits=limits).inputs}
@@ -99,9 +99,6 @@ def open_with_weights(
             known.append(one)
             folds[id(one)] = around
         return Opened(os.fspath(path), model, flow, known, folds, unsupported, find(flow), own)
-    except OnnxnullError as error:
-        error.file = error.file or os.fspath(path)
-        raise
 
 
 def _matrix(weight: Weight) -> Array | Unsupported:

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from onnxnull.errors import Code, OnnxnullError
+from onnxnull.errors import Code, OnnxnullError, errors_of
 from onnxnull.gradient.reverse import expand, reverse
 from onnxnull.graph.limits import Limits
 from onnxnull.runtime import source
@@ -64,13 +64,9 @@ def vjp(
         OnnxnullError: `no-gradient`, naming every operator on the way that has none; `data` for an unknown tensor, or where
             no output depends on an input; what opening the file raises.
     """
-    try:
+    with errors_of(model if isinstance(model, str | os.PathLike) else None):
         proto = _prepared(model, shapes or {}, limits)
         return _vjp(proto, outputs, inputs)
-    except OnnxnullError as error:
-        if isinstance(model, str | os.PathLike):
-            error.file = os.fspath(model)
-        raise
 
 
 def jvp(

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from onnxnull.errors import Code, OnnxnullError
+from onnxnull.errors import Code, OnnxnullError, errors_of
 from onnxnull.graph import external, functions, protobuf_scan, validity
 from onnxnull.graph.bodies import subgraphs
 from onnxnull.graph.limits import Limits
@@ -100,11 +100,8 @@ def open_model(
     Raises:
         OnnxnullError: with the code of what is wrong with the file.
     """
-    try:
+    with errors_of(path):
         return _open(Path(path), input_shapes or {}, limits or Limits())
-    except OnnxnullError as error:
-        error.file = os.fspath(path)
-        raise
 
 
 def _open(path: Path, input_shapes: Mapping[str, Sequence[int]], limits: Limits) -> Model:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from onnxnull.analysis.analyze import analyze_model
-from onnxnull.errors import Code, OnnxnullError
+from onnxnull.errors import Code, OnnxnullError, errors_of
 from onnxnull.graph.model import open_model
 from onnxnull.kernel.rank import ExactPolicy, Notion
 from onnxnull.policy.baseline import Baseline, BaselineModel, weights_by_key
@@ -133,10 +133,10 @@ def _one(task: _Task, loader: Loader, progress: Callable[[str], None] = lambda _
     """One model before the gate; the error where it cannot be opened, or where onnxnull itself fails on it."""
     target = task.target
     try:
-        evidence, problems, told = _look(task, loader, lambda step: progress(f"{task.label}: {step}"))
-        findings = judge(evidence, task.active, task.accepted, target.path)
+        with errors_of(target.file):
+            evidence, problems, told = _look(task, loader, lambda step: progress(f"{task.label}: {step}"))
+            findings = judge(evidence, task.active, task.accepted, target.path)
     except OnnxnullError as error:
-        error.file = target.file
         return error
     except Exception as error:  # noqa: BLE001 (a bug: other models and every report are still owed; this one is incomplete)
         return _bug(error, target.file)
@@ -151,9 +151,9 @@ def _problems(*found: OnnxnullError | None) -> tuple[OnnxnullError, ...]:
 def _bug(error: Exception, file: str) -> OnnxnullError:
     """What was not foreseen, with the place where it was raised."""
     (*_, last) = traceback.extract_tb(error.__traceback__)
-    found = OnnxnullError(Code.INTERNAL, f"{type(error).__name__}: {error} ({Path(last.filename).name}:{last.lineno})")
-    found.file = file
-    return found
+    return OnnxnullError(
+        Code.INTERNAL, f"{type(error).__name__}: {error} ({Path(last.filename).name}:{last.lineno})", file=file
+    )
 
 
 def _in_processes(tasks: Sequence[_Task], jobs: int, progress: Callable[[str], None]) -> list[ModelVerdict | OnnxnullError]:
@@ -188,9 +188,7 @@ def _outcome(future: Future[ModelVerdict | OnnxnullError], file: str) -> ModelVe
         return future.result()
     except BrokenProcessPool:
         seen = "a process that checked a model was ended from outside, mostly for lack of memory"
-        error = OnnxnullError(Code.TOO_LARGE, seen, "use fewer --jobs")
-        error.file = file
-        return error
+        return OnnxnullError(Code.TOO_LARGE, seen, "use fewer --jobs", file)
 
 
 def _look(

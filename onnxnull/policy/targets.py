@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 
-from onnxnull.errors import Code, OnnxnullError
+from onnxnull.errors import Code, OnnxnullError, errors_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,17 +26,14 @@ class Target:
 def find(arguments: Sequence[str]) -> tuple[list[Target], list[OnnxnullError]]:
     """The models that the arguments name, each once, and what is wrong with arguments that name none."""
     found: dict[str, Target] = {}
-    failures = []
+    failures: list[OnnxnullError] = []
     for argument in arguments:
-        try:
+        with errors_of(_shown(argument), failures):
             for target in _expand(argument):
                 folder, name = os.path.split(os.path.abspath(target.path))
                 place = os.path.join(os.path.realpath(folder), name)
                 if place not in found or _depth(target) < _depth(found[place]):
                     found[place] = target
-        except OnnxnullError as error:
-            error.file = _shown(argument)
-            failures.append(error)
     return _distinct(list(found.values())), failures
 
 

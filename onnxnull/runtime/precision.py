@@ -11,7 +11,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from onnxnull.errors import Code, OnnxnullError
+from onnxnull.errors import Code, OnnxnullError, errors_of
 from onnxnull.graph.limits import Limits
 from onnxnull.operators.lowering import Emitter, always_lowered, lowering_of
 from onnxnull.operators.products import is_integer_arithmetic
@@ -70,12 +70,8 @@ def twin(
         OnnxnullError: with code `no-double-kernel`, naming every operator that can neither run in float64 nor be lowered,
             or with the code of what is wrong with the file.
     """
-    try:
+    with errors_of(source_model if isinstance(source_model, str | os.PathLike) else None):
         return _twin(source.load(source_model, limits), precision, provider)
-    except OnnxnullError as error:
-        if isinstance(source_model, str | os.PathLike):
-            error.file = os.fspath(source_model)
-        raise
 
 
 def _twin(proto: onnx.ModelProto, precision: Precision, provider: Provider) -> Twin:
