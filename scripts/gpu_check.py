@@ -85,7 +85,7 @@ class Subject:
         search = Search(self.path, Place(layer="all"), execution, shapes=self.shapes)
         found = list(search.run(self.case, Recipe()))
         if not found:
-            raise OnnxnullError(Code.INJECTIVE, f"no layer collides: {'; '.join(error.seen for error in search.missed)}")
+            raise OnnxnullError(Code.INJECTIVE, f"no layer collides: {'; '.join(error.seen for error in search.skipped)}")
         return search, found
 
 
@@ -181,7 +181,7 @@ def analyses(subjects: Sequence[Subject]) -> Lines:
 
 def collisions(subject: Subject, precisions: Sequence[Precision], providers: Sequence[Provider]) -> Lines:
     search, found = subject.collide(precisions, providers)
-    for error in search.missed:
+    for error in search.skipped:
         yield True, f"no collision: {error.seen}"
     for collision in found:
         for run in collision.runs:

@@ -123,8 +123,8 @@ def test_a_collision_of_a_slice_is_one_of_the_matrix_alone(tmp_path: Path) -> No
     flow = Flow(open_model(saved(banked(weight(3, 4, 2)), tmp_path)))
     (cut,) = cuts(flow, "B[1]", Space.PATCHES)
     assert (cut.space, cut.tensor, cut.product) == (Space.MATRIX, None, None)
-    assert cut.aside is not None
-    assert "chosen at run time" in cut.aside
+    assert cut.caveat is not None
+    assert "chosen at run time" in cut.caveat
 
 
 def test_a_scaled_convolution_says_nothing_of_images(tmp_path: Path) -> None:

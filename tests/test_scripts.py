@@ -197,7 +197,7 @@ class TestGpuCheck:
         def misses(search: Search, *_: object) -> Iterator[Collision]:
             if search.place.layer is None:
                 raise OnnxnullError(Code.INJECTIVE, "the input")
-            search.missed.append(OnnxnullError(Code.INJECTIVE, "'a layer' is injective"))
+            search.skipped.append(OnnxnullError(Code.INJECTIVE, "'a layer' is injective"))
             yield from ()
 
         monkeypatch.setattr(Search, "run", misses)

@@ -92,7 +92,7 @@ def analyze_weight(
         unread_inputs=unread_inputs(runs),
         duplicate_outputs=duplicate_outputs(runs),
         nodes=nodes,
-        in_paper=any(u.paper for _, u in weight.uses) and not weight.again,
+        in_paper=any(u.paper for _, u in weight.uses) and not weight.tied,
         quantization=quantization,
         nearly_dead_outputs=nearly_dead_outputs(runs, _cut_off(unscaled)),
     )

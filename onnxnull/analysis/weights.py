@@ -20,12 +20,12 @@ class Weight:
 
     Attributes:
         name: of the stored constant, with the part in brackets where a node holds several.
-        again: whether its transpose came earlier (tied weights): one stored constant, which the paper counts once.
+        tied: whether its transpose came earlier (tied weights): one stored constant, which the paper counts once.
     """
 
     name: str
     uses: list[tuple[Node, LinearUse]]
-    again: bool
+    tied: bool
 
     @property
     def node(self) -> Node:
@@ -64,8 +64,8 @@ def find_weights(flow: Flow) -> tuple[list[Weight], list[Unsupported]]:
             known = by_signature.get(use.signature) or alike.find(use)
             if known is None:
                 name = (use.constant.root.name if use.constant.root else f"constant of {node.name}") + use.index
-                again = alike.find(use, transposed=True) is not None
-                known = Weight(f"{name} [{use.part}]" if use.part else name, [], again)
+                tied = alike.find(use, transposed=True) is not None
+                known = Weight(f"{name} [{use.part}]" if use.part else name, [], tied)
                 alike.add(use, known)
             by_signature[use.signature] = known
             known.uses.append((node, use))

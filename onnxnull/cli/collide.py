@@ -140,17 +140,17 @@ def _collide(
             else:
                 texts.append(collision_text.row(found) if many else collision_text.render(found, labels))
                 texts.append(collision_text.trace_table(found))
-    for error in (*search.missed, *without):
+    for error in (*search.skipped, *without):
         error.file = error.file or model
         click.echo(error, err=True)
     # a layer without a collision among others that have one is no outcome of its own
-    codes += [error.exit_code for error in search.missed if not codes or error.exit_code is not ExitCode.NOTHING]
+    codes += [error.exit_code for error in search.skipped if not codes or error.exit_code is not ExitCode.NOTHING]
     codes += [error.exit_code for error in without]
     if fmt == "json":
         return ExitCode.worst(codes), collision_document.render(model_facts(search, preprocessing), entries)
     if fmt == "html":
         shown = str(output) if output is not None and sections else None
-        missing = [str(error) for error in (*search.missed, *without)]
+        missing = [str(error) for error in (*search.skipped, *without)]
         return ExitCode.worst(codes), page.render(model_facts(search, preprocessing), sections, shown, missing)
     if output is not None and texts:
         texts.append(f"evidence: {output}; verify it again with: onnxnull replay {output} {model}\n")

@@ -103,7 +103,7 @@ class AtInput:
         self._network, self._computed = network, computed
         self._switched: list[tuple[OverridableTwin, Runner]] = []  # made where it is needed, for all copies
 
-    def beside(self, others: Feeds) -> AtInput:
+    def with_other_inputs(self, others: Feeds) -> AtInput:
         """The same session; the other inputs get `others`."""
         other = copy.copy(self)
         other._others = others

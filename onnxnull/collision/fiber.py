@@ -73,15 +73,15 @@ class FiberSearch(Search):
             (found,) = cuts(self._flow, place.layer, Space.ACTIVATION, place.weight)
             if found.tensor is None or found.space is not Space.ACTIVATION:
                 raise OnnxnullError(
-                    Code.LAYER, f"what reaches {place.layer!r} cannot be cut out: {found.aside}", "name another"
+                    Code.LAYER, f"what reaches {place.layer!r} cannot be cut out: {found.caveat}", "name another"
                 )
             self._tensor, self._layer = found.tensor, found.view.name
             self._weight, self._op = found.weight, found.view.op_type
             self._source = cut(self._source, found.tensor)
         self._equal: tuple[str, ...] = tuple(dict.fromkeys(equal))
-        self._aside: str | None = None
+        self._caveat: str | None = None
         if not equal:
-            self._equal, self._aside = default_equal(self._source)
+            self._equal, self._caveat = default_equal(self._source)
         self._subjects_made: list[AtFiber] | None = None
 
     def input(self) -> GraphInput:
@@ -122,7 +122,7 @@ class FiberSearch(Search):
         collision = self._judged(subjects, case.source, (start, found.point, beside), others, facts, name)
         yield self._shown(collision, case, subjects) if self._tensor is None else collision
 
-    def again(
+    def verify_pair(
         self, source: str, arrays: tuple[Array, Array, Array], others: Mapping[str, np.ndarray], facts: Perturbation
     ) -> Collision:
         """Verify a pair that was found before. Raises `OnnxnullError` as `run`; `data` where the tensors do not fit."""
@@ -175,7 +175,7 @@ class FiberSearch(Search):
                     network = Twin(cut(network.proto, self._tensor), network.precision, network.lowered)
                 made.append(AtFiber(network, key[1], name, self._equal, entering(self._flow)))
             self._subjects_made = made
-        return [subject.beside(others) for subject in self._subjects_made]
+        return [subject.with_other_inputs(others) for subject in self._subjects_made]
 
     def _judged(
         self,
@@ -207,7 +207,7 @@ class FiberSearch(Search):
             control=arrays[2],
             others=others,
             runs=tuple(runs),
-            aside=self._aside,
+            caveat=self._caveat,
         )
 
 

@@ -51,7 +51,7 @@ class AtFiber:
         self._runner = Runner(network, provider=provider, extra_outputs=[*equal, *self.enters])
         self.claimed = frozenset(equal) | _behind(network.proto, name, frozenset(equal))
 
-    def beside(self, others: Mapping[str, np.ndarray]) -> AtFiber:
+    def with_other_inputs(self, others: Mapping[str, np.ndarray]) -> AtFiber:
         """The same session; the other inputs get `others`."""
         other = copy.copy(self)
         other._others = {name: array for name, array in others.items() if name in self._inputs}

@@ -325,7 +325,7 @@ class Collision:
         nullity: bounds on the dimension of that kernel.
         original, colliding, control: float64; runs at a lower precision round them.
         others: the network's other inputs.
-        aside: what the reader should know of where this was done.
+        caveat: what the reader should know of where this was done.
         steps: on the grid of a quantizer; None where there is none.
     """
 
@@ -344,7 +344,7 @@ class Collision:
     others: Mapping[str, np.ndarray] = field(repr=False)
     runs: tuple[Run, ...]
     eight_bit: EightBit | None = None
-    aside: str | None = None
+    caveat: str | None = None
     steps: Steps | None = None
 
     @property

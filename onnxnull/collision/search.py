@@ -117,7 +117,7 @@ class Search:
         progress: called with what comes next.
 
     Attributes:
-        missed: of all layers, why those that gave no collision did not: injective, or a weight that is not analysed.
+        skipped: of all layers, why those that gave no collision did not: injective, or a weight that is not analysed.
 
     Raises:
         OnnxnullError: the file cannot be opened or is too large to be run, or a float32 product is not computed in float32.
@@ -137,7 +137,7 @@ class Search:
     ) -> None:
         self.path, self.place = os.fspath(path), place
         self._near, self._cell, self._limits, self._progress = near, cell, limits, progress
-        self.missed: list[OnnxnullError] = []
+        self.skipped: list[OnnxnullError] = []
         progress("opening the model")
         self.model: Model = open_model(path, input_shapes=shapes, limits=limits)
         self._flow = Flow(self.model)
@@ -163,7 +163,7 @@ class Search:
         return input_site(find(self._flow), self.place.input)
 
     def run(self, case: Case, recipe: Recipe, toward: Case | None = None) -> Iterator[Collision]:
-        """The collisions from one case: one, or one for every layer; `missed` says which layers gave none.
+        """The collisions from one case: one, or one for every layer; `skipped` says which layers gave none.
 
         Args:
             toward: the other inputs, where the recipe's pattern is "toward".
@@ -181,7 +181,7 @@ class Search:
         except NotConvergedError as error:
             raise OnnxnullError(Code.NOT_CONVERGED, str(error)) from None
 
-    def again(
+    def verify_pair(
         self,
         source: str,
         arrays: tuple[Array, Array, Array],
@@ -249,11 +249,11 @@ class Search:
             )
         prepared, subjects = self._at_input
         others = {name: array for name, array in feeds.items() if name != prepared.site.where}
-        return prepared, [subject.beside(others) for subject in subjects]
+        return prepared, [subject.with_other_inputs(others) for subject in subjects]
 
     def _layers(self, case: Case, recipe: Recipe, toward: Case | None) -> Iterator[Collision]:
         if self.place.layer == "all":
-            self.missed += [
+            self.skipped += [
                 OnnxnullError(weight.code, f"{weight.node!r} ({weight.op}): {weight.reason}")
                 for weight in find_weights(self._flow)[1]
             ]
@@ -273,7 +273,7 @@ class Search:
                 if self.place.layer != "all" or error.exit_code is not ExitCode.NOTHING:
                     raise
                 named = error.seen if repr(cut.view.name) in error.seen else f"{cut.view.name!r}: {error.seen}"
-                self.missed.append(OnnxnullError(error.code, named, error.remedy))
+                self.skipped.append(OnnxnullError(error.code, named, error.remedy))
 
     @staticmethod
     def _key(cut: Cut) -> tuple[str, str]:
@@ -342,7 +342,7 @@ class Search:
         balanced = site.has_balanced_kernel()
         if not balanced:
             below = "only directions below the float64 cut-off are in this kernel, and what follows may amplify what they leave"
-            site = replace(site, aside=_joined(site.aside, below))
+            site = replace(site, caveat=_joined(site.caveat, below))
         kernel = site.kernel(balanced=balanced)
         readers = site.readers(patchwise=not isinstance(kernel, FrontierKernel), balanced=balanced)
         return _Prepared(site, kernel, Kind.KERNEL, 0.0, (found.lower, found.upper), readers)
@@ -364,7 +364,7 @@ class Search:
         else:
             change, beside, told = self._in_kernel(prepared, prepared.kernel, start, recipe, subjects)
             colliding = start + change
-            prepared = replace(prepared, site=replace(prepared.site, aside=_joined(prepared.site.aside, told)))
+            prepared = replace(prepared, site=replace(prepared.site, caveat=_joined(prepared.site.caveat, told)))
         facts = Perturbation.measured(recipe.pattern, recipe.parameters(), start, colliding, beside)
         return self._verified(prepared, subjects, case.source, (start, colliding, beside), others, facts)
 
@@ -438,7 +438,7 @@ class Search:
             control=arrays[2],
             others=others,
             runs=tuple(runs),
-            aside=site.aside,
+            caveat=site.caveat,
             steps=None if quantizer is None else steps_between(quantizer, arrays[0], arrays[1]),
         )
 

@@ -52,7 +52,7 @@ class Site:
         weight: the layer's weight; "" for an input.
         op: of the layer; "" for an input.
         frontier: the layers, as if the tensor were an input.
-        aside: what the reader should know of this place.
+        caveat: what the reader should know of this place.
     """
 
     space: Space
@@ -60,7 +60,7 @@ class Site:
     weight: str
     op: str
     frontier: Frontier
-    aside: str | None = None
+    caveat: str | None = None
 
     def kernel(self, *, balanced: bool = True) -> Kernel:
         """What the layers cannot see. Raises `UnknownShapeError`, `EvaluationError`.
@@ -138,7 +138,7 @@ class Cut:
     space: Space
     tensor: str | None
     product: str | None
-    aside: str | None
+    caveat: str | None
     codes: tuple[int, int] | None = None
     given: Mapping[int, np.ndarray] = field(default_factory=dict)
 
@@ -195,7 +195,7 @@ class Cut:
         if self.codes is not None and self.tensor is not None:  # codes are on the grid of the whole numbers
             quantizer = Quantizer(self.tensor, 1.0, 0, *self.codes, path, self.tensor)
         frontier = Frontier(described, (layer,), None, start.size, quantizer)
-        return Site(self.space, name, self.weight, op_name(self.view), frontier, self.aside)
+        return Site(self.space, name, self.weight, op_name(self.view), frontier, self.caveat)
 
 
 def input_site(fronts: Sequence[Frontier], name: str | None) -> Site:

@@ -153,7 +153,7 @@ def _on_other(
 ) -> Sequence[Run | _Measured]:
     """The claims on the other model where it has a kernel, else what its outputs do."""
     try:
-        return other.search(name).again("carried", arrays, others, collision.perturbation).runs
+        return other.search(name).verify_pair("carried", arrays, others, collision.perturbation).runs
     except OnnxnullError as error:
         if error.code not in _NO_KERNEL:
             raise

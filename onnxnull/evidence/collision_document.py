@@ -92,7 +92,7 @@ def entry(
         "op": collision.op,
         "readers": list(collision.readers),
         "nullity": None if collision.nullity is None else list(collision.nullity),
-        "aside": collision.aside,
+        "caveat": collision.caveat,
         "holds": collision.holds,
         "decision": collision.decision.label,
         "claim": {

@@ -201,7 +201,7 @@ def _again(recorded: RecordedCollision, tensors: Tensors, searches: _Searches, e
     three = tensors.original, tensors.colliding, tensors.control
     try:
         search = searches.of(recorded, tensors)
-        found = search.again(recorded.source, three, tensors.others, recorded.perturbation)
+        found = search.verify_pair(recorded.source, three, tensors.others, recorded.perturbation)
     except OnnxnullError as error:
         if error.code in _REFUTES:
             return Replayed(name, recorded, None, (), (f"[{error.code.code}] {error.seen}",))

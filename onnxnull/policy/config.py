@@ -43,7 +43,7 @@ class Policy:
         limits: rule → limit.
         baseline: file of the baseline.
         run: how models run for `verified-collision` and `broken-run`; None where they do not.
-        told: what was seen when the policy was looked for.
+        notes: what was seen when the policy was looked for.
     """
 
     source: str = ""
@@ -53,7 +53,7 @@ class Policy:
     waivers: tuple[Waiver, ...] = ()
     baseline: Path | None = None
     run: RunSettings | None = None
-    told: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def severity(self, rule: Rule) -> Severity | None:
         """Of an active rule; None where it is off."""
@@ -112,8 +112,8 @@ def find(folder: Path) -> Policy:
     in_project = isinstance(table, dict) and "onnxnull" in table
     if own.is_file():
         found = load(own)
-        told = ("onnxnull.toml is used, [tool.onnxnull] in pyproject.toml is not",) if in_project else ()
-        return replace(found, source=own.name, told=told)
+        notes = ("onnxnull.toml is used, [tool.onnxnull] in pyproject.toml is not",) if in_project else ()
+        return replace(found, source=own.name, notes=notes)
     if in_project:
         return _policy(table["onnxnull"], _Say("pyproject.toml"), folder, "pyproject.toml")
     return Policy()

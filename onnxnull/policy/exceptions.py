@@ -42,7 +42,7 @@ class Accepted:
         Args:
             checked: for each model that was checked its path and what was found in it.
         """
-        about, told = [], []
+        about, notes = [], []
         for number, waiver in enumerate(self.waivers, start=1):
             matched = [f for path, findings in checked for f in findings if _fits(waiver, path, f.rule, f.subject)]
             what = None
@@ -51,9 +51,9 @@ class Accepted:
                 if all(finding.waiver is not None for finding in matched):
                     what = "unused-exception", f"it expired on {waiver.expires}, and another one accepts what it did"
             elif not matched and waiver.rule not in rules:
-                told.append(f"exception {number} was not looked at: its rule {waiver.rule!r} was not checked")
+                notes.append(f"exception {number} was not looked at: its rule {waiver.rule!r} was not checked")
             elif not matched and not any(_model_fits(waiver, path) for path, _ in checked):
-                told.append(f"exception {number} was not looked at: no model that was checked is {waiver.model!r}")
+                notes.append(f"exception {number} was not looked at: no model that was checked is {waiver.model!r}")
             elif not matched:
                 where = " of ".join(filter(None, (waiver.weight or waiver.input, waiver.model))) or "any model"
                 what = "unused-exception", f"nothing of {waiver.rule!r} was found in {where}: {waiver.reason}"
@@ -61,7 +61,7 @@ class Accepted:
                 rule, message = what
                 subject = Subject("exception", f"{number} ({waiver.rule})")
                 about.append(Finding(rule, rules[rule][0], subject, message, {}, fingerprint(rule, "", subject)))
-        return about, told
+        return about, notes
 
 
 def _fits(waiver: Waiver, path: str, rule: str, subject: Subject) -> bool:

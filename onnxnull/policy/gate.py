@@ -93,13 +93,13 @@ def check(
         for target, outcome in zip(targets, outcomes, strict=True)
         if isinstance(outcome, ModelVerdict)
     ]
-    about, told = accepted.of_the_policy(active, checked)
+    about, notes = accepted.of_the_policy(active, checked)
     return CheckReport(
         PolicyUse(policy.source, policy.fail_on, active, None if baseline is None else baseline.file, policy.waivers),
         verdicts,
         tuple(outcome for outcome in outcomes if isinstance(outcome, OnnxnullError)),
         tuple(about),
-        (*policy.told, *told, *_not_compared(baseline, verdicts, alone=len(targets) == 1)),
+        (*policy.notes, *notes, *_not_compared(baseline, verdicts, alone=len(targets) == 1)),
     )
 
 
@@ -134,13 +134,13 @@ def _one(task: _Task, loader: Loader, progress: Callable[[str], None] = lambda _
     target = task.target
     try:
         with errors_of(target.file):
-            evidence, problems, told = _look(task, loader, lambda step: progress(f"{task.label}: {step}"))
+            evidence, problems, notes = _look(task, loader, lambda step: progress(f"{task.label}: {step}"))
             findings = judge(evidence, task.active, task.accepted, target.path)
     except OnnxnullError as error:
         return error
     except Exception as error:  # noqa: BLE001 (a bug: other models and every report are still owed; this one is incomplete)
         return _bug(error, target.file)
-    return ModelVerdict(evidence.report, findings, problems, told)
+    return ModelVerdict(evidence.report, findings, problems, notes)
 
 
 def _problems(*found: OnnxnullError | None) -> tuple[OnnxnullError, ...]:
@@ -232,19 +232,19 @@ def _look(
     for problem in problems:
         problem.file = target.file
     evidence = Evidence(report, task.policy.limits, task.was, tried.collision, runs, loading)
-    return evidence, problems, (tried.told,) if tried.told else ()
+    return evidence, problems, (tried.note,) if tried.note else ()
 
 
 def _not_compared(baseline: Baseline | None, verdicts: Sequence[ModelVerdict], alone: bool) -> list[str]:
     """What of the baseline was not looked at: models that were not checked, ranks that were not computed."""
     if baseline is None:
         return []
-    told = []
+    notes = []
     met = [(verdict.report, baseline.model(verdict.report.model.file, alone=alone)) for verdict in verdicts]
     missing = [model.file for model in baseline.models if all(model is not was for _, was in met)]
     if missing:
         names = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
-        told.append(f"{len(missing):,} of {len(baseline.models):,} models of the baseline were not checked: {names}")
+        notes.append(f"{len(missing):,} of {len(baseline.models):,} models of the baseline were not checked: {names}")
     exact = [
         (was.weights[key].ranks[Notion.EXACT] is not None, weight.ranks.exact is not None)
         for report, was in met
@@ -253,7 +253,7 @@ def _not_compared(baseline: Baseline | None, verdicts: Sequence[ModelVerdict], a
         if key in was.weights
     ]
     if ranks := exact.count((True, False)):
-        told.append(f"exact ranks of the baseline that were not computed here, nor compared (see --exact): {ranks:,}")
+        notes.append(f"exact ranks of the baseline that were not computed here, nor compared (see --exact): {ranks:,}")
     if ranks := exact.count((False, True)):
-        told.append(f"exact ranks that the baseline does not hold, so that they were not compared: {ranks:,}")
-    return told
+        notes.append(f"exact ranks that the baseline does not hold, so that they were not compared: {ranks:,}")
+    return notes

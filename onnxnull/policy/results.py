@@ -108,13 +108,13 @@ class ModelVerdict:
     Attributes:
         findings: the worst first, accepted ones included.
         problems: why a check that the policy asks for could not be made on this model: then it is incomplete.
-        told: what came up on the way that is no finding.
+        notes: what came up on the way that is no finding.
     """
 
     report: ModelReport
     findings: tuple[Finding, ...]
     problems: tuple[OnnxnullError, ...] = ()
-    told: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def complete(self) -> bool:
@@ -171,14 +171,14 @@ class CheckReport:
     Attributes:
         failures: models that could not be opened, or paths at which there is none; `file` says which.
         findings: about the policy itself.
-        told: what is no finding and should be known all the same.
+        notes: what is no finding and should be known all the same.
     """
 
     policy: PolicyUse
     models: tuple[ModelVerdict, ...]
     failures: tuple[OnnxnullError, ...] = ()
     findings: tuple[Finding, ...] = ()
-    told: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def exit_code(self) -> ExitCode:

@@ -25,7 +25,7 @@ class Attempt:
     """
 
     collision: Collision | None = None
-    told: str = ""
+    note: str = ""
     problem: OnnxnullError | None = None
 
 
@@ -43,7 +43,7 @@ def attempt(
         found = _search(path, settings, data, input_shapes, limits, progress)
     except OnnxnullError as error:
         if error.exit_code is ExitCode.NOTHING:
-            return Attempt(told=f"no collision was verified: {error.seen}")
+            return Attempt(note=f"no collision was verified: {error.seen}")
         return Attempt(problem=error)
     if not found.holds:
         why = next(

@@ -29,7 +29,7 @@ def render(report: CheckReport) -> str:
         "models": [_model(model, report.policy.fail_on) for model in report.models],
         "findings": [_finding(finding) for finding in report.findings],
         "errors": [_error(error) for error in report.failures],
-        "told": list(report.told),
+        "notes": list(report.notes),
     }
     return dump(document)
 
@@ -72,7 +72,7 @@ def _model(verdict: ModelVerdict, fail_on: Severity) -> dict[str, Any]:
         "full": {"weights": full.weights, "rank_deficient": full.rank_deficient, "nullity": full.nullity},
         "findings": [_finding(finding) for finding in verdict.findings],
         "problems": [_error(error) for error in verdict.problems],
-        "told": list(verdict.told),
+        "notes": list(verdict.notes),
     }
 
 

@@ -34,9 +34,9 @@ def render(report: CheckReport) -> str:
     if accepted:
         table = _table("| rule | where | why it is accepted |", [_accepted(*row) for row in accepted])
         parts.append(f"<details><summary>{count(len(accepted), 'finding')} accepted</summary>\n\n{table}\n\n</details>")
-    told = [*report.told, *(f"{model.report.model.file}: {text}" for model in report.models for text in model.told)]
-    if told:
-        parts.append("\n".join(f"- {escape(shown(text, _MESSAGE))}" for text in _first(told)))
+    notes = [*report.notes, *(f"{model.report.model.file}: {text}" for model in report.models for text in model.notes)]
+    if notes:
+        parts.append("\n".join(f"- {escape(shown(text, _MESSAGE))}" for text in _first(notes)))
     if len(report.models) > 1:
         lines = [f"- {escape(check_words.model_line(model, fail_on, _NAME))}" for model in report.models]
         summary = f"<details><summary>{count(len(lines), 'model')}</summary>"

@@ -29,13 +29,13 @@ def render(report: CheckReport, *, colour: bool = False) -> str:
         lines.append(styled(check_words.model_line(model, fail_on), fg=_VERDICT_COLOURS[verdict], bold=True))
         lines += _findings(model.findings, styled)
         lines += [f"  incomplete  {shown(error.seen, 300)}" for error in model.problems]
-        lines += [f"  {shown(text, 300)}" for text in model.told]
+        lines += [f"  {shown(text, 300)}" for text in model.notes]
     for error in report.failures:
         lines.append(styled(f"{shown(error.file or '')}: incomplete, [{error.code.code}] {error.seen}", fg="red", bold=True))
     if report.findings:
         lines.append("the policy:")
         lines += _findings(report.findings, styled)
-    lines += [shown(text, 300) for text in report.told]
+    lines += [shown(text, 300) for text in report.notes]
     remedies = _remedies(report)
     if remedies:
         lines += ["", "what helps:", *remedies]

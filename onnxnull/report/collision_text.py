@@ -35,8 +35,8 @@ def row(collision: Collision) -> str:
     """One collision of many, on a line."""
     kernel = "" if collision.nullity is None else f"{_interval(*collision.nullity)} of {collision.perturbation.entries:,}"
     runs = "   ".join(_short(run) for run in collision.runs)
-    aside = f"   ({collision.aside})" if collision.space is Space.MATRIX and collision.aside else ""
-    return f"{shown(collision.where, 48):<48} {collision.op:<13} kernel {kernel:<22} {runs}{aside}\n"
+    caveat = f"   ({collision.caveat})" if collision.space is Space.MATRIX and collision.caveat else ""
+    return f"{shown(collision.where, 48):<48} {collision.op:<13} kernel {kernel:<22} {runs}{caveat}\n"
 
 
 def trace_table(collision: Collision) -> str:
@@ -86,8 +86,8 @@ def facts(collision: Collision) -> list[str]:
     beta = made.parameters.get("beta")
     if beta is not None and collision.steps is None and made.pattern != "toward" and made.l2 < 0.999 * beta:
         lines.append(f"Note: the box has no room for ‖Δ‖₂ = {beta:.4g} in this direction.")
-    if collision.aside is not None:
-        lines.append(f"Note: {collision.aside}.")
+    if collision.caveat is not None:
+        lines.append(f"Note: {collision.caveat}.")
     return lines
 
 

@@ -45,7 +45,7 @@ def render(report: CheckReport) -> str:
                 "toolExecutionNotifications": [
                     *(_notification(error) for error in report.failures),
                     *(_notification(error) for model in report.models for error in model.problems),
-                    *({"level": "note", "message": {"text": printable(text)}} for text in _told(report)),
+                    *({"level": "note", "message": {"text": printable(text)}} for text in _notes(report)),
                 ],
             }
         ],
@@ -126,5 +126,5 @@ def _notification(error: OnnxnullError) -> dict[str, Any]:
     return found
 
 
-def _told(report: CheckReport) -> list[str]:
-    return [*report.told, *(f"{model.report.model.file}: {text}" for model in report.models for text in model.told)]
+def _notes(report: CheckReport) -> list[str]:
+    return [*report.notes, *(f"{model.report.model.file}: {text}" for model in report.models for text in model.notes)]

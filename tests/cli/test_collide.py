@@ -104,7 +104,7 @@ ENTRY = {
     "op",
     "readers",
     "nullity",
-    "aside",
+    "caveat",
     "holds",
     "decision",
     "claim",

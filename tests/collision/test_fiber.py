@@ -107,7 +107,7 @@ def test_from_a_layer() -> None:
     assert found.where == layer
     assert found.holds
     assert found.perturbation.parameters["share"] > 0.5
-    assert search.again("x", (found.original, found.colliding, found.control), three.arrays, found.perturbation).holds
+    assert search.verify_pair("x", (found.original, found.colliding, found.control), three.arrays, found.perturbation).holds
 
 
 def test_bounds_and_a_region() -> None:
@@ -141,9 +141,9 @@ def softmax_model(folder: Path) -> Path:
         helper.make_node("MatMul", ["x", "w"], ["logits"], name="mm"),
         helper.make_node("Softmax", ["logits"], ["p"], axis=1),
         helper.make_node("Reshape", ["p", "s"], ["probabilities"]),
-        helper.make_node("MatMul", ["x", "v"], ["aside"], name="other"),
+        helper.make_node("MatMul", ["x", "v"], ["caveat"], name="other"),
     ]
-    outputs = [value("probabilities", None), value("aside", None)]
+    outputs = [value("probabilities", None), value("caveat", None)]
     stored = {"w": weight(6, 4), "v": weight(6, 2), "s": np.array([-1], dtype=np.int64)}
     path = folder / "m.onnx"
     path.write_bytes(model(nodes, stored, inputs=[value("x", [1, 6])], outputs=outputs).SerializeToString())
@@ -158,10 +158,10 @@ def test_logits_stay_equal_where_a_softmax_follows(tmp_path: Path) -> None:
     start, wish = (Case("x", {"x": np.random.default_rng(seed).standard_normal((1, 6))}) for seed in (0, 1))
     (found,) = FiberSearch(path, Place(), Execution()).run(start, Recipe(pattern="toward"), wish)
     assert found.holds
-    assert found.aside is not None
+    assert found.caveat is not None
     changes = {change.name: change.max_abs for change in found.runs[0].outputs}
     assert changes["logits"] < 1e-10
-    assert changes["aside"] > 0.01
+    assert changes["caveat"] > 0.01
     assert found.perturbation.parameters["rank"] == 4
 
 
@@ -173,7 +173,7 @@ def test_several_tensors_stay_equal(tmp_path: Path) -> None:
     assert found.perturbation.parameters["rows"] == 8
     assert found.perturbation.parameters["rank"] == 4
     with pytest.raises(OnnxnullError) as caught:  # six numbers of six stay equal: nothing is left
-        next(FiberSearch(path, Place(), Execution(), equal=["logits", "aside"]).run(start, Recipe(pattern="toward"), wish))
+        next(FiberSearch(path, Place(), Execution(), equal=["logits", "caveat"]).run(start, Recipe(pattern="toward"), wish))
     assert caught.value.code is Code.NOT_FOUND
     with pytest.raises(OnnxnullError, match="no tensor 'nowhere'"):
         next(FiberSearch(path, Place(), Execution(), equal=["nowhere"]).run(start, Recipe(pattern="toward"), wish))
@@ -208,7 +208,7 @@ def test_a_masked_logit_is_no_measure_of_the_others(entry: float, tmp_path: Path
         assert run.control[0].max_abs > 1.0
     beside = found.original + 0.01 * (wish.arrays["x"] - found.original)  # off the fibre by a hundredth of the way
     arrays = (found.original, beside, found.control)
-    assert {run.verdict for run in search.again("x", arrays, {}, found.perturbation).runs} == {Verdict.BROKEN}
+    assert {run.verdict for run in search.verify_pair("x", arrays, {}, found.perturbation).runs} == {Verdict.BROKEN}
 
 
 def test_what_stays_equal_is_finite(tmp_path: Path) -> None:
@@ -218,7 +218,7 @@ def test_what_stays_equal_is_finite(tmp_path: Path) -> None:
     arrays = (start.arrays["x"], wish.arrays["x"], wish.arrays["x"])
     facts = Perturbation("toward", {}, 1.0, 1.0, 1.0, 64, 64, 0.0, 1.0)
     with pytest.raises(OnnxnullError, match="holds NaN or Inf") as caught:
-        search.again("x", arrays, {}, facts)
+        search.verify_pair("x", arrays, {}, facts)
     assert caught.value.code is Code.RUNTIME
 
 

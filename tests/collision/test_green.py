@@ -55,7 +55,7 @@ def tried(
     shapes = {"x": start.shape} | {name: array.shape for name, array in others.items()}
     search = Search(saved(folder, proto), Place(), execution or Execution(), shapes=shapes)
     facts = Perturbation.measured("random", {}, start, x1, control)
-    return search.again("test", (start, x1, control), others, facts)
+    return search.verify_pair("test", (start, x1, control), others, facts)
 
 
 def decisions(found: Collision) -> dict[str, Decision]:

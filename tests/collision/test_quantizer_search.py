@@ -210,7 +210,7 @@ def test_evidence_is_confirmed_and_a_changed_code_is_not(cell: bool, tmp_path: P
     there = found.colliding.copy()
     there.flat[3] += 5 * float(SCALE)
     three = found.original, there, found.control
-    broken = search.again("random", three, {}, found.perturbation)
+    broken = search.verify_pair("random", three, {}, found.perturbation)
     assert not broken.holds
     assert broken.runs[0].layers[0].kernel.holds is False
 

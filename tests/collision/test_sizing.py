@@ -88,12 +88,12 @@ def test_a_box_that_drowns_the_claim_makes_it_smaller(tmp_path: Path) -> None:
     path = saved(tmp_path, tabular(np.ones(16), np.zeros(16)))
     found = collision(path, {"x": weight(1, 16)}, Recipe(box=between(-1e12, 1e12)))
     assert found.decision is Decision.HOLDS
-    assert found.aside is not None
-    assert "times smaller" in found.aside
-    assert "float32" in found.aside
+    assert found.caveat is not None
+    assert "times smaller" in found.caveat
+    assert "float32" in found.caveat
     assert np.abs(found.colliding - found.original).max() < 1e6
     alone = collision(path, {"x": weight(1, 16)}, Recipe(box=between(-1e3, 1e3)))
-    assert alone.aside is None
+    assert alone.caveat is None
 
 
 @pytest.mark.parametrize("beta", [1e8, 1e18])
@@ -102,12 +102,12 @@ def test_a_length_that_was_asked_for_is_judged_and_another_one_said(beta: float,
     found = collision(path, {"x": weight(1, 16)}, Recipe(beta=beta))
     assert found.decision in (Decision.UNDECIDED, Decision.BROKEN)
     assert np.linalg.norm(found.colliding - found.original) == pytest.approx(beta)
-    assert found.aside is not None
-    assert "--beta" in found.aside
-    length = float(found.aside.split("length ")[1].split(" ")[0])
+    assert found.caveat is not None
+    assert "--beta" in found.caveat
+    length = float(found.caveat.split("length ")[1].split(" ")[0])
     again = collision(path, {"x": weight(1, 16)}, Recipe(beta=length))
     assert again.decision is Decision.HOLDS
-    assert again.aside is None
+    assert again.caveat is None
 
 
 def test_entries_that_rounding_leaves_where_they_were_are_held(tmp_path: Path) -> None:

@@ -249,9 +249,9 @@ def test_recurrent_weights_are_cut_out_as_matrices(name: str, tmp_path: Path) ->
     found = placed(saved(tmp_path, proto), "layer", Space.ACTIVATION, {"x": x}, part)
     assert found.site.space is Space.MATRIX
     assert found.cut.product is None
-    assert found.site.aside is not None
-    assert "keeps the product to itself" in found.site.aside
-    assert rows in found.site.aside
+    assert found.site.caveat is not None
+    assert "keeps the product to itself" in found.site.caveat
+    assert rows in found.site.caveat
     if "own activation" in rows:
         np.testing.assert_array_equal(found.start.reshape(-1, 7), x.reshape(-1, 7))
     (block,) = found.cut.use.blocks().astype(np.float64)
@@ -270,7 +270,7 @@ def test_a_layer_in_a_branch_is_cut_out_as_a_matrix_on_random_rows(tmp_path: Pat
     proto = model([choice], {"a": weight(6, 4), "b": weight(6, 5)}, inputs=inputs)
     found = placed(saved(tmp_path, proto), "a", Space.ACTIVATION, {"x": weight(2, 6), "c": np.array(True)})
     assert (found.site.space, found.cut.tensor) == (Space.MATRIX, None)
-    assert found.site.aside == "it sits in a branch: the weight alone, on random rows"
+    assert found.site.caveat == "it sits in a branch: the weight alone, on random rows"
     np.testing.assert_allclose(found.product(found.start)[0], found.start[0] @ weight(6, 4).astype(np.float64), rtol=1e-12)
     assert_kernel(found, patchwise(found, found.start.shape[1]))
 
@@ -291,8 +291,8 @@ def test_a_bias_that_is_no_constant_leaves_the_weight_alone(shape: tuple[int, ..
     proto, feeds = biased(shape, groups)
     found = placed(saved(tmp_path, proto), "layer", Space.ACTIVATION, feeds)
     assert found.site.space is Space.MATRIX
-    assert found.site.aside is not None
-    assert "bias is no constant" in found.site.aside
+    assert found.site.caveat is not None
+    assert "bias is no constant" in found.site.caveat
     blocks = found.cut.use.blocks().astype(np.float64)
     np.testing.assert_allclose(found.product(found.start), found.start @ blocks, rtol=1e-12, atol=1e-12)
     assert_kernel(found, patchwise(found, found.start.shape[1]))
@@ -302,8 +302,8 @@ def test_rows_of_a_layer_taken_as_a_matrix_are_the_networks_own(tmp_path: Path) 
     """The pixels of an image are the rows of a 1×1 convolution's inputs."""
     proto, feeds = biased((1, 4, 6), 1)
     found = placed(saved(tmp_path, proto), "layer", Space.ACTIVATION, feeds)
-    assert found.site.aside is not None
-    assert "the network's own activation" in found.site.aside
+    assert found.site.caveat is not None
+    assert "the network's own activation" in found.site.caveat
     assert np.array_equal(
         found.start[0], feeds["x"].reshape(4, -1).T if feeds["x"].ndim == 3 else feeds["x"][0].reshape(4, -1).T
     )

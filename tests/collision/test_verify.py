@@ -151,7 +151,7 @@ def searched(path: Path, x: np.ndarray) -> tuple[Search, Collision]:
 def again(search: Search, found: Collision, colliding: np.ndarray) -> dict[str, str]:
     """Verdicts on another array in the place of the colliding one."""
     arrays = (found.original, colliding, found.control)
-    return labels(search.again("test", arrays, found.others, found.perturbation))
+    return labels(search.verify_pair("test", arrays, found.others, found.perturbation))
 
 
 @pytest.mark.parametrize("change", [1e-5, -1e-3, 1.0])

@@ -153,7 +153,7 @@ def test_exact_ranks_that_were_not_computed_are_told_of(monkeypatch: pytest.Monk
         report = model(clean(ranks=ranks))
         analysed(monkeypatch, report)
         found = gate.check([Target("net.onnx", "net.onnx")], Policy(), today=date.min, baseline=old)
-        assert any("nor compared (see --exact): 1" in text for text in found.told) is told
+        assert any("nor compared (see --exact): 1" in text for text in found.notes) is told
 
 
 def entries(*files: str) -> list[dict[str, Any]]:
@@ -287,7 +287,7 @@ def test_nullities_that_the_baseline_does_not_know_are_mismatches(monkeypatch: p
         ("input", "image"),
     ]
     assert found.exit_code is ExitCode.VIOLATED
-    assert found.told == ("exact ranks that the baseline does not hold, so that they were not compared: 1",)
+    assert found.notes == ("exact ranks that the baseline does not hold, so that they were not compared: 1",)
 
 
 def _on_a_shape() -> WeightReport:

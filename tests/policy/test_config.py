@@ -70,7 +70,7 @@ def test_where_a_policy_comes_from(tmp_path: Path) -> None:
     (tmp_path / "onnxnull.toml").write_text("fail-on = 'warning'\n")
     found = config.find(tmp_path)
     assert (found.source, found.fail_on) == ("onnxnull.toml", Severity.WARNING)
-    assert found.told == ("onnxnull.toml is used, [tool.onnxnull] in pyproject.toml is not",)
+    assert found.notes == ("onnxnull.toml is used, [tool.onnxnull] in pyproject.toml is not",)
 
 
 def exception(**changes: str | None) -> str:

@@ -557,7 +557,7 @@ def test_models_are_matched_from_the_right(pattern: str, fits: bool, tmp_path: P
     text = f"[[exceptions]]\nrule = 'dead-outputs'\nmodel = '{pattern}'\nreason = 'r'\n"
     report = gate(Evidence(model(clean(dead_outputs=1))), policy(text, tmp_path))
     assert [each.waiver is not None for each in of("dead-outputs", report.all_findings)] == [fits]
-    assert bool(report.told) is not fits  # that it was not looked at is told
+    assert bool(report.notes) is not fits  # that it was not looked at is told
 
 
 def test_an_exception_that_was_renewed_by_another_one(tmp_path: Path) -> None:

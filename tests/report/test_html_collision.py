@@ -97,8 +97,8 @@ def test_names_are_text_whatever_they_hold(name: str, found: tuple[Any, Collisio
         )
         for run in collision.runs
     )
-    bad = replace(collision, source=name, where=name, readers=(name,), runs=runs, aside=name)
-    page, plain = rendered(replace(facts, file=name), bad), rendered(facts, replace(collision, aside="x"))
+    bad = replace(collision, source=name, where=name, readers=(name,), runs=runs, caveat=name)
+    page, plain = rendered(replace(facts, file=name), bad), rendered(facts, replace(collision, caveat="x"))
     assert [tag for tag, _ in page.elements] == [tag for tag, _ in plain.elements]
     assert all(character.isprintable() for character in page.text)
 
