@@ -115,6 +115,7 @@ class Search:
         near: make near-kernel perturbations, which are no collisions.
         cell: make inputs that the network's quantizer rounds to the same codes.
         progress: called with what comes next.
+        original: the file in onnxruntime, where a session of it exists already.
 
     Attributes:
         skipped: of all layers, why those that gave no collision did not: injective, or a weight that is not analysed.
@@ -134,6 +135,7 @@ class Search:
         cell: bool = False,
         limits: Limits | None = None,
         progress: Progress = lambda _: None,
+        original: Original | None = None,
     ) -> None:
         self.path, self.place = os.fspath(path), place
         self._near, self._cell, self._limits, self._progress = near, cell, limits, progress
@@ -145,7 +147,7 @@ class Search:
         self.execution = replace(execution, precisions=self._precisions(execution.precisions))
         self._twins: dict[_Key, Twin] = {}
         self._at_input: tuple[_Prepared, list[AtInput]] | None = None
-        self._original: Original | None = None
+        self._original = original
         self._expected: tuple[dict[str, np.ndarray], dict[str, np.ndarray]] | None = None
 
     def input(self) -> GraphInput:

@@ -24,6 +24,7 @@ from onnxnull.policy.exceptions import Accepted
 from onnxnull.policy.outputs import run_outputs
 from onnxnull.policy.results import CheckReport, Finding, ModelVerdict, PolicyUse, Severity
 from onnxnull.policy.rules import RULES
+from onnxnull.policy.run_request import RunRequest
 from onnxnull.policy.targets import Target
 from onnxnull.policy.verified import Attempt, attempt
 from onnxnull.runtime.loading import Loader
@@ -210,24 +211,12 @@ def _look(
     )
     report = replace(report, model=replace(report.model, file=target.file))
     tried, runs = Attempt(), None
-    if run is not None and "verified-collision" in task.active:
-        tried = attempt(
-            target.path,
-            run,
-            data=settings.data,
-            input_shapes=settings.input_shapes,
-            limits=settings.limits,
-            progress=show,
-        )
-    if run is not None and "broken-run" in task.active:
-        runs = run_outputs(
-            target.path,
-            run,
-            data=settings.data,
-            input_shapes=settings.input_shapes,
-            limits=settings.limits,
-            progress=show,
-        )
+    if run is not None:
+        request = RunRequest(target.path, run, settings.data, settings.input_shapes, settings.limits, show)
+        if "verified-collision" in task.active:
+            tried = attempt(request)
+        if "broken-run" in task.active:
+            runs = run_outputs(request)
     problems = _problems(tried.problem, None if runs is None else runs.problem)
     for problem in problems:
         problem.file = target.file

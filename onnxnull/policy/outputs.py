@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from onnxnull.errors import Code, OnnxnullError
+from onnxnull.errors import OnnxnullError
 
 if TYPE_CHECKING:
-    import onnx_ir as ir
-
     from onnxnull.graph.flow import Flow
-    from onnxnull.graph.limits import Limits
-    from onnxnull.graph.model import GraphInput
-    from onnxnull.inputs import Preprocessing
-    from onnxnull.policy.config import RunSettings
-
-RUNS = 8
-"""Different inputs that a model runs on."""
-_MOVES_INDICES = frozenset({"Cast", "Flatten", "Identity", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"})
+    from onnxnull.policy.run_request import RunRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,39 +36,22 @@ class OutputRuns:
     problem: OnnxnullError | None = None
 
 
-def run_outputs(
-    path: str,
-    settings: RunSettings,
-    *,
-    data: tuple[Path, Preprocessing] | None,
-    input_shapes: Mapping[str, Sequence[int]],
-    limits: Limits | None,
-    progress: Callable[[str], None],
-) -> OutputRuns:
-    """Run on the first of the given inputs, and on what resembles them until there are `RUNS`; without any, on random numbers.
-
-    Random floats are standard normal; integers are rows of the tables that they pick from, 0 or 1 where there are none; the
-    first entry of a row of booleans or of 0 and 1 is 1, so that no mask hides everything.
-    """
-    from onnxnull.graph.flow import Flow
-    from onnxnull.graph.model import open_model
-    from onnxnull.graph.runnable import check_runnable
-    from onnxnull.runtime.providers import choose
+def run_outputs(request: RunRequest) -> OutputRuns:
+    """Run the file as it is on the inputs of the request."""
+    from onnxnull.runtime.providers import Provider, choose
     from onnxnull.runtime.session import Runner
 
-    progress("running the model")
+    request.progress("running the model")
     try:
-        model = open_model(path, input_shapes=dict(input_shapes), limits=limits)
-        if not model.inputs:
+        if not request.model.inputs:
             return OutputRuns()
-        flow = Flow(model)
-        check_runnable(flow)
-        feeds = _given(model.inputs, data) if data is not None else [_random(flow, seed) for seed in range(RUNS)]
-        runner = Runner(path, provider=choose(settings.provider), limits=limits)
-        found = [runner.run(each) for each in feeds]
+        cases, provider = request.cases, choose(request.settings.provider)
+        on_cpu = provider is Provider.CPU
+        run = request.original.run if on_cpu else Runner(request.path, provider=provider, limits=request.limits).run
+        found = [run(case.arrays) for case in cases]
+        return replace(observed(found), stored=_stored(request.flow))
     except OnnxnullError as error:
         return OutputRuns(problem=error)
-    return replace(observed(found), stored=_stored(flow))
 
 
 def observed(found: Sequence[Mapping[str, np.ndarray]]) -> OutputRuns:
@@ -110,68 +82,3 @@ def _same(runs: Sequence[np.ndarray]) -> bool:
 def _stored(flow: Flow) -> frozenset[str]:
     outputs = flow.model.graph.outputs
     return frozenset(value.name or "" for value in outputs if flow.operand(value).constant is not None)
-
-
-def _given(inputs: Sequence[GraphInput], data: tuple[Path, Preprocessing]) -> list[dict[str, np.ndarray]]:
-    """The first inputs of a folder; too few are joined by what has their values in other places, axis by axis."""
-    from onnxnull.collision.cases import load_cases
-
-    cases = [dict(case.arrays) for case in load_cases(data[0], inputs, data[1])][:RUNS]
-    if not cases:
-        raise OnnxnullError(Code.DATA, f"no input in {str(data[0])!r}")
-    feeds = list(cases)
-    while len(feeds) < RUNS:
-        base = cases[len(feeds) % len(cases)]
-        feeds.append({name: _shifted(array, len(feeds)) for name, array in base.items()})
-    return feeds
-
-
-def _shifted(array: np.ndarray, by: int) -> np.ndarray:
-    """The same numbers, moved along the longest axis; what has one entry stays."""
-    if array.ndim == 0:
-        return array
-    axis = int(np.argmax(array.shape))
-    return np.roll(array, by, axis=axis)
-
-
-def _random(flow: Flow, seed: int) -> dict[str, np.ndarray]:
-    """Random numbers for every input."""
-    from onnxnull.inputs import random_sample
-
-    values = {value.name: value for value in flow.model.graph.inputs}
-    feeds = {}
-    for described in flow.model.inputs:
-        array = random_sample(described, seed).array
-        if array.dtype.kind != "f":
-            rng = np.random.default_rng([seed, zlib.crc32(described.name.encode())])
-            rows = None if array.dtype.kind == "b" else _rows(flow, values[described.name])
-            array = rng.integers(0, rows or 2, array.shape).astype(array.dtype)
-            if rows is None and array.ndim:
-                array[..., 0] = 1
-        feeds[described.name] = array
-    return feeds
-
-
-def _rows(flow: Flow, value: ir.Value) -> int | None:
-    """How many rows the tables have that an integer input picks from; None where it picks from none."""
-    views = {view.node: view for view in flow.nodes}
-    pending, seen, found = [value], set[object](), []
-    while pending:
-        each = pending.pop()
-        for node, index in each.uses():
-            view = views.get(node)
-            if view is None or (node, index) in seen:
-                continue
-            seen.add((node, index))
-            if node.op_type in _MOVES_INDICES and index == 0:
-                pending.extend(node.outputs)
-            elif node.op_type == "Gather" and index == 1:
-                table = view.input(0)
-                axis = int(view.attribute("axis", 0))
-                size = None if table is None or table.shape is None or not table.shape else table.shape[axis]
-                found += [] if size is None else [size]
-            elif node.op_type == "EmbedLayerNormalization" and index in (0, 1):
-                table = view.input(2 if index == 0 else 4)
-                size = None if table is None or not table.shape else table.shape[0]
-                found += [] if size is None else [size]
-    return min(found, default=None) or None

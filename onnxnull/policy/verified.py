@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from onnxnull.errors import Code, ExitCode, OnnxnullError
 
 if TYPE_CHECKING:
     from onnxnull.collision.results import Collision
-    from onnxnull.graph.limits import Limits
-    from onnxnull.inputs import Preprocessing
-    from onnxnull.policy.config import RunSettings
+    from onnxnull.policy.run_request import RunRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,18 +25,10 @@ class Attempt:
     problem: OnnxnullError | None = None
 
 
-def attempt(
-    path: str,
-    settings: RunSettings,
-    *,
-    data: tuple[Path, Preprocessing] | None,
-    input_shapes: Mapping[str, Sequence[int]],
-    limits: Limits | None,
-    progress: Callable[[str], None],
-) -> Attempt:
+def attempt(request: RunRequest) -> Attempt:
     """From the first of the given inputs, or from random numbers, a random direction of the kernel (Definition 4)."""
     try:
-        found = _search(path, settings, data, input_shapes, limits, progress)
+        found = _search(request)
     except OnnxnullError as error:
         if error.exit_code is ExitCode.NOTHING:
             return Attempt(note=f"no collision was verified: {error.seen}")
@@ -54,35 +42,28 @@ def attempt(
     return Attempt(collision=found)
 
 
-def _search(
-    path: str,
-    settings: RunSettings,
-    data: tuple[Path, Preprocessing] | None,
-    input_shapes: Mapping[str, Sequence[int]],
-    limits: Limits | None,
-    progress: Callable[[str], None],
-) -> Collision:
-    from onnxnull.collision import cases
+def _search(request: RunRequest) -> Collision:
+    from onnxnull.collision.cases import pixel_box
     from onnxnull.collision.perturb import Recipe
     from onnxnull.collision.search import Execution, Place, Search
-    from onnxnull.graph.model import open_model
     from onnxnull.runtime.precision import Precision
     from onnxnull.runtime.providers import choose
 
-    shapes = dict(input_shapes)
-    inputs = open_model(path, input_shapes=shapes, limits=limits).inputs
-    boxes = {}
-    if data is None:
-        case = cases.random_case(inputs, 0, {})
-    else:
-        case = cases.load_cases(data[0], inputs, data[1])[0]
-        if case.image is not None:
-            found = {described.name: cases.pixel_box(described, data[1]) for described in inputs}
-            boxes = {name: box for name, box in found.items() if box is not None}
-    for described in inputs:
+    case, shapes, boxes = request.cases[0], dict(request.input_shapes), {}
+    for described in request.model.inputs:
         if described.shape is None or None in described.shape:
             shapes[described.name] = case.arrays[described.name].shape
-    execution = Execution(tuple(Precision(name) for name in settings.precisions), (choose(settings.provider),))
-    search = Search(path, Place(), execution, shapes=shapes, limits=limits, progress=progress)
+        if case.image is not None and (box := pixel_box(described, case.image)) is not None:
+            boxes[described.name] = box
+    execution = Execution(tuple(Precision(name) for name in request.settings.precisions), (choose(request.settings.provider),))
+    search = Search(
+        request.path,
+        Place(),
+        execution,
+        shapes=shapes,
+        limits=request.limits,
+        progress=request.progress,
+        original=request.original,
+    )
     (collision,) = search.run(case, Recipe(box=boxes.get(search.input().name)))
     return collision

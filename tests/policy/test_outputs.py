@@ -12,7 +12,8 @@ from onnx import helper
 
 from onnxnull.inputs import Preprocessing
 from onnxnull.policy.config import RunSettings
-from onnxnull.policy.outputs import RUNS, OutputRuns, run_outputs
+from onnxnull.policy.outputs import OutputRuns, run_outputs
+from onnxnull.policy.run_request import RUNS, RunRequest
 from tests.helpers import BOOL, INT64, model, value
 
 NAN, INF = float("nan"), float("inf")
@@ -25,7 +26,7 @@ def ran(proto: onnx.ModelProto, folder: Path, data: Path | None = None) -> Outpu
     path = folder / "net.onnx"
     path.write_bytes(proto.SerializeToString())
     given = None if data is None else (data, Preprocessing())
-    return run_outputs(str(path), SETTINGS, data=given, input_shapes={}, limits=None, progress=lambda _: None)
+    return run_outputs(RunRequest(str(path), SETTINGS, given))
 
 
 def network(*nodes: onnx.NodeProto, outputs: tuple[str, ...] = ("y",), **constants: Any) -> onnx.ModelProto:
