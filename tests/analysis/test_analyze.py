@@ -18,9 +18,8 @@ from onnxnull.errors import Code
 from onnxnull.kernel.rank import Certainty, ExactPolicy, Notion
 from onnxnull.report import Batch
 from onnxnull.report import json as report_json
-
-from .schemas import conforms
-from .shared import FOLDER, matmul, random, save, shared_file, shared_model
+from tests.schemas import conforms
+from tests.shared import FOLDER, matmul, random, save, shared_file, shared_model
 
 Numbers = tuple[int, int, int, int, int | None]
 
