@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from onnxnull.errors import Code, OnnxnullError, errors_of
-from onnxnull.graph import external, functions, protobuf_scan, validity
+from onnxnull.graph import external, foreign_formats, functions, protobuf_scan, validity
 from onnxnull.graph.bodies import subgraphs
 from onnxnull.graph.limits import Limits
 from onnxnull.graph.types import Shape, dtype_name, open_negative, shape_of
@@ -173,7 +173,13 @@ def parse(path: Path, limits: Limits) -> Parsed:
         if status.st_size >= 1 << 31:  # protobuf messages end at 2 GiB; larger models keep their weights outside
             raise OnnxnullError(Code.TOO_LARGE, f"{status.st_size} bytes, and a protobuf has less than 2 GiB")
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            proto, uncalled = _decode(data, limits)
+            try:
+                proto, uncalled = _decode(data, limits)
+            except OnnxnullError as error:
+                known = foreign_formats.recognise(data[: foreign_formats.HEAD])
+                if known is None or error.code not in (Code.NOT_ONNX, Code.TRUNCATED):
+                    raise
+                raise OnnxnullError(Code.NOT_ONNX, *known) from None
             return Parsed(proto, hashlib.sha256(data).hexdigest(), uncalled)
     except FileNotFoundError:
         raise OnnxnullError(Code.FILE_NOT_FOUND, "no such file") from None
