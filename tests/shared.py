@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -9,6 +10,9 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+
+from onnxnull import ModelReport, analyze
+from onnxnull.kernel.rank import ExactPolicy
 
 FOLDER = Path(__file__).parents[1].parent / "shared"
 
@@ -24,6 +28,12 @@ def shared_file(name: str) -> Path:
     if not path.exists():
         pytest.skip(f"{path} is absent")
     return path
+
+
+@functools.cache
+def report_of(path: Path) -> ModelReport:
+    """The analysis of a real model without exact ranks, made once in each process."""
+    return analyze(path, exact=ExactPolicy.NEVER)
 
 
 def save(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import functools
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -19,14 +18,9 @@ from onnxnull.kernel.rank import Certainty, ExactPolicy, Notion
 from onnxnull.report import Batch
 from onnxnull.report import json as report_json
 from tests.schemas import conforms
-from tests.shared import FOLDER, matmul, random, save, shared_file, shared_model
+from tests.shared import FOLDER, matmul, random, report_of, save, shared_file, shared_model
 
 Numbers = tuple[int, int, int, int, int | None]
-
-
-@functools.cache
-def report_of(path: Path) -> ModelReport:
-    return analyze(path, exact=ExactPolicy.NEVER)
 
 
 def paper(report: ModelReport) -> Numbers:
