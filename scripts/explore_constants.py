@@ -304,11 +304,12 @@ def is_so(effect: Effect, arrays: list[np.ndarray]) -> bool:
             return bool(np.all([np.isnan(array) for array in arrays], axis=0).any())
         case Effect.NOT_FINITE:
             return not any(np.isfinite(array).any() for array in arrays)
-        case Effect.CONSTANT:
+        case Effect.CONSTANT | Effect.ROUNDING:
             numbers = np.stack([np.asarray(array, np.float64) for array in arrays])
             numbers = np.where(np.isnan(numbers), np.nan, numbers)
             low, high = np.nanmin(numbers, axis=0), np.nanmax(numbers, axis=0)
-            return bool(np.all((low == high) | np.isnan(low)))
+            apart = 0.0 if effect is Effect.CONSTANT else 1e-5
+            return bool(np.all((high - low <= apart * np.maximum(np.abs(low), np.abs(high))) | np.isnan(low)))
 
 
 def main() -> int:

@@ -24,6 +24,8 @@ INF = np.inf
 LARGEST = 1 << 16
 """Most entries that are told apart; of larger tensors the union of all entries' sets is kept."""
 
+SHARP = 2.0**-40
+"""What a number loses in arithmetic that hardly rounds: less than any float32 does, more than float64 loses in bounds."""
 _AT_A_TIME = 1 << 21
 """Most entries of an operation on sets."""
 _BITS = {"FLOAT16": 10, "BFLOAT16": 7, "FLOAT": 23, "DOUBLE": 52}
@@ -304,10 +306,11 @@ def loosened(found: Range, relative: float = 1e-3, absolute: float = 1e-5) -> Ra
     )
 
 
-def rounded(found: Range, dtype: ir.DataType | None, *, within: bool = False) -> Range:
+def rounded(found: Range, dtype: ir.DataType | None, *, within: bool = False, sharp: bool = False) -> Range:
     """The sets after rounding to a type: bounds that the type has stay, others move outward.
 
-    `within` an operator, a result beyond the largest number may also be kept, where a runtime fuses what comes next.
+    `within` an operator, a result beyond the largest number may also be kept, where a runtime fuses what comes next. A `sharp`
+    one loses `SHARP` of itself, whatever the type.
 
     Finite numbers stay finite, except where all of them lie beyond the largest of float32 or float64: there they must be
     infinite. float16 and bfloat16 may run through float32, so there they only may. Integers that may wrap may be any.
@@ -320,7 +323,7 @@ def rounded(found: Range, dtype: ir.DataType | None, *, within: bool = False) ->
     name = "" if dtype is None else dtype.name
     least, most = bounds(dtype)
     empty = found.empty
-    ulp, tiny = 2.0 ** -(_BITS.get(name, 7) - 1), _LEAST.get(name, 2.0**-126)
+    ulp, tiny = SHARP if sharp else 2.0 ** -(_BITS.get(name, 7) - 1), _LEAST.get(name, 2.0**-126)
     known = {"FLOAT": np.float32, "FLOAT16": np.float16, "DOUBLE": np.float64}.get(name)
 
     nothing = 0.0 if within else _NOTHING.get(name, 0.0)

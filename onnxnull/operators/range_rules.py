@@ -17,7 +17,7 @@ from onnxnull.graph.constants import Constant
 from onnxnull.graph.evaluable import RANDOM
 from onnxnull.graph.node import Node, Operand
 from onnxnull.graph.operator_facts import OperatorFacts, operator_of
-from onnxnull.intervals.domain import Range, anything, collapsed, reshaped, rounded, simplified
+from onnxnull.intervals.domain import SHARP, Range, anything, collapsed, loosened, reshaped, rounded, simplified
 from onnxnull.kernel.budget import Budget, OutOfBudget
 
 if TYPE_CHECKING:
@@ -32,15 +32,32 @@ class Operands:
         find: index → range; None where the operand is left out.
         cost: constant → entries that are looked at to evaluate it.
         budget: of entries that all rules together may look at one by one.
+        sharp: whether bounds are those of arithmetic that hardly rounds (`domain.SHARP`), not of what a runtime may compute.
     """
 
     find: Callable[[int], Range | None]
     cost: Callable[[Constant], float]
     budget: Budget
+    sharp: bool = False
 
     def __call__(self, index: int) -> Range | None:
         """The range of an operand."""
         return self.find(index)
+
+    @property
+    def slack(self) -> float:
+        """What a sum may lose by rounding, of the sum of its terms' sizes, however many there are: as coarse as bfloat16."""
+        return SHARP if self.sharp else 2.0**-7
+
+    def loosened(self, found: Range, relative: float = 1e-3, absolute: float = 1e-5, *, known: bool = False) -> Range:
+        """Wider intervals, for what a runtime rounds or approximates; `known` are bounds that arithmetic did not compute."""
+        if self.sharp:
+            return found if known else loosened(found, SHARP, 0.0)
+        return loosened(found, relative, absolute)
+
+    def rounded(self, found: Range, dtype: ir.DataType | None) -> Range:
+        """The sets inside an operator, after rounding to a type."""
+        return rounded(found, dtype, within=True, sharp=self.sharp)
 
     def affords(self, entries: float) -> bool:
         """Take that many entries from the budget; False, and nothing taken, where they are not left."""
@@ -99,17 +116,17 @@ def _ranges(node: Node, of: Operands) -> list[Range]:
     for index in range(len(results), len(node.outputs)):
         results.append(anything(output_type(node, index)))
     return [
-        _finished(result, node.outputs[index], fixed=fixed, sized=sized)
+        _finished(result, node.outputs[index], fixed=fixed, sized=sized, sharp=of.sharp)
         for index, result in enumerate(results[: len(node.outputs)])
     ]
 
 
-def _finished(found: Range, output: Operand | None, *, fixed: bool, sized: bool) -> Range:
+def _finished(found: Range, output: Operand | None, *, fixed: bool, sized: bool, sharp: bool) -> Range:
     """Rounded, as few sets as tell the entries apart, the shape settled where it is known."""
     dtype, shape = (None, None) if output is None else (output.dtype, output.shape)
     if 0 in (shape or ()):  # nothing is in it, whatever the input
         return replace(anything(dtype), fixed=np.asarray(True))
-    result = simplified(rounded(found, dtype))
+    result = simplified(rounded(found, dtype, sharp=sharp))
     if shape is None or not _fits(result.shape, shape):
         result = collapsed(result)
     known = shape is not None and None not in shape

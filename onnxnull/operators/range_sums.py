@@ -18,8 +18,6 @@ from onnxnull.operators.steps import constant_value
 
 LARGEST = 1 << 20
 """Products of sets at a time."""
-_ULPS = 2.0**-7
-"""Growth of a bound by rounding, however many terms there are: as coarse as bfloat16."""
 
 
 def kinds_of(weight: np.ndarray, axes: tuple[int, ...]) -> tuple[Floats, Bools]:
@@ -52,14 +50,17 @@ def _kinds_of_piece(weight: np.ndarray, axes: tuple[int, ...]) -> tuple[Floats, 
     return np.stack([up, down, *(np.full(zero.shape, value) for value in (0.0, np.nan, INF, -INF))]), there
 
 
-def summed(terms: Range, there: Bools, axis: tuple[int, ...]) -> Range:
-    """The sum of the terms that are there along `axis` (dropped), each added at least once; of none of them, 0."""
+def summed(terms: Range, there: Bools, axis: tuple[int, ...], slack: float) -> Range:
+    """The sum of the terms that are there along `axis` (dropped), each added at least once; of none of them, 0.
 
+    Args:
+        slack: what rounding may lose, of the sum of the terms' sizes (`Operands.slack`).
+    """
     empty = some(terms.empty & there, axis, keep=False)
     lo = np.sum(np.where(there & ~terms.empty, terms.lo, 0.0), axis=axis)
     hi = np.sum(np.where(there & ~terms.empty, terms.hi, 0.0), axis=axis)
     size = np.sum(np.where(there & ~terms.empty, np.maximum(np.abs(terms.lo), np.abs(terms.hi)), 0.0), axis=axis)
-    lo, hi = lo - _ULPS * size, hi + _ULPS * size
+    lo, hi = lo - slack * size, hi + slack * size
     up, down = some(terms.pinf & there, axis, keep=False), some(terms.ninf & there, axis, keep=False)
     return made(
         np.where(empty, INF, lo),
@@ -77,18 +78,18 @@ def maybe_absent(terms: Range, weights: Range) -> Range:
     return union(terms, arithmetic.ZERO, arithmetic.multiplied(arithmetic.ZERO, weights))
 
 
-def of_one_set(activation: Range, weight: np.ndarray, axes: tuple[int, ...], *, absent: bool = False) -> Range:
+def of_one_set(activation: Range, weight: np.ndarray, axes: tuple[int, ...], slack: float, *, absent: bool = False) -> Range:
     """Sums over `axes` of a weight times entries of one set; `axes` are dropped. With `absent`, a term may also be missing."""
     values, there = kinds_of(weight, axes)
     numbers = constant(values)
     terms = arithmetic.multiplied(reshaped(activation, (1,) * values.ndim), numbers)
     if absent:
         terms = maybe_absent(terms, numbers)
-    found = summed(terms, there, (0,))
+    found = summed(terms, there, (0,), slack)
     return reshaped(found, tuple(size for axis, size in enumerate(found.shape) if axis not in axes))
 
 
-def of_many_sets(activation: Range, weight: np.ndarray) -> Range:
+def of_many_sets(activation: Range, weight: np.ndarray, slack: float) -> Range:
     """(K,) sets times a weight (K, N), column by column in pieces."""
     pieces = []
     step = max(1, LARGEST // max(1, len(weight)))
@@ -96,7 +97,7 @@ def of_many_sets(activation: Range, weight: np.ndarray) -> Range:
     for start in range(0, weight.shape[1], step):
         piece = constant(weight[:, start : start + step])
         terms = arithmetic.multiplied(column, piece)
-        pieces.append(summed(terms, np.ones((1, 1), np.bool_), (0,)))
+        pieces.append(summed(terms, np.ones((1, 1), np.bool_), (0,), slack))
     parts = [np.concatenate(columns) for columns in zip(*(each.parts for each in pieces), strict=True)]
     return assembled(parts, activation.sized)
 

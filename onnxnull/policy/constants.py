@@ -8,7 +8,7 @@ from onnxnull.analysis.results import ModelReport, OddConstant
 from onnxnull.policy.evidence import Evidence
 from onnxnull.policy.outputs import OutputRuns
 from onnxnull.policy.results import Found, Number, Subject
-from onnxnull.ranges.results import Effect, OutputClaim
+from onnxnull.ranges.results import OutputClaim
 
 
 def nonfinite(evidence: Evidence) -> Iterator[Found]:
@@ -32,7 +32,7 @@ def broken(evidence: Evidence) -> Iterator[Found]:
     """Outputs that are proved to be NaN or not finite, and constant ones where all are."""
     report = evidence.report
     for claim in report.claims:
-        if claim.effect is not Effect.CONSTANT or _all_constant(report):
+        if not claim.effect.is_constant or _all_constant(report):
             yield _found(claim)
 
 
@@ -40,7 +40,7 @@ def constant(evidence: Evidence) -> Iterator[Found]:
     """Outputs that are proved to be constant, others not; stored constants are meant to be."""
     report = evidence.report
     for claim in report.claims:
-        if claim.effect is Effect.CONSTANT and not claim.stored and not _all_constant(report):
+        if claim.effect.is_constant and not claim.stored and not _all_constant(report):
             yield _found(claim)
     runs = evidence.runs
     if runs is not None and len(runs.constant) < runs.outputs:

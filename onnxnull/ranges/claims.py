@@ -1,7 +1,9 @@
 """What follows for the outputs of a network, and which constant it follows from.
 
 An output *is NaN* where one of its entries must be NaN for every input, *not finite* where all of its entries must be NaN or
-infinite, *constant* where each is one number, or NaN, for all inputs of the same shapes, or where it has no entries. Where that
+infinite, *constant* where each is one number, or NaN, for all inputs of the same shapes, or where it has no entries. It is
+constant *but for rounding* where arithmetic that hardly rounds keeps each entry within `_ROUNDING` of itself: a float32 holds
+no more than its rounding then. Where that
 begins is looked for from the output back: the first node on the way whose operands, but for constants, are not so yet.
 """
 
@@ -24,8 +26,13 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
 
+_PROVED = (Effect.NAN, Effect.NOT_FINITE, Effect.CONSTANT)
 _AS_BAD = {effect: list(Effect)[: index + 1] for index, effect in enumerate(Effect)}
 """Effect → those that are at least as bad."""
+
+
+_ROUNDING, _ROUNDED = 2.0**-24, ("FLOAT", "FLOAT16", "BFLOAT16")
+"""Of an entry: the unit roundoff of float32; types that hold no more digits."""
 
 
 def holds(effect: Effect, found: Range) -> bool:
@@ -38,6 +45,10 @@ def holds(effect: Effect, found: Range) -> bool:
         case Effect.CONSTANT:
             one_number = (found.lo == found.hi) & ~found.infinite
             return found.sized and bool((found.fixed | one_number).all())
+        case Effect.ROUNDING:
+            size = np.maximum(np.abs(found.lo), np.abs(found.hi))
+            near = ~found.empty & ~found.nan & ~found.infinite & (found.hi - found.lo <= _ROUNDING * size)
+            return found.sized and bool((found.fixed | near).all())
 
 
 def observed_outputs(flow: Flow) -> list[ir.Value]:
@@ -49,13 +60,23 @@ def observed_outputs(flow: Flow) -> list[ir.Value]:
 
 def output_claims(propagation: Propagation) -> tuple[OutputClaim, ...]:
     """The worst that follows of each observed output of which anything does."""
-    claims = []
-    for value in observed_outputs(propagation.flow):
-        operand, found = propagation.flow.operand(value), propagation.of(value)
-        empty = 0 in (operand.shape or ())
-        effect = Effect.CONSTANT if empty else next((each for each in Effect if holds(each, found)), None)
+    flow = propagation.flow
+    operands = {value: flow.operand(value) for value in observed_outputs(flow)}
+    effects: dict[ir.Value, tuple[Effect, Propagation]] = {}
+    for value, operand in operands.items():
+        found = propagation.of(value)
+        effect = Effect.CONSTANT if 0 in (operand.shape or ()) else next((e for e in _PROVED if holds(e, found)), None)
         if effect is not None:
-            node, constants = _origin(propagation, value, effect)
+            effects[value] = effect, propagation
+    rounded = [v for v, each in operands.items() if v not in effects and each.dtype is not None and each.dtype.name in _ROUNDED]
+    if rounded:
+        sharp = Propagation(flow, sharp=True)
+        effects |= {value: (Effect.ROUNDING, sharp) for value in rounded if holds(Effect.ROUNDING, sharp.of(value))}
+    claims = []
+    for value, operand in operands.items():
+        if value in effects:
+            effect, walk = effects[value]
+            node, constants = _origin(walk, value, effect)
             claims.append(OutputClaim(operand.name, effect, *node, constants, isinstance(operand.constant, Constant)))
     return tuple(claims)
 
@@ -89,7 +110,7 @@ def _shows(propagation: Propagation, value: ir.Value, effect: Effect) -> bool:
     if isinstance(propagation.flow.operand(value).constant, Constant) or value.producer() is None:
         return False
     found = propagation.of(value)
-    some = effect is not Effect.CONSTANT and bool((found.only_nan if effect is Effect.NAN else found.empty).any())
+    some = not effect.is_constant and bool((found.only_nan if effect is Effect.NAN else found.empty).any())
     return some or any(holds(each, found) for each in _AS_BAD[effect])
 
 

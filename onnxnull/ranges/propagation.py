@@ -33,12 +33,15 @@ _FREE, _TIMES = 1 << 25, 16
 class Propagation:
     """The ranges of all values of a model.
 
+    Args:
+        sharp: bounds of arithmetic that hardly rounds; else of all that a runtime may compute.
+
     Attributes:
         reached: nodes in the order in which they were computed, those in bodies before the node that runs them.
     """
 
-    def __init__(self, flow: Flow) -> None:
-        self.flow = flow
+    def __init__(self, flow: Flow, *, sharp: bool = False) -> None:
+        self.flow, self._sharp = flow, sharp
         self.reached: list[Node] = []
         self._views = {view.node: view for view in flow.nodes}
         self._found: dict[ir.Value, Range] = {}
@@ -98,7 +101,7 @@ class Propagation:
             if all(output is None or isinstance(output.constant, Constant) for output in view.outputs):
                 continue
             if not bodies:
-                results = ranges(view, Operands(partial(self._operand, node), self._cost, self._budget))
+                results = ranges(view, Operands(partial(self._operand, node), self._cost, self._budget, self._sharp))
             elif view.domain in ("", "ai.onnx") and view.op_type == "If" and len(bodies) == 2:
                 results = self._branches(view, node)
             elif view.domain in ("", "ai.onnx") and view.op_type in ("Loop", "Scan") and view.version >= 9:

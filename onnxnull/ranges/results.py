@@ -12,6 +12,12 @@ class Effect(enum.Enum):
     NAN = "nan"
     NOT_FINITE = "not-finite"
     CONSTANT = "constant"
+    ROUNDING = "rounding"
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether the output does not depend on the input, exactly or but for rounding."""
+        return self in (Effect.CONSTANT, Effect.ROUNDING)
 
     @property
     def words(self) -> str:
@@ -20,6 +26,7 @@ class Effect(enum.Enum):
             Effect.NAN: "NaN for every input, in one entry at least",
             Effect.NOT_FINITE: "NaN or Inf for every input, in every entry",
             Effect.CONSTANT: "the same for every input",
+            Effect.ROUNDING: "the same for every input but for rounding",
         }[self]
 
 

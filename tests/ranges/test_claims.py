@@ -15,6 +15,7 @@ from tests.helpers import opened, run
 from .further_networks import FURTHER_BROKEN, FURTHER_HEALTHY, MISFITS
 from .lost_networks import LOST_BROKEN, LOST_HEALTHY, LOST_MISFITS, OPEN_BATCH, unreachable
 from .networks import BROKEN, FLOAT, HEALTHY, Network, n
+from .rounded_networks import ROUNDED_BROKEN, ROUNDED_HEALTHY
 
 SEEDS = range(6)
 
@@ -38,9 +39,11 @@ def is_so(effect: Effect, found: list[np.ndarray]) -> bool:
             return not any(np.isfinite(array).any() for array in found)
         case Effect.CONSTANT:
             return all(np.array_equal(array, found[0], equal_nan=True) for array in found)
+        case Effect.ROUNDING:
+            return all(np.allclose(array, found[0], rtol=1e-6) for array in found)
 
 
-@pytest.mark.parametrize("network", [*BROKEN, *FURTHER_BROKEN, *LOST_BROKEN], ids=lambda network: network.name)
+@pytest.mark.parametrize("network", [*BROKEN, *FURTHER_BROKEN, *LOST_BROKEN, *ROUNDED_BROKEN], ids=lambda network: network.name)
 def test_broken(network: Network, tmp_path: Path) -> None:
     found = judged(network, tmp_path)
     assert [claim.effect for claim in found.claims] == ([] if network.effect is None else [network.effect])
@@ -50,7 +53,9 @@ def test_broken(network: Network, tmp_path: Path) -> None:
         assert is_so(network.effect, outputs(network))
 
 
-@pytest.mark.parametrize("network", [*HEALTHY, *FURTHER_HEALTHY, *LOST_HEALTHY], ids=lambda network: network.name)
+@pytest.mark.parametrize(
+    "network", [*HEALTHY, *FURTHER_HEALTHY, *LOST_HEALTHY, *ROUNDED_HEALTHY], ids=lambda network: network.name
+)
 def test_healthy(network: Network, tmp_path: Path) -> None:
     found = judged(network, tmp_path)
     assert (found.claims, found.nonfinite, found.unusual) == ((), (), ())

@@ -13,7 +13,7 @@ import numpy as np
 
 from onnxnull.graph.node import Node
 from onnxnull.intervals import arithmetic
-from onnxnull.intervals.domain import Floats, Range, collapsed, loosened, made, number, some
+from onnxnull.intervals.domain import Floats, Range, collapsed, made, number, some
 from onnxnull.operators.range_rules import Operands, axis_length, finite_of_finite, given, gives, part_along, rank_of
 
 _MICROSOFT = "com.microsoft"
@@ -61,9 +61,13 @@ _IMAGES = {"Acos": (0.0, 3.15), "Asin": (-1.58, 1.58), "Acosh": (0.0, math.inf),
 @gives(*_APPROXIMATE)
 def approximate(node: Node, of: Operands) -> Range:
     """Monotone, approximated."""
-    found = loosened(arithmetic.monotone(given(of, 0), _APPROXIMATE[node.op_type]))
-    least = _LEAST.get(node.op_type, -math.inf)
-    return made(np.maximum(found.lo, least), found.hi, found.nan, found.pinf, found.ninf, found.fixed, found.sized)
+    function = _APPROXIMATE[node.op_type]
+    found = of.loosened(arithmetic.monotone(given(of, 0), function))
+    least, most = _LEAST.get(node.op_type, -math.inf), math.inf
+    if of.sharp:
+        least, most = (float(function(np.asarray(end))) for end in (-math.inf, math.inf))
+    lo, hi = np.maximum(found.lo, least), np.minimum(found.hi, most)
+    return made(lo, hi, found.nan, found.pinf, found.ninf, found.fixed, found.sized)
 
 
 @gives(*_DOMAINS)
@@ -87,7 +91,7 @@ def partly_defined(node: Node, of: Operands) -> Range:
 @gives("Exp")
 def exponential(node: Node, of: Operands) -> Range:
     """Never below 0."""
-    found = loosened(arithmetic.monotone(given(of, 0), np.exp), absolute=0.0)
+    found = of.loosened(arithmetic.monotone(given(of, 0), np.exp), absolute=0.0)
     return made(np.maximum(found.lo, 0.0), found.hi, found.nan, found.pinf, found.ninf, found.fixed, found.sized)
 
 
@@ -105,7 +109,9 @@ def exponential_unit(node: Node, of: Operands) -> Range:
             return arithmetic.multiplied(a, arithmetic.ZERO)
         return made(-np.inf, np.inf, wild, wild, wild, a.fixed, a.sized)
     width = alpha if node.op_type == "Celu" else 1.0
-    return loosened(arithmetic.monotone(a, lambda x: gamma * np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0.0) / width))))
+    return of.loosened(
+        arithmetic.monotone(a, lambda x: gamma * np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0.0) / width)))
+    )
 
 
 @gives("HardSigmoid")
@@ -113,7 +119,7 @@ def hard_sigmoid(node: Node, of: Operands) -> Range:
     """min(max(α·x + β, 0), 1); a line that is NaN stays so."""
     alpha, beta = float(node.attribute("alpha", 0.2)), float(node.attribute("beta", 0.5))
     line = arithmetic.added(arithmetic.multiplied(given(of, 0), number(alpha)), number(beta))
-    return arithmetic.clipped(loosened(line, absolute=1e-6), number(0.0), number(1.0))
+    return arithmetic.clipped(of.loosened(line, absolute=1e-6), number(0.0), number(1.0))
 
 
 @gives("Abs")
@@ -150,16 +156,16 @@ def log(node: Node, of: Operands) -> Range:
 def wave(node: Node, of: Operands) -> Range:
     """From −1 to 1; NaN of an infinity."""
     a = given(of, 0)
-    lo, hi = np.where(a.empty, np.inf, -1.001), np.where(a.empty, -np.inf, 1.001)
-    return made(lo, hi, a.nan | a.infinite, fixed=a.fixed, sized=a.sized)
+    lo, hi = np.where(a.empty, np.inf, -1.0), np.where(a.empty, -np.inf, 1.0)
+    return of.loosened(made(lo, hi, a.nan | a.infinite, fixed=a.fixed, sized=a.sized), known=True)
 
 
 @gives("Softsign")
 def softsign(node: Node, of: Operands) -> Range:
     """x / (1 + |x|): NaN of an infinity."""
     a = given(of, 0)
-    lo, hi = np.where(a.empty, np.inf, -1.001), np.where(a.empty, -np.inf, 1.001)
-    return made(lo, hi, a.nan | a.infinite, fixed=a.fixed, sized=a.sized)
+    lo, hi = np.where(a.empty, np.inf, -1.0), np.where(a.empty, -np.inf, 1.0)
+    return of.loosened(made(lo, hi, a.nan | a.infinite, fixed=a.fixed, sized=a.sized), known=True)
 
 
 @gives("Gelu", "HardSwish", "Mish", "Swish")
@@ -232,8 +238,8 @@ def softmax(node: Node, of: Operands) -> Range:
 
     hopeless = some(a.empty & ~a.ninf, own) | ~some(~a.empty, own)
     nan = some(a.nan | a.pinf, own) | ~some(~a.ninf, own)
-    value = (0.0, 0.0) if logs else (1.0, 1.0)
-    lo, hi = value if alone else (-np.inf, 1e-3) if logs else (0.0, 1.001)
+    value, loss = (0.0, 0.0) if logs else (1.0, 1.0), 0.0 if of.sharp else 1e-3
+    lo, hi = value if alone else (-np.inf, loss) if logs else (0.0, 1.0 + loss)
     fixed = np.broadcast_to(~some(~a.fixed, own), nan.shape)
     ninf = some(a.ninf, own) & ~hopeless if logs else False
     return made(np.where(hopeless, np.inf, lo), np.where(hopeless, -np.inf, hi), nan, False, ninf, fixed, a.sized)

@@ -14,7 +14,6 @@ from onnxnull.intervals.domain import (
     made,
     number,
     reshaped,
-    rounded,
     simplified,
     summary,
     union,
@@ -40,22 +39,22 @@ def _rows(a: Range, rank: int | None) -> Range | None:
     )
 
 
-def product(a: Range, rank: int | None, b: Range, left: np.ndarray | None, right: np.ndarray | None) -> Range:
+def product(a: Range, rank: int | None, b: Range, left: np.ndarray | None, right: np.ndarray | None, slack: float) -> Range:
     """The matrix product of two operands, of which one may be a constant array; `rank` is that of the left one."""
     if (rows := _rows(a, rank)) is not None and bool(rows.empty.any()) and not bool(rows.empty.all()):
         return of_unknown_count(rows, collapsed(b) if right is None else summary(right))
     if right is not None and right.ndim >= 1 and right.size:
         if right.ndim > 2:
-            return collapsed(of_one_set(collapsed(a), right, (right.ndim - 2,)))
+            return collapsed(of_one_set(collapsed(a), right, (right.ndim - 2,), slack))
         columns = right.reshape(len(right), -1)
         entries = collapsed(a, tuple(range(len(a.shape) - 1))) if a.shape else a
         if entries.lo.size == len(columns) > 1 and simplified(entries).lo.size > 1:
-            found = of_many_sets(reshaped(entries, (-1,)), columns)
+            found = of_many_sets(reshaped(entries, (-1,)), columns, slack)
         else:
-            found = of_one_set(collapsed(a), columns, (0,))
+            found = of_one_set(collapsed(a), columns, (0,), slack)
         return found if right.ndim == 2 else reshaped(found, ())
     if left is not None and left.ndim == 2 and left.size:
-        return reshaped(of_one_set(collapsed(b), left, (1,)), (-1, 1))
+        return reshaped(of_one_set(collapsed(b), left, (1,), slack), (-1, 1))
     return of_unknown_count(collapsed(a), collapsed(b))
 
 
@@ -65,7 +64,7 @@ def matmul(node: Node, of: Operands) -> Range:
     left, right = weight_of(node, of, 0), weight_of(node, of, 1)
     if (rank_of(node, 1) or 0) < 2:
         left = None
-    return product(_value(of, 0, left), rank_of(node, 0), _value(of, 1, right), left, right)
+    return product(_value(of, 0, left), rank_of(node, 0), _value(of, 1, right), left, right, of.slack)
 
 
 def _value(of: Operands, index: int, array: np.ndarray | None) -> Range:
@@ -82,17 +81,15 @@ def gemm(node: Node, of: Operands) -> Range:
         a = collapsed(a)
     if right is not None and node.attribute("transB", 0):
         right = right.T
-    total = product(a, rank_of(node, 0), given(of, 1) if right is None else number(0.0), None, right)
+    total = product(a, rank_of(node, 0), given(of, 1) if right is None else number(0.0), None, right, of.slack)
     dtype = output_type(node)
-    scaled = rounded(arithmetic.multiplied(number(alpha), total), dtype, within=True) if alpha != 1 else total
+    scaled = of.rounded(arithmetic.multiplied(number(alpha), total), dtype) if alpha != 1 else total
     if alpha == 0:
         scaled = union(scaled, number(0.0))
     shift = of(2)
     if shift is None or beta == 0:
         return scaled
-    return arithmetic.added(
-        scaled, rounded(arithmetic.multiplied(number(beta), shift), dtype, within=True) if beta != 1 else shift
-    )
+    return arithmetic.added(scaled, of.rounded(arithmetic.multiplied(number(beta), shift), dtype) if beta != 1 else shift)
 
 
 @gives("Einsum")

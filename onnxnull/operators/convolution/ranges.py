@@ -27,7 +27,7 @@ def convolution(node: Node, of: Operands) -> Range:
     groups = max(1, int(node.attribute("group", 1)))
     fits = channels is not None and len(channels.lo) == groups * weight.shape[1] and weight.shape[0] % groups == 0
     if channels is None or not fits or 6 * weight.shape[0] * weight.shape[1] > LARGEST:
-        total = of_one_set(collapsed(a), weight, (1, *axes), absent=padded)
+        total = of_one_set(collapsed(a), weight, (1, *axes), of.slack, absent=padded)
         hopeless = collapsed(a).empty.all()
     else:
         values, there = kinds_of(weight, axes)
@@ -39,7 +39,7 @@ def convolution(node: Node, of: Operands) -> Range:
         terms = arithmetic.multiplied(picked, numbers)
         if padded:
             terms = maybe_absent(terms, numbers)
-        total = summed(terms, there, (0, 2))
+        total = summed(terms, there, (0, 2), of.slack)
         hopeless = np.any(picked.empty, axis=1)
     if padded and _covered(node, weight.shape[2:]):
         # every window meets at least one entry of every channel
@@ -91,7 +91,7 @@ def transposed(node: Node, of: Operands) -> Range:
     else:
         groups = int(node.attribute("group", 1))
         split = weight.reshape(groups, weight.shape[0] // groups, *weight.shape[1:])
-        found = of_one_set(a, split, (1, *range(3, split.ndim)), absent=True)
+        found = of_one_set(a, split, (1, *range(3, split.ndim)), of.slack, absent=True)
         total = along_channels(reshaped(found, (-1,)), rank)
     return total if shift is None else arithmetic.added(total, along_channels(shift, rank))
 

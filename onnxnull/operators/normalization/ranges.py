@@ -12,7 +12,7 @@ import numpy as np
 
 from onnxnull.graph.node import Node
 from onnxnull.intervals import arithmetic
-from onnxnull.intervals.domain import INF, Range, anything, collapsed, made, number, rounded, union
+from onnxnull.intervals.domain import INF, Range, anything, collapsed, made, number, union
 from onnxnull.operators.range_rules import Operands, along_channels, axis_length, given, gives, output_type, part_along, rank_of
 
 _MICROSOFT = "com.microsoft"
@@ -27,14 +27,10 @@ def batch(node: Node, of: Operands) -> list[Range]:
     rank = rank_of(node)
     scale, bias, mean, variance = (along_channels(given(of, index), rank) for index in range(1, 5))
     a, dtype = given(of, 0), output_type(node)
-    root = arithmetic.square_root(
-        rounded(arithmetic.added(variance, number(float(node.attribute("epsilon", 1e-5)))), dtype, within=True)
-    )
-    factor = rounded(arithmetic.divided(scale, root), dtype, within=True)
-    moved = rounded(arithmetic.multiplied(arithmetic.subtracted(a, mean), factor), dtype, within=True)
-    shift = rounded(
-        arithmetic.subtracted(bias, rounded(arithmetic.multiplied(mean, factor), dtype, within=True)), dtype, within=True
-    )
+    root = arithmetic.square_root(of.rounded(arithmetic.added(variance, number(float(node.attribute("epsilon", 1e-5)))), dtype))
+    factor = of.rounded(arithmetic.divided(scale, root), dtype)
+    moved = of.rounded(arithmetic.multiplied(arithmetic.subtracted(a, mean), factor), dtype)
+    shift = of.rounded(arithmetic.subtracted(bias, of.rounded(arithmetic.multiplied(mean, factor), dtype)), dtype)
     return [union(arithmetic.added(moved, bias), arithmetic.added(arithmetic.multiplied(a, factor), shift))]
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from onnxnull.graph.node import Node
 from onnxnull.intervals import arithmetic
-from onnxnull.intervals.domain import Range, anything, bounds, collapsed, loosened, made, number
+from onnxnull.intervals.domain import Range, anything, bounds, collapsed, made, number
 from onnxnull.operators.range_rules import Operands, finite_of_finite, given, gives, output_type
 
 _MICROSOFT = "com.microsoft"
@@ -19,7 +19,7 @@ def quantized(node: Node, of: Operands) -> Range:
     zero, dtype = of(2), output_type(node)
     if dtype is None or not dtype.is_integer():
         return anything(dtype)
-    steps = loosened(arithmetic.divided(collapsed(given(of, 0)), collapsed(given(of, 1))), relative=1e-5, absolute=0.0)
+    steps = of.loosened(arithmetic.divided(collapsed(given(of, 0)), collapsed(given(of, 1))), relative=1e-5, absolute=0.0)
     codes = arithmetic.added(arithmetic.monotone(steps, np.round), number(0.0) if zero is None else collapsed(zero))
     least, most = bounds(dtype)
     wild = codes.nan | codes.infinite | codes.empty

@@ -18,4 +18,4 @@ def recurrent(node: Node, of: Operands) -> list[Range]:
     first = node.op_type != "LSTM" and node.input(5) is not None
     if not finite or first or node.input(4) is not None or node.node.attributes.get("activations") is not None:
         return free
-    return [between(-1.001, 1.001) if index < 2 else found for index, found in enumerate(free)]
+    return [of.loosened(between(-1.0, 1.0), known=True) if index < 2 else found for index, found in enumerate(free)]

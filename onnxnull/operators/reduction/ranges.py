@@ -12,7 +12,7 @@ import numpy as np
 
 from onnxnull.graph.node import Node
 from onnxnull.intervals import arithmetic
-from onnxnull.intervals.domain import INF, Range, anything, chosen, collapsed, loosened, made, number, reshaped, some, union
+from onnxnull.intervals.domain import INF, Range, anything, chosen, collapsed, made, number, reshaped, some, union
 from onnxnull.operators.range_rules import (
     Operands,
     axis_length,
@@ -63,7 +63,7 @@ def _dropped(node: Node, found: Range, axes: tuple[int, ...] | None) -> Range:
     return reshaped(found, shape)
 
 
-def summed(node: Node, a: Range, axes: tuple[int, ...] | None, *, mean: bool) -> Range:
+def summed(node: Node, of: Operands, a: Range, axes: tuple[int, ...] | None, *, mean: bool) -> Range:
     """The sum, or the mean, over `axes`, kept with length 1."""
     rank, count = rank_of(node), _count(node, axes)
     own: tuple[int, ...] = ()
@@ -89,7 +89,7 @@ def summed(node: Node, a: Range, axes: tuple[int, ...] | None, *, mean: bool) ->
         np.all(a.fixed, axis=own, keepdims=True) & (axes is not None),
         a.sized,
     )
-    return loosened(found, relative=2.0**-7, absolute=0.0)
+    return of.loosened(found, relative=2.0**-7, absolute=0.0, known=mean)
 
 
 def extreme(node: Node, a: Range, axes: tuple[int, ...] | None, *, largest: bool) -> Range:
@@ -127,14 +127,14 @@ def reduced(node: Node, of: Operands) -> Range:
     if kind in ("Max", "Min"):
         return _dropped(node, extreme(node, a, axes, largest=kind == "Max"), axes)
     if kind in ("Sum", "Mean"):
-        return _dropped(node, summed(node, a, axes, mean=kind == "Mean"), axes)
+        return _dropped(node, summed(node, of, a, axes, mean=kind == "Mean"), axes)
     if kind == "L1":
-        return _dropped(node, summed(node, arithmetic.magnitude(a), axes, mean=False), axes)
+        return _dropped(node, summed(node, of, arithmetic.magnitude(a), axes, mean=False), axes)
     if kind in ("L2", "SumSquare"):
-        total = summed(node, arithmetic.squared(a), axes, mean=False)
+        total = summed(node, of, arithmetic.squared(a), axes, mean=False)
         return _dropped(node, arithmetic.square_root(total) if kind == "L2" else total, axes)
     if kind == "LogSum":
-        return _dropped(node, arithmetic.logarithm(summed(node, a, axes, mean=False)), axes)
+        return _dropped(node, arithmetic.logarithm(summed(node, of, a, axes, mean=False)), axes)
     if kind == "Prod" and a.tame and axes is not None and bool(_whole(node, (a.lo == 0) & (a.hi == 0), axes)):
         return number(0.0)
     only_nan = bool(a.only_nan.all())
@@ -162,7 +162,7 @@ def averaged(node: Node, of: Operands) -> Range:
     )
     if node.attribute("ceil_mode", 0):
         found = union(found, number(0.0), number(np.nan))  # a last window may begin behind the end
-    found = loosened(found, relative=2.0**-7, absolute=0.0)
+    found = of.loosened(found, relative=2.0**-7, absolute=0.0, known=True)
     return made(found.lo, found.hi, found.nan, found.pinf, found.ninf, sized=found.sized)
 
 
