@@ -308,8 +308,11 @@ def is_so(effect: Effect, arrays: list[np.ndarray]) -> bool:
             numbers = np.stack([np.asarray(array, np.float64) for array in arrays])
             numbers = np.where(np.isnan(numbers), np.nan, numbers)
             low, high = np.nanmin(numbers, axis=0), np.nanmax(numbers, axis=0)
-            apart = 0.0 if effect is Effect.CONSTANT else 1e-5
-            return bool(np.all((high - low <= apart * np.maximum(np.abs(low), np.abs(high))) | np.isnan(low)))
+            equal = (low == high) | np.isnan(low)
+            if effect is Effect.ROUNDING:
+                with np.errstate(invalid="ignore"):
+                    equal |= high - low <= 1e-5 * np.maximum(np.abs(low), np.abs(high))
+            return bool(np.all(equal))
 
 
 def main() -> int:

@@ -135,7 +135,7 @@ def analyze_model(
         ),
         weights=tuple(weights),
         frontier=reports,
-        unsupported=tuple(unsupported),
+        unsupported=(*unsupported, *constants.undecided),
         tables=report_tables(flow, deadline, banks),
         nonfinite=constants.nonfinite,
         unusual=constants.unusual,

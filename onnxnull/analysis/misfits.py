@@ -11,14 +11,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from onnxnull.analysis.results import OddConstant
+from onnxnull.analysis.results import OddConstant, Unsupported
+from onnxnull.errors import Code
 from onnxnull.graph.node import Node
+from onnxnull.graph.rounds import failing_round
 from onnxnull.intervals.domain import Range
 from onnxnull.operators.linear_use import is_constant
 from onnxnull.operators.steps import constant_value
 
 if TYPE_CHECKING:
     import onnx_ir as ir
+
+    from onnxnull.graph.flow import Flow
 
 _INDICES = {"Gather": 0, "GatherElements": 0, "Scatter": 0, "ScatterElements": 0}
 """Operator → default of its axis; operand 1 counts along it."""
@@ -62,6 +66,21 @@ def misfits(node: Node, range_of: Callable[[ir.Value], Range]) -> Iterator[OddCo
             found = range_of(scores.value)
             if not found.pinf.any() and bool((found.hi < least.item()).all()):
                 yield OddConstant("score_threshold", node.name, node.op_type, "a threshold that no score reaches", 1, 1)
+
+
+def failing_rounds(flow: Flow, loop: Node, rounds: tuple[float, float]) -> OddConstant | Unsupported | None:
+    """A Loop or a Scan that cannot run as often as it has to, or may not: by the shapes that its rounds hand on.
+
+    Args:
+        rounds: the least and the largest number of them.
+    """
+    found = failing_round(flow, loop, rounds[1])
+    if found is None:
+        return None
+    what = f"round {found.number:,} fails: {found.why}"
+    if found.surely and rounds[0] >= found.number:
+        return OddConstant("shape", loop.name, loop.op_type, what, 1, 1)
+    return Unsupported(loop.name, loop.op_type, Code.SHAPE, f"{what}; whether it comes to that is known only when it runs")
 
 
 def _parameters(node: Node) -> Iterator[OddConstant]:

@@ -20,8 +20,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from onnxnull.analysis.misfits import misfits
-from onnxnull.analysis.results import OddConstant
+from onnxnull.analysis.misfits import failing_rounds, misfits
+from onnxnull.analysis.results import OddConstant, Unsupported
+from onnxnull.graph.bodies import body_of
 from onnxnull.graph.constants import Constant, EvaluationError
 from onnxnull.graph.flow import Flow
 from onnxnull.graph.model import with_batch
@@ -50,13 +51,20 @@ _MISSING = frozenset({"imputed_value_floats", "nodes_splits", "nodes_values", "r
 
 @dataclass(frozen=True, slots=True)
 class ConstantFindings:
-    """What was found; `outputs` is the number of outputs that were looked at, `unread` are nodes that no output depends on."""
+    """What was found.
+
+    Attributes:
+        outputs: the number of outputs that were looked at.
+        unread: nodes on which no output depends.
+        undecided: what may fail when the model runs.
+    """
 
     nonfinite: tuple[OddConstant, ...]
     unusual: tuple[OddConstant, ...]
     claims: tuple[OutputClaim, ...]
     outputs: int
     unread: tuple[str, ...]
+    undecided: tuple[Unsupported, ...] = ()
 
 
 _SAMPLES = 61
@@ -70,7 +78,7 @@ def constant_findings(flow: Flow) -> ConstantFindings:
     it. What follows is said only if it follows for more samples, too.
     """
     found = _findings(flow)
-    if not flow.model.one_sample or not (found.claims or found.nonfinite):
+    if not flow.model.one_sample or not (found.claims or found.nonfinite or found.undecided):
         return found
     others = _findings(Flow(with_batch(flow.model, _SAMPLES)))
     effects = {claim.output: claim.effect for claim in others.claims}
@@ -79,6 +87,7 @@ def constant_findings(flow: Flow) -> ConstantFindings:
     return replace(
         found,
         nonfinite=tuple(odd for odd in found.nonfinite if (odd.name, odd.node, odd.what) in told),
+        undecided=tuple(open_ for open_ in found.undecided if open_ in others.undecided),
         claims=tuple(
             replace(claim, effect=max(claim.effect, effects[claim.output], key=order.index))
             for claim in found.claims
@@ -94,11 +103,18 @@ def _findings(flow: Flow) -> ConstantFindings:
     claims = output_claims(propagation)
     nonfinite: list[OddConstant] = []
     unusual: list[OddConstant] = []
+    undecided: list[Unsupported] = []
     counted: dict[tuple[bytes, str], int] = {}
     for node in flow.nodes:
         if node.node not in live:
             continue
         nonfinite.extend(misfits(node, propagation.of))
+        if body_of(node.node) is not None:
+            match failing_rounds(flow, node, propagation.rounds_of(node)):
+                case OddConstant() as odd:
+                    nonfinite.append(odd)
+                case Unsupported() as open_:
+                    undecided.append(open_)
         if all(is_constant(node, i) or node.input(i) is None for i in range(len(node.inputs))):
             continue
         nonfinite.extend(_attributes(node))
@@ -122,7 +138,7 @@ def _findings(flow: Flow) -> ConstantFindings:
             what = "entries that are NaN or ±Inf for every input"
             unusual.append(OddConstant(", ".join(names), node.name, node.op_type, what, count, entries))
     unread = tuple(node.name for node in flow.nodes if node.node not in live)
-    return ConstantFindings(tuple(nonfinite), tuple(unusual), claims, len(observed_outputs(flow)), unread)
+    return ConstantFindings(tuple(nonfinite), tuple(unusual), claims, len(observed_outputs(flow)), unread, tuple(undecided))
 
 
 def _attributes(node: Node) -> Iterator[OddConstant]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -78,6 +79,30 @@ class Flow:
             dtype = ir.DataType(kind.tensor_type.elem_type)
             shape = shape_of_type(kind)
         return Operand(value.name or "", dtype, shape, constant, value, origin)
+
+    def type_of(self, value: ir.Value) -> onnx.TypeProto | None:
+        """The type of `value`; None where nothing is known."""
+        constant = self._constants.get(value)
+        return tensor_type(int(constant.dtype), constant.shape) if isinstance(constant, Constant) else self._types.get(value)
+
+    def types_if(self, node: ir.Node, types: Mapping[ir.Value, onnx.TypeProto | None]) -> dict[ir.Value, onnx.TypeProto]:
+        """The types of a node's outputs if these operands had these types (None: not known), and any values.
+
+        Raises:
+            Exception: onnx's, where the node cannot take such operands.
+        """
+        version = self.model.opsets.get(node.domain, 1)
+        schema = _schema(node.op_type, version, node.domain)
+        if schema is None or any(value in types and types[value] is None for value in node.inputs if value is not None):
+            return {}
+        inputs = tuple(
+            None if v is None else Operand(v.name or "", None, None, None, v) if v in types else self.operand(v)
+            for v in node.inputs
+        )
+        found = self._inferred_types(_positional(node, inputs), schema, inputs, types)
+        for kind in found.values():
+            open_negative(kind)
+        return {value: found[f"o{index}"] for index, value in enumerate(node.outputs) if f"o{index}" in found}
 
     def _with_origins(self, view: Node) -> Node:
         """The node once the origins of what it reads are known."""
@@ -244,8 +269,13 @@ class Flow:
             self._fold(node, proto, inputs, version)
 
     def _inferred_types(
-        self, proto: onnx.NodeProto, schema: onnx.defs.OpSchema, inputs: tuple[Operand | None, ...]
+        self,
+        proto: onnx.NodeProto,
+        schema: onnx.defs.OpSchema,
+        inputs: tuple[Operand | None, ...],
+        given: Mapping[ir.Value, onnx.TypeProto | None] = MappingProxyType({}),
     ) -> Mapping[str, onnx.TypeProto]:
+        """By onnx; operands have their own types, but for those that are `given`."""
         from onnx import helper, numpy_helper, shape_inference
 
         types, data = {}, {}
@@ -258,8 +288,8 @@ class Flow:
                 # floats too: the scales of a Resize, the bounds of a Range
                 if constant.size <= SMALL and (constant.dtype.is_integer() or constant.dtype.name in ("FLOAT", "DOUBLE")):
                     data[name] = numpy_helper.from_array(np.asarray(constant.array()), name)
-            elif operand.value in self._types:
-                types[name] = self._types[operand.value]
+            elif (kind := given.get(operand.value) or self._types.get(operand.value)) is not None:
+                types[name] = kind
             else:
                 return {}
         opsets = [helper.make_opsetid(domain, version) for domain, version in self.model.opsets.items()]

@@ -9,13 +9,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from onnxnull.graph.bodies import subgraphs
+from onnxnull.graph.bodies import body_of, scanned, subgraphs
 from onnxnull.graph.constants import Constant, EvaluationError, operands_of
 from onnxnull.graph.flow import Flow
 from onnxnull.graph.node import Node
@@ -156,7 +157,7 @@ class Propagation:
         first = 0 if scans else 2
         states = (len(view.inputs) - int(view.attribute("num_scan_inputs", 0))) if scans else len(view.inputs) - 2
         made = given if scans else given[1:]
-        least, most = _scan_rounds(view, states) if scans else self._loop_rounds(view)
+        least, most = self.rounds_of(view)
         results = []
         for index, after in enumerate(made):
             if index < states:
@@ -171,18 +172,33 @@ class Propagation:
                 results.append(anything(None, sized=False))
         return results
 
-    def _loop_rounds(self, view: Node) -> tuple[int, int | None]:
-        """The least number of rounds up to 1, and the largest where that is 0: by the trip count and the first condition."""
+    def rounds_of(self, view: Node) -> tuple[float, float]:
+        """The least and the largest number of rounds of a Loop or a Scan (opset 9 on), as far as they follow."""
+        if view.op_type == "Scan":
+            length = _scanned_length(view)
+            return (0, math.inf) if length is None else (length, length)
         count, condition = (None if (found := self._operand(view.node, i)) is None else collapsed(found) for i in (0, 1))
-        surely = (count is None or bool(count.lo.min() >= 1)) and (condition is None or bool(condition.lo.min() >= 1))
-        never = (count is not None and bool(count.hi.max() <= 0)) or (condition is not None and bool(condition.hi.max() <= 0))
-        return int(surely), 0 if never else None
+        least, most = (math.inf, math.inf) if count is None else (max(0.0, float(count.lo.min())), float(count.hi.max()))
+        if condition is not None and bool(condition.hi.max() <= 0):
+            return 0, 0
+        if condition is not None and not bool(condition.lo.min() >= 1):
+            return 0, most
+        return (least if self._goes_on(view) else min(least, 1)), most
+
+    def _goes_on(self, view: Node) -> bool:
+        """Whether a Loop's body always asks for another round, if it was asked for the first."""
+        body = body_of(view.node)
+        if body is None or len(body.inputs) < 2 or not body.outputs:
+            return False
+        value: ir.Value | None = body.outputs[0]
+        while value is not None and (made := value.producer()) is not None and made.op_type == "Identity":
+            value = made.inputs[0]
+        return value is body.inputs[1] or bool(self.of(body.outputs[0]).lo.min() >= 1)
 
 
-def _scan_rounds(view: Node, states: int) -> tuple[int, int | None]:
-    """The same of a Scan: by the length of what it scans first."""
-    scanned = view.input(states)
-    axis = int((view.attribute("scan_input_axes", None) or [0])[0])
-    shape = None if scanned is None else scanned.shape
-    length = None if shape is None or not -len(shape) <= axis < len(shape) else shape[axis]
-    return int(bool(length)), 0 if length == 0 else None
+def _scanned_length(view: Node) -> int | None:
+    """How many slices a Scan takes of what it scans first."""
+    parts = scanned(view.node)
+    operand = view.input(parts[0].operand) if parts else None
+    shape = None if operand is None else operand.shape
+    return None if shape is None or not -len(shape) <= parts[0].axis < len(shape) else shape[parts[0].axis]

@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 
 from onnxnull.analysis.nonfinite import ConstantFindings, constant_findings
+from onnxnull.errors import Code
 from onnxnull.graph.flow import Flow
 from onnxnull.ranges.results import Effect
 from tests.helpers import opened, run
 
 from .further_networks import FURTHER_BROKEN, FURTHER_HEALTHY, MISFITS
+from .looped_networks import FAILING, LOOPED_HEALTHY, MAY_FAIL
 from .lost_networks import LOST_BROKEN, LOST_HEALTHY, LOST_MISFITS, OPEN_BATCH, unreachable
 from .networks import BROKEN, FLOAT, HEALTHY, Network, n
 from .rounded_networks import ROUNDED_BROKEN, ROUNDED_HEALTHY
@@ -54,22 +56,28 @@ def test_broken(network: Network, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "network", [*HEALTHY, *FURTHER_HEALTHY, *LOST_HEALTHY, *ROUNDED_HEALTHY], ids=lambda network: network.name
+    "network", [*HEALTHY, *FURTHER_HEALTHY, *LOST_HEALTHY, *ROUNDED_HEALTHY, *LOOPED_HEALTHY], ids=lambda network: network.name
 )
 def test_healthy(network: Network, tmp_path: Path) -> None:
     found = judged(network, tmp_path)
-    assert (found.claims, found.nonfinite, found.unusual) == ((), (), ())
+    assert (found.claims, found.nonfinite, found.unusual, found.undecided) == ((), (), (), ())
     arrays = outputs(network)
     assert all(np.isfinite(array).any() for array in arrays)
     assert any(not np.array_equal(array, arrays[0]) for array in arrays)
 
 
-@pytest.mark.parametrize("network", [*MISFITS, *LOST_MISFITS], ids=lambda network: network.name)
+@pytest.mark.parametrize("network", [*MISFITS, *LOST_MISFITS, *FAILING], ids=lambda network: network.name)
 def test_misfit(network: Network, tmp_path: Path) -> None:
     found = judged(network, tmp_path)
     assert len(found.nonfinite) == 1
     with pytest.raises(Exception, match="ONNXRuntimeError"):
         outputs(network)
+
+
+@pytest.mark.parametrize("network", MAY_FAIL, ids=lambda network: network.name)
+def test_a_round_that_fails_if_there_is_one(network: Network, tmp_path: Path) -> None:
+    found = judged(network, tmp_path)
+    assert (found.nonfinite, [open_.code for open_ in found.undecided]) == ((), [Code.SHAPE])
 
 
 @pytest.mark.parametrize(("most", "findings"), [(None, 1), (0, 1), (5, 0)], ids=["left-out", "zero", "five"])
