@@ -28,7 +28,7 @@ def looped(
     nodes = [n("Loop", "m true x", "h all" if collected else "h", body=graph), n("ReduceSum", "all" if collected else "h", "y")]
     stored = {"true": np.array(True), **constants} | ({} if rounds is None else {"m": np.array(rounds)})
     given = {"x": (FLOAT, (2, 4))} | ({} if rounds is not None else {"m": (INT64, ())})
-    return Network(name, nodes, stored, inputs=given)  # type: ignore[arg-type]
+    return Network(name, nodes, stored, inputs=given)
 
 
 def branched(name: str, then: str, other: str) -> Network:
