@@ -35,6 +35,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--cases", type=int, default=500, help="how many that are confirmed [500]")
+    parser.add_argument("--first", type=int, default=0, help="number of the first case [0]")
+    parser.add_argument("--run", action="store_true", help="check all of them with --run at once")
     parser.add_argument("--case", type=int, help="this one alone, with what the gate says")
     parser.add_argument("--kind", choices=list(BREAKS), help="only breaks of this kind")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="write the broken models that passed here")
@@ -48,16 +50,17 @@ def main(arguments: list[str] | None = None) -> int:
             return subprocess.run(command, check=False).returncode if said is not None else 2
         wrong = _healthy(folder / "healthy")
         passed, confirmed, symptoms, by_run = Counter[str](), Counter[str](), Counter[str](), 0
-        number = 0
-        while confirmed.total() < options.cases and number < 20 * options.cases:
+        number, last = options.first, options.first + 20 * options.cases
+        run = ["--run"] if options.run else []
+        while confirmed.total() < options.cases and number < last:
             cases: dict[str, tuple[str, str, str]] = {}
-            while len(cases) < min(_AT_A_TIME, options.cases - confirmed.total()) and number < 20 * options.cases:
+            while len(cases) < min(_AT_A_TIME, options.cases - confirmed.total()) and number < last:
                 place = folder / f"{number:05}"
                 said = _broken(options.seed, number, options.kind, place)
                 if said is not None:
                     cases[place.name] = said
                 number += 1
-            for case, code in _checked(folder, list(cases)).items():
+            for case, code in _checked(folder, list(cases), *run).items():
                 kind, what, found = cases[case]
                 confirmed[kind] += 1
                 symptoms[found] += 1
@@ -76,7 +79,7 @@ def main(arguments: list[str] | None = None) -> int:
     print("; ".join(f"{count} {found}" for found, count in symptoms.most_common()))
     print(f"{wrong} of {len(HEALTHY)} healthy models did not pass")
     counts = f"{passed.total()} passed, {by_run} more without --run"
-    print(f"seed {options.seed}: {confirmed.total()} broken models among {number} cases, {counts}")
+    print(f"seed {options.seed}: {confirmed.total()} broken models among cases {options.first} to {number - 1}, {counts}")
     return 1 if wrong or passed else 0
 
 

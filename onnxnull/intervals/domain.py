@@ -50,6 +50,7 @@ class Range:
         nan, pinf, ninf: whether NaN, +Inf, −Inf belong to the set.
         fixed: whether the entry is the same for all inputs of the same shapes.
         sized: whether the tensor's shape is the same for all inputs of the same shapes.
+        members: of a sequence: the sets of its tensors, one by one, where they are known; the arrays are of all entries of all.
     """
 
     lo: Floats
@@ -59,6 +60,7 @@ class Range:
     ninf: Bools
     fixed: Bools
     sized: bool = True
+    members: tuple[Member, ...] | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -112,6 +114,14 @@ class Range:
     def varies(self) -> Range:
         """The same sets, of entries that may depend on the input where the set has more than one number."""
         return made(self.lo, self.hi, self.nan, self.pinf, self.ninf, sized=self.sized)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Member:
+    """A tensor of a sequence; its shape as far as it is known."""
+
+    range: Range
+    shape: tuple[int | None, ...] | None
 
 
 def assembled(parts: Sequence[np.ndarray], sized: bool) -> Range:

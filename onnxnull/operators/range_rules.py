@@ -115,8 +115,10 @@ def _ranges(node: Node, of: Operands) -> list[Range]:
         results = []
     for index in range(len(results), len(node.outputs)):
         results.append(anything(output_type(node, index)))
+    # what a sequence or an optional gives has the shape of what is in it, which their rules follow
+    told = rule is not None and any(word in node.op_type for word in ("Sequence", "Optional"))
     return [
-        _finished(result, node.outputs[index], fixed=fixed, sized=sized, sharp=of.sharp)
+        _finished(result, node.outputs[index], fixed=fixed, sized=sized or (told and result.sized), sharp=of.sharp)
         for index, result in enumerate(results[: len(node.outputs)])
     ]
 
@@ -124,6 +126,8 @@ def _ranges(node: Node, of: Operands) -> list[Range]:
 def _finished(found: Range, output: Operand | None, *, fixed: bool, sized: bool, sharp: bool) -> Range:
     """Rounded, as few sets as tell the entries apart, the shape settled where it is known."""
     dtype, shape = (None, None) if output is None else (output.dtype, output.shape)
+    if found.members is not None:
+        return replace(collapsed(found), fixed=np.asarray(found.fixed.all() | fixed), members=found.members)
     if 0 in (shape or ()):  # nothing is in it, whatever the input
         return replace(anything(dtype), fixed=np.asarray(True))
     result = simplified(rounded(found, dtype, sharp=sharp))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -54,17 +54,18 @@ def run_outputs(request: RunRequest) -> OutputRuns:
         return OutputRuns(problem=error)
 
 
-def observed(found: Sequence[Mapping[str, np.ndarray]]) -> OutputRuns:
-    """What the outputs of several runs come to; empty ones are not looked at."""
-    arrays = {name: [run[name] for run in found] for name in found[0]}
-    full = {name: runs for name, runs in arrays.items() if all(isinstance(run, np.ndarray) and run.size for run in runs)}
-    floats = {name: runs for name, runs in full.items() if runs[0].dtype.kind == "f"}
-    asked = floats or {name: runs for name, runs in full.items() if runs[0].dtype.kind in "biu"}
-    nan = {name: sum(bool(np.isnan(run).any()) for run in runs) for name, runs in floats.items()}
+def observed(found: Sequence[Mapping[str, Any]]) -> OutputRuns:
+    """What the outputs of several runs come to; empty ones are not looked at. A sequence is NaN where one of its tensors is."""
+    parts = {name: [list(_arrays(run[name])) for run in found] for name in found[0]}
+    full = {name: runs for name, runs in parts.items() if all(any(array.size for array in run) for run in runs)}
+    floats = {name: runs for name, runs in full.items() if all(array.dtype.kind == "f" for run in runs for array in run)}
+    asked = floats or {name: runs for name, runs in full.items() if all(a.dtype.kind in "biu" for run in runs for a in run)}
+    nan = {name: sum(any(np.isnan(array).any() for array in run) for run in runs) for name, runs in floats.items()}
     infinite = {
-        name: sum(not np.isfinite(run).any() and not np.isnan(run).any() for run in runs) for name, runs in floats.items()
+        name: sum(not any(np.isfinite(a).any() or np.isnan(a).any() for a in run) for run in runs)
+        for name, runs in floats.items()
     }
-    same = tuple(name for name, runs in asked.items() if _same(runs))
+    same = tuple(name for name, runs in asked.items() if all(_same(run, runs[0]) for run in runs))
     return OutputRuns(
         len(found),
         len(asked),
@@ -74,9 +75,21 @@ def observed(found: Sequence[Mapping[str, np.ndarray]]) -> OutputRuns:
     )
 
 
-def _same(runs: Sequence[np.ndarray]) -> bool:
-    exact = runs[0].dtype.kind == "f"
-    return all(np.array_equal(run, runs[0], equal_nan=exact) for run in runs[1:])
+def _arrays(output: Any) -> Iterator[np.ndarray]:
+    """The tensors of an output: of a sequence all of its own, of a map its values; none of an optional that is empty."""
+    if isinstance(output, np.ndarray):
+        yield output
+    elif isinstance(output, Mapping):
+        yield np.asarray(list(output.values()))
+    elif isinstance(output, list):
+        for each in output:
+            yield from _arrays(each)
+
+
+def _same(run: Sequence[np.ndarray], other: Sequence[np.ndarray]) -> bool:
+    return len(run) == len(other) and all(
+        np.array_equal(a, b, equal_nan=a.dtype.kind == "f") for a, b in zip(run, other, strict=True)
+    )
 
 
 def _stored(flow: Flow) -> frozenset[str]:

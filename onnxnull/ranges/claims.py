@@ -36,7 +36,10 @@ _ROUNDING, _ROUNDED = 2.0**-24, ("FLOAT", "FLOAT16", "BFLOAT16")
 
 
 def holds(effect: Effect, found: Range) -> bool:
-    """Whether it follows from the range of a tensor."""
+    """Whether it follows from the range of a tensor; of a sequence, from those of its tensors."""
+    if found.members is not None:
+        each = [holds(effect, member.range) for member in found.members]
+        return (effect.is_constant and not each) or (any(each) if effect is Effect.NAN else bool(each) and all(each))
     match effect:
         case Effect.NAN:
             return bool(found.only_nan.any())
@@ -54,8 +57,18 @@ def holds(effect: Effect, found: Range) -> bool:
 def observed_outputs(flow: Flow) -> list[ir.Value]:
     """The outputs that claims are about: those of floats, all where there are none; none of a model without inputs."""
     outputs = list(flow.model.graph.outputs)
-    floats = [value for value in outputs if (dtype := flow.operand(value).dtype) is not None and dtype.is_floating_point()]
+    floats = [value for value in outputs if (dtype := _entry_type(flow, value)) is not None and dtype.is_floating_point()]
     return (floats or outputs) if flow.model.inputs else []
+
+
+def _entry_type(flow: Flow, value: ir.Value) -> ir.DataType | None:
+    """Of a tensor, or of what a sequence or an optional holds."""
+    import onnx_ir as ir
+
+    kind = flow.type_of(value)
+    while kind is not None and (field := kind.WhichOneof("value")) in ("sequence_type", "optional_type"):
+        kind = getattr(kind, field).elem_type
+    return None if kind is None or not kind.HasField("tensor_type") else ir.DataType(kind.tensor_type.elem_type)
 
 
 def output_claims(propagation: Propagation) -> tuple[OutputClaim, ...]:
@@ -68,7 +81,7 @@ def output_claims(propagation: Propagation) -> tuple[OutputClaim, ...]:
         effect = Effect.CONSTANT if 0 in (operand.shape or ()) else next((e for e in _PROVED if holds(e, found)), None)
         if effect is not None:
             effects[value] = effect, propagation
-    rounded = [v for v, each in operands.items() if v not in effects and each.dtype is not None and each.dtype.name in _ROUNDED]
+    rounded = [v for v in operands if v not in effects and (kind := _entry_type(flow, v)) is not None and kind.name in _ROUNDED]
     if rounded:
         sharp = Propagation(flow, sharp=True)
         effects |= {value: (Effect.ROUNDING, sharp) for value in rounded if holds(Effect.ROUNDING, sharp.of(value))}
@@ -145,6 +158,11 @@ _GUARDS = frozenset({"Clip", "IsInf", "IsNaN", "Max", "Min", "Where"})
 """What makes numbers of NaN and infinities again, or asks for them."""
 
 
+def _loses(found: Range) -> bool:
+    """Whether an entry has no finite number left, in a tensor of a sequence also."""
+    return bool(found.empty.any()) or any(_loses(member.range) for member in found.members or ())
+
+
 def lost_tensors(propagation: Propagation, live: set[ir.Node]) -> Iterator[tuple[Node, int]]:
     """(node, entries): where no entry of a tensor that depends on the input is finite any more, and nothing guards it."""
     for view in propagation.reached:
@@ -152,7 +170,7 @@ def lost_tensors(propagation: Propagation, live: set[ir.Node]) -> Iterator[tuple
             continue
         free = [each.value for each in view.inputs if each is not None and not isinstance(each.constant, Constant)]
         before = [propagation.of(value) for value in free]
-        if all(bool(found.fixed.all()) for found in before) or any(bool(found.empty.any()) for found in before):
+        if all(bool(found.fixed.all()) for found in before) or any(_loses(found) for found in before):
             continue
         output = view.outputs[0]
         if output is None or not propagation.of(output.value).empty.all():
@@ -168,7 +186,7 @@ def odd_nodes(propagation: Propagation, live: set[ir.Node]) -> Iterator[tuple[No
     """
     for view in propagation.reached:
         if view.node not in live or any(
-            each is not None and bool(propagation.of(each).empty.any())
+            each is not None and _loses(propagation.of(each))
             for each in view.node.inputs
             if each is not None and not isinstance(propagation.flow.operand(each).constant, Constant)
         ):

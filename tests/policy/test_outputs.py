@@ -10,10 +10,12 @@ import onnx
 import pytest
 from onnx import helper
 
+from onnxnull.analysis.analyze import analyze
 from onnxnull.inputs import Preprocessing
 from onnxnull.policy.config import RunSettings
 from onnxnull.policy.outputs import OutputRuns, run_outputs
 from onnxnull.policy.run_request import RUNS, RunRequest
+from onnxnull.ranges.results import Effect
 from tests.helpers import BOOL, INT64, model, value
 
 NAN, INF = float("nan"), float("inf")
@@ -58,6 +60,19 @@ def test_outputs_of_runs(
     found = ran(network(*made, **constants), tmp_path)
     assert found.problem is None
     assert (found.runs, found.outputs, found.nan, found.infinite, found.constant) == (RUNS, 1, nan, infinite, constant)
+
+
+def test_a_sequence_is_nan_where_one_of_its_tensors_is(tmp_path: Path) -> None:
+    """In runs, and by intervals."""
+    nodes = [
+        helper.make_node("Sub", ["x", "x"], ["zero"]),
+        helper.make_node("Div", ["zero", "zero"], ["nan"]),
+        helper.make_node("SequenceConstruct", ["x", "nan"], ["y"]),
+    ]
+    proto = network(*nodes)
+    proto.graph.output[0].CopyFrom(helper.make_tensor_sequence_value_info("y", 1, None))
+    assert ran(proto, tmp_path).nan == {"y": RUNS}
+    assert [claim.effect for claim in analyze(tmp_path / "net.onnx").claims] == [Effect.NAN]
 
 
 def test_one_of_two_outputs_is_constant(tmp_path: Path) -> None:

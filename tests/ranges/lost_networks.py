@@ -48,6 +48,19 @@ def sequence(name: str, *nodes: NodeProto, effect: Any = None) -> Network:
     return Network(name, [*before, *nodes], {"one": 1.0, "first": np.array(0)}, effect)
 
 
+def several(name: str, *nodes: NodeProto, effect: Any = None, opset: int = 18) -> Network:
+    """What a sequence of x, h = |x| and r = √(−|x| − 1) gives, of which r is NaN, or t: x above r."""
+    before = [n("Abs", "x", "h"), n("Neg", "h", "b"), n("Sub", "b one", "c"), n("Sqrt", "c", "r")]
+    numbers = {"one": 1.0, "at0": np.array(0), "at1": np.array(1), "at2": np.array(-1), "sizes": np.array([1, 3])}
+    return Network(
+        name,
+        [*before, n("SequenceConstruct", "x h r", "s"), n("Concat", "x r", "t", axis=0), *nodes],
+        numbers,
+        effect,
+        opset=opset,
+    )
+
+
 def unreachable(threshold: float) -> Network:
     """Boxes whose scores lie between 0 and 1."""
     constants = {
@@ -80,6 +93,14 @@ LOST_BROKEN = [
     binarizer("beyond-the-sigmoid", 2.0, SAME),
     binarizer("below-the-sigmoid", -1.0, SAME),
     sequence("first-is-nan", n("SequenceConstruct", "r r", "s"), n("SequenceAt", "s first", "y"), effect=NAN_EFFECT),
+    several("last-is-nan", n("SequenceAt", "s at2", "y"), effect=NAN_EFFECT),
+    several("one-beside-others", n("ConcatFromSequence", "s", "y", axis=1), effect=NAN_EFFECT),
+    several("one-above-others", n("ConcatFromSequence", "s", "y", axis=0, new_axis=1), effect=NAN_EFFECT),
+    several("moved-up", n("SequenceErase", "s at0", "e"), n("SequenceAt", "e at1", "y"), effect=NAN_EFFECT),
+    several("put-first", n("SequenceInsert", "s r at0", "e"), n("SequenceAt", "e at0", "y"), effect=NAN_EFFECT),
+    several("optional", n("Optional", "r", "o"), n("OptionalGetElement", "o", "y"), effect=NAN_EFFECT),
+    several("row", n("SplitToSequence", "t", "e", axis=0, keepdims=0), n("SequenceAt", "e at2", "y"), effect=NAN_EFFECT),
+    several("slices", n("SplitToSequence", "t sizes", "e", axis=0), n("SequenceAt", "e at1", "y"), effect=NAN_EFFECT),
     sequence("all-are-nan", n("SplitToSequence", "r", "s"), n("ConcatFromSequence", "s", "y", axis=0), effect=NAN_EFFECT),
 ]
 """As `networks.BROKEN`."""
@@ -125,6 +146,9 @@ LOST_HEALTHY = [
     eighth("within-eight-bits", 1.0, 0),
     scaler("scaled-by-some-zeros", [0.0, 1.0, 0.0, 2.0]),
     binarizer("within-the-sigmoid", 0.5),
+    several("others-are-numbers", n("SequenceAt", "s at1", "y")),
+    several("last-is-erased", n("SequenceErase", "s", "e"), n("ConcatFromSequence", "e", "y", axis=1)),
+    several("one-more-behind-nan", n("SequenceInsert", "s x", "e"), n("SequenceAt", "e at2", "y")),
     sequence("first-of-two", n("SequenceConstruct", "r r", "s"), n("SequenceAt", "s first", "y")),
     Network("last-tuple", [n("GatherND", "x i", "h"), n("Mul", "h h", "y")], {"i": np.array([[1, -4]])}),
     Network(

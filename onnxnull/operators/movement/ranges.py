@@ -144,24 +144,6 @@ def concatenated(node: Node, of: Operands) -> list[Range]:
     return [_together([collapsed(each) for each in sources.values()], settled=True) if found is None else found]
 
 
-@gives("SequenceConstruct")
-def sequence(node: Node, of: Operands) -> Range:
-    """A sequence has one set, that of all entries of all its tensors."""
-    return _together([collapsed(given(of, index)) for index in range(len(node.inputs))], settled=True)
-
-
-@gives("SequenceInsert")
-def inserted(node: Node, of: Operands) -> Range:
-    """One tensor more."""
-    return _together([collapsed(given(of, 0)), collapsed(given(of, 1))], settled=True)
-
-
-@gives("SequenceAt", "SequenceErase", "SplitToSequence", "ConcatFromSequence")
-def of_sequence(node: Node, of: Operands) -> Range:
-    """Some or all of the entries."""
-    return collapsed(given(of, 0)).varies()
-
-
 @gives("Pad")
 def padded(node: Node, of: Operands) -> list[Range]:
     """Modes constant (0 by default; attribute before opset 11), reflect, edge, wrap."""
