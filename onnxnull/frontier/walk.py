@@ -19,7 +19,7 @@ import numpy as np
 from onnxnull.errors import one_line
 from onnxnull.frontier.quantizer import OnGrid, Quantizer, is_quantizer, rounds_by_itself
 from onnxnull.graph.bodies import subgraphs
-from onnxnull.graph.evaluable import ENTRY_BY_ENTRY
+from onnxnull.graph.evaluable import is_one_by_one
 from onnxnull.graph.flow import Flow
 from onnxnull.graph.model import GraphInput
 from onnxnull.graph.node import Node
@@ -210,7 +210,7 @@ def _follow(whole: _Whole, described: GraphInput, start: ir.Value) -> Frontier:
             paths |= images
             live += sum(image.outputs for image in images.values() if image is not None)
             unread |= {value: len(value.uses()) for value in images}
-            times = _LOOP if node.op_type in ENTRY_BY_ENTRY else 1
+            times = _LOOP if is_one_by_one(node) else 1
             budget -= times * sum(max(image.inputs, image.outputs) for image in images.values() if image is not None)
         for index in reads:  # a map that nothing needs any more is let go: chains of steps can be long
             value = _value(node, index)

@@ -40,13 +40,7 @@ def shaped_like(op: str, *op_types: str, operands: tuple[int, ...] = (0,), typed
 
 
 def output_type(node: ir.Node, inputs: tuple[Operand | None, ...]) -> onnx.TypeProto | None:
-    """The type of output 0; None where it is not known.
-
-    Raises:
-        RuntimeError: no family of operators is registered.
-    """
-    if not _RULES:
-        raise RuntimeError("import onnxnull.operators first: it registers what is known of operators")
+    """The type of output 0; None where it is not known."""
     rule = _RULES.of(node)
     return None if rule is None else rule(node, inputs)
 

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
 # The size of their output depends on values, and is at most (rank of the input) × (its size).
-_BOUNDED_BY_INPUT = {"Compress", "NonZero", "Unique"}
 _VALUES = {"value", "value_float", "value_floats", "value_int", "value_ints", "value_string", "value_strings"}
 _TIMES = 128
 """How much work evaluating may take, in bytes moved, for each byte that it may make."""
@@ -242,9 +241,7 @@ class Flow:
         """Infer the outputs' types; where all inputs are constants, the outputs become constants."""
         proto = _positional(node, inputs)
         constant_inputs = [operand.constant for operand in inputs if operand is not None]
-        foldable = (
-            bool(constant_inputs) and all(c is not None for c in constant_inputs) and node.op_type not in evaluable.RANDOM
-        )
+        foldable = bool(constant_inputs) and all(c is not None for c in constant_inputs) and not evaluable.is_random(node)
         if schema is None:
             kind = contrib.output_type(node, inputs) if node.domain == contrib.DOMAIN and node.outputs else None
             if kind is not None:
@@ -331,7 +328,7 @@ class Flow:
         shape = None if kind is None else shape_of_type(kind)
         if kind is None or shape is None or None in shape:
             most = sum(c.size * max(1, len(c.shape)) for c in operands if c)
-            if op not in _BOUNDED_BY_INPUT or most > SMALL or kind is None:
+            if not evaluable.is_bounded_by_input(node) or most > SMALL or kind is None:
                 raise EvaluationError(f"op {op}: the size of its output is not known beforehand")
             cost = evaluable.work(node, operands, most, 8 * most)
             return constants.known(
@@ -368,7 +365,7 @@ class Flow:
         if schema is None:
             raise EvaluationError(f"op {node.domain or 'ai.onnx'}.{node.op_type} is unknown to the evaluator")
         reason = evaluable.reason_against(node, view.version, operands)
-        if reason is not None or node.op_type in evaluable.RANDOM:
+        if reason is not None or evaluable.is_random(node):
             raise EvaluationError(reason or f"op {node.op_type} is random")
         inputs = tuple(
             None if constant is None or operand is None else replace(operand, constant=constant)

@@ -51,5 +51,11 @@ class OperatorFacts(dict[Operator, Fact], Generic[Fact]):
         return register
 
     def of(self, node: Named) -> Fact | None:
-        """The fact of a node's operator; None where there is none."""
+        """The fact of a node's operator; None where there is none.
+
+        Raises:
+            RuntimeError: no family of operators is registered.
+        """
+        if not self:
+            raise RuntimeError("import onnxnull.operators first: it registers what is known of operators")
         return self.get(operator_of(node))

@@ -16,12 +16,11 @@ import numpy as np
 
 from onnxnull.errors import one_line
 from onnxnull.graph.constants import Constant, Derived, EvaluationError, Step, applied, derived, evaluate, steps_in_order
-from onnxnull.graph.moving import COPIES
+from onnxnull.graph.entries import EntryKind, entry_kind
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-_MOVES = COPIES | {"Concat"}
 """Ops that move or copy the entries of operand 0 (of all operands: Concat), whatever they are."""
 _MOST_CODE = 1 << 29
 """Codes below it times the 24 bits of a float32 scale fit into a double."""
@@ -213,7 +212,9 @@ def _quantized(source: Derived) -> Quantized:
 
 
 def _moves(step: Step) -> bool:
-    return step.node.domain in ("", "ai.onnx") and (step.node.op_type in _MOVES or _casts(step))
+    if step.node.domain not in ("", "ai.onnx"):
+        return False
+    return entry_kind(step.node) is EntryKind.COPIES or step.node.op_type == "Concat" or _casts(step)
 
 
 def _casts(step: Step) -> bool:

@@ -7,7 +7,8 @@ Importing this package registers all families; a second registration of one fact
 - `steps`: the linear map from an operand to the outputs; `lowering`: the same function in double;
   `gradients`: its derivative; `range_rules`: intervals, and what decides the shapes;
 - `products`: how the product with the weight comes out, and arithmetic on codes; `flatness`: where differences end;
-- `graph.contrib`: the output's shape, for operators that ONNX does not know.
+- `graph.contrib`: the output's shape, for operators that ONNX does not know; `graph.evaluable`: what it costs to evaluate over
+  constants, or that it is random; `graph.entries`, `graph.origins.rules`: what becomes of the entries of constants.
 
 `tests/operators/test_new_operator.py` adds an operator from nothing.
 """
@@ -20,6 +21,7 @@ from onnxnull.operators import (
     elementwise,
     experts,
     fused,
+    generators,
     lookup,
     machine_learning,
     movement,
@@ -45,6 +47,7 @@ __all__ = [
     "elementwise",
     "experts",
     "fused",
+    "generators",
     "handled_operators",
     "linear_uses",
     "lookup",

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onnxnull.graph.constants import Constant
-from onnxnull.graph.evaluable import RANDOM
+from onnxnull.graph.evaluable import is_random
 from onnxnull.graph.node import Node, Operand
 from onnxnull.graph.operator_facts import OperatorFacts, operator_of
 from onnxnull.intervals.domain import SHARP, Range, anything, collapsed, loosened, reshaped, rounded, simplified
@@ -145,7 +145,7 @@ def _fits(mine: tuple[int, ...], shape: Sequence[int | None]) -> bool:
 
 def _deterministic(node: Node, domain: str, of: Operands, free: Sequence[int]) -> bool:
     """Whether every operand, and so every output, is the same for all inputs; `free` are the operands that are no constants."""
-    known = domain in ("", "com.microsoft") and node.op_type not in RANDOM and not node.attribute("training_mode", 0)
+    known = domain in ("", "com.microsoft") and not is_random(node) and not node.attribute("training_mode", 0)
     if not known or node.op_type == "Dropout" or ("", node.op_type) in _TELLS_ZEROS_APART:
         return False
     found = [given(of, index) for index in free]

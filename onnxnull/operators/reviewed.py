@@ -7,6 +7,7 @@ documented contrib operators of com.microsoft. A test compares what is registere
 
 from __future__ import annotations
 
+from onnxnull.graph.evaluable import Evaluation, evaluated
 from onnxnull.operators.flatness import is_flat, keeps_entries
 from onnxnull.operators.linear_use import holds_no_weight
 from onnxnull.operators.range_rules import shaped_by_values
@@ -15,13 +16,8 @@ _MICROSOFT = "com.microsoft"
 
 # Constants are masks, indices or tables.
 holds_no_weight("NonMaxSuppression NonZero OneHot TfIdfVectorizer Unique")
-# Made of nothing but their attributes and shapes.
-holds_no_weight(
-    """
-    Bernoulli Constant ConstantOfShape EyeLike Multinomial RandomNormal RandomNormalLike RandomUniform RandomUniformLike
-    Range Shape Size
-    """
-)
+evaluated("NonZero Unique", Evaluation(is_bounded=True))
+evaluated("OneHot")
 # The bodies are walked.
 holds_no_weight(
     """
@@ -48,8 +44,7 @@ holds_no_weight(
 
 is_flat("NonMaxSuppression")
 keeps_entries("ConcatFromSequence", "NonZero", "SequenceAt", "SequenceConstruct", "SplitToSequence", "Unique")
-shaped_by_values("ConstantOfShape", "NonZero", "Unique", operands=(0,))
+shaped_by_values("NonZero", "Unique", operands=(0,))
 shaped_by_values("Loop", operands=(0, 1))
 shaped_by_values("NonMaxSuppression", operands=(0, 1, 2, 3, 4))
 shaped_by_values("OneHot")
-shaped_by_values("Range", operands=(0, 1, 2))

@@ -13,7 +13,7 @@ import numpy as np
 
 from onnxnull.errors import one_line
 from onnxnull.graph.constants import Constant, EvaluationError, apply
-from onnxnull.graph.evaluable import ENTRY_BY_ENTRY
+from onnxnull.graph.evaluable import is_one_by_one
 from onnxnull.graph.node import Node
 from onnxnull.graph.operator_facts import OperatorFacts
 from onnxnull.kernel.maps.linear_map import LinearMap, size
@@ -103,7 +103,7 @@ def selection_of(
     from onnx import helper
 
     shape, target = fixed_shape(node, index), output_shape(node, output)
-    if node.op_type in ENTRY_BY_ENTRY and max(size(shape), size(target)) > _LARGEST_LOOP:
+    if is_one_by_one(node) and max(size(shape), size(target)) > _LARGEST_LOOP:
         raise UnknownShapeError(f"{node.name!r} ({node.op_type}) makes {size(target)} entries of {size(shape)}")
     if max(size(shape), size(target)) > LARGEST:
         raise UnknownShapeError(f"{node.name!r} makes {size(target)} entries of {size(shape)}")

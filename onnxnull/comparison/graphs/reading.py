@@ -17,7 +17,7 @@ from onnxnull.comparison.numbering import COMMUTATIVE, defaults_of, digest, plai
 from onnxnull.comparison.numbering import content as number_of
 from onnxnull.graph.bodies import subgraphs
 from onnxnull.graph.constants import SMALL, Constant, EvaluationError
-from onnxnull.graph.evaluable import RANDOM
+from onnxnull.graph.evaluable import is_random
 from onnxnull.graph.flow import Flow
 from onnxnull.graph.node import Node, Operand
 from onnxnull.graph.quantization import Quantized, moved, quantized_from
@@ -208,7 +208,7 @@ class _Reader:
             numbers, captured = self._body(body)
             attributes.append((name, numbers))
             operands += captured
-        if view.op_type in RANDOM:
+        if is_random(view):
             self._random += 1
             attributes.append(("random", self._random))
         out = view.outputs[index]

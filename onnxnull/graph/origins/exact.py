@@ -9,7 +9,8 @@ import math
 from collections.abc import Sequence
 
 from onnxnull.graph.constants import Blocked, Constant
-from onnxnull.graph.origins.operands import KEEPS, MOVES, TABLE_RANK, At, is_row
+from onnxnull.graph.entries import KEEPING, SELECTING
+from onnxnull.graph.origins.operands import TABLE_RANK, At, is_row
 from onnxnull.graph.origins.values import (
     Alternatives,
     Case,
@@ -24,8 +25,9 @@ from onnxnull.graph.origins.values import (
 )
 from onnxnull.graph.types import Shape
 
-_LINEAR_IN_FIRST = (MOVES - {"Pad", "GatherElements", "Optional", "OptionalGetElement"}) | {"Neg", "Cast", "CastLike", "Div"}
-"""A factor of operand 0 is one of what comes out."""
+_LINEAR_IN_FIRST = frozenset({"Neg", "Cast", "CastLike", "Div"})
+"""A factor of operand 0 is one of what comes out; so it is of what moves entries, but for these."""
+_MOVES_ONLY = frozenset({"Pad", "GatherElements", "Optional", "OptionalGetElement"})
 _SAME_AXES = frozenset({"Identity", "Neg", "Abs", "Cast", "Dropout"})
 
 
@@ -36,7 +38,7 @@ def of_known(at: At) -> Origin | None:
     for h in held:
         if isinstance(h, Blocked | Unresolved):
             return Unresolved(h.reason, row) if at.keeps_entries else None
-    if at.op not in KEEPS and any(is_row(h) or (isinstance(h, Alternatives) and h.is_start) for h in held):
+    if at.kind not in KEEPING and any(is_row(h) or (isinstance(h, Alternatives) and h.is_start) for h in held):
         return None
     given = [h for h in held if isinstance(h, Alternatives)]
     if any(h.copies for h in given):
@@ -78,12 +80,14 @@ def _keeps_factors(at: At) -> bool:
     sets = any(isinstance(h, Alternatives) and any(case.factors for case in h.cases) for h in at.held)
     if at.op == "Mul" or (at.op == "MatMul" and not sets):
         return True
-    return at.op == "Div" if scaled != [0] else at.op in _LINEAR_IN_FIRST
+    if scaled != [0]:
+        return at.op == "Div"
+    return at.op in _LINEAR_IN_FIRST or (at.kind in SELECTING and at.op not in _MOVES_ONLY)
 
 
 def _moved_factors(at: At, arrays: Sequence[Constant | None], factor: Constant, result: Constant) -> Constant:
     """The numbers of factors, moved as the entries that they multiply are."""
-    if at.op in MOVES:
+    if at.kind in SELECTING:
         return at.fold([factor, *arrays[1:]])
     return spread(factor, result.shape)
 

@@ -1,7 +1,4 @@
-"""A node with what its operands hold, and families of operators by what they do to the entries of constants.
-
-Source: operator specifications of ai.onnx (opset 1 to 25).
-"""
+"""A node with what its operands hold."""
 
 from __future__ import annotations
 
@@ -9,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from onnxnull.graph.constants import Blocked, Constant
-from onnxnull.graph.moving import MOVING
+from onnxnull.graph.entries import KEEPING, ONE_BY_ONE, SELECTING, EntryKind, entry_kind
 from onnxnull.graph.origins.values import Alternatives, Unresolved, broadcast_over, is_fill
 from onnxnull.graph.types import Shape
 
@@ -22,35 +19,6 @@ if TYPE_CHECKING:
 Held = Constant | Blocked | Alternatives | Unresolved | None
 """What an operand is known to hold; None for an activation."""
 
-MOVES = MOVING | {"CenterCropPad", "Optional", "OptionalGetElement", "Pad"}
-"""Entries of operand 0; the other operands say which, and where to."""
-PLACES = frozenset({"ScatterND", "ScatterElements", "Scatter", "TensorScatter"})
-"""Entries of operands 0 and of the updates."""
-FACTORS = frozenset({"Mul", "Div"})
-SHIFTS = frozenset({"Add", "Sub", "Sum", "Mean", "Min", "Max", "Pow", "Mod", "Clip"})
-ENTRIES = frozenset(
-    {
-        "DynamicQuantizeLinear",
-        "Neg",
-        "Abs",
-        "Round",
-        "Floor",
-        "Ceil",
-        "Cast",
-        "CastLike",
-        "QuantizeLinear",
-        "DequantizeLinear",
-        "Dropout",
-        "Sign",
-    }
-)
-KEEPS = MOVES | PLACES | FACTORS | SHIFTS | ENTRIES | {"Concat", "Where"}
-"""What is left of a constant's entries behind these is still the constant's, moved, scaled, shifted or rounded."""
-QUANTIZERS = frozenset({"QuantizeLinear", "DequantizeLinear"})
-"""Operators of com.microsoft too, with the same operands."""
-SEQUENCES = frozenset(
-    {"SequenceAt", "SequenceConstruct", "SplitToSequence", "SequenceInsert", "SequenceErase", "ConcatFromSequence"}
-)
 _MOST_STEPS = 64
 TABLE_RANK = 2
 """A constant of this rank that is gathered from is a look-up table."""
@@ -62,6 +30,7 @@ class At:
     def __init__(self, flow: Flow, view: Node, held: Sequence[Held], output: int) -> None:
         self.flow, self.view, self.output = flow, view, output
         self.held = tuple(held)
+        self.kind = entry_kind(view)
 
     @property
     def op(self) -> str:
@@ -94,7 +63,7 @@ class At:
             if node.op_type == "Expand":
                 return self.flow.operand(node.inputs[0]).shape
             others = [self.flow.operand(v).constant for v in node.inputs[1:] if v is not None]
-            if node.op_type not in ENTRIES | FACTORS | SHIFTS | {"Identity"}:
+            if entry_kind(node) not in ONE_BY_ONE and node.op_type != "Identity":
                 break
             if not all(isinstance(c, Constant) and c.size == 1 for c in others):
                 break
@@ -110,7 +79,9 @@ class At:
             dtype, node = self.flow.operand(value).dtype, value.producer()
             if dtype is not None and dtype.name == "BOOL":
                 return True
-            if node is None or not node.inputs or node.op_type not in MOVES | {"Cast", "CastLike"}:
+            if node is None or not node.inputs:
+                return False
+            if entry_kind(node) not in SELECTING and node.op_type not in ("Cast", "CastLike"):
                 return False
             value = node.inputs[0]
         return False
@@ -134,7 +105,7 @@ class At:
     def keeps_entries(self) -> bool:
         """Whether what comes out still consists of the entries of what goes in, moved, scaled, shifted or rounded."""
         alone = self.op == "Einsum" and len(self.view.node.inputs) == 1  # a transposition or a diagonal
-        return self.op in KEEPS or self.op in SEQUENCES or alone
+        return self.kind in KEEPING or self.kind is EntryKind.SEQUENCES or alone
 
     def all_operands(self) -> list[int]:
         """The indices of the operands that are there."""

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from onnxnull.graph import evaluable
 from onnxnull.graph.constants import Constant, EvaluationError
+from onnxnull.graph.entries import SELECTING, EntryKind
 from onnxnull.graph.origins.exact import of_known
-from onnxnull.graph.origins.operands import FACTORS, MOVES, QUANTIZERS, SHIFTS, TABLE_RANK, At, Held, is_row, selected
-from onnxnull.graph.origins.rules import RULES
+from onnxnull.graph.origins.operands import TABLE_RANK, At, Held, is_row, selected
+from onnxnull.graph.origins.rules import rule_of
 from onnxnull.graph.origins.values import Alternatives, Case, Origin, Unresolved, broadcast_over
 
 if TYPE_CHECKING:
@@ -23,9 +24,9 @@ def origin(flow: Flow, view: Node, held: Sequence[Held], output: int, members: t
     if view.op_type == "SequenceAt" and members is not None and at.is_run_time(1):
         cases = (Case(member, ((at.value(1), f"[{i}]"),), ((at.value(1), i),)) for i, member in enumerate(members))
         return Alternatives(tuple(cases))
-    if view.domain not in ("", "ai.onnx") and view.op_type not in QUANTIZERS:
+    if view.domain not in ("", "ai.onnx") and at.kind is not EntryKind.CHANGES:
         return of_contrib(at)
-    if view.op_type in evaluable.RANDOM:
+    if evaluable.is_random(view):
         drawn = not any(at.is_run_time(i) for i in at.all_operands()) or view.op_type.endswith("Like")
         return Unresolved(f"op {view.op_type} draws it anew in every run") if drawn else None
     at = _rows_apart(at)
@@ -34,7 +35,7 @@ def origin(flow: Flow, view: Node, held: Sequence[Held], output: int, members: t
     try:
         if not any(at.is_run_time(index) for index in at.all_operands()):
             return of_known(at)
-        rule = RULES.get(view.op_type)
+        rule = rule_of(at)
         return None if rule is None else rule(at)
     except EvaluationError as error:
         return Unresolved(str(error), at.is_row) if at.keeps_entries else None
@@ -42,7 +43,7 @@ def origin(flow: Flow, view: Node, held: Sequence[Held], output: int, members: t
 
 def _with_deciders(at: At) -> At:
     """What says which entries are moved, and where to, is an activation where it is not followed."""
-    if at.op in MOVES or at.op == "SequenceAt":
+    if at.kind in SELECTING or at.op == "SequenceAt":
         decides = range(1, len(at.held))
     else:
         decides = range(1) if at.op == "Where" else range(0)
@@ -52,7 +53,7 @@ def _with_deciders(at: At) -> At:
 
 def _rows_apart(at: At) -> At:
     """Rows of tables are activations for what they are broadcast over, unless the same index picks that as well."""
-    if at.op not in FACTORS | SHIFTS | {"Where"}:
+    if at.kind not in (EntryKind.SCALES, EntryKind.SHIFTS) and at.op != "Where":
         return at
     held = list(at.held)
     for index, row in enumerate(at.held):
@@ -74,7 +75,7 @@ def _decided_with(row: Alternatives, larger: Alternatives) -> bool:
 
 def of_contrib(at: At) -> Origin | None:
     """Operators of other domains that only move entries."""
-    if at.op not in ("GatherND", "Trilu", "Pad", "ExpandDims", "GatherBlockQuantized"):
+    if at.kind not in SELECTING:
         return None
     data, shape = at.at(0), at.shape(0)
     if data is None or shape is None or len(shape) <= TABLE_RANK:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from onnxnull.graph.contrib import shaped_like
+from onnxnull.graph.entries import EntryKind, treats_entries
+from onnxnull.graph.evaluable import evaluated
 from onnxnull.operators.flatness import is_flat, keeps_entries
 from onnxnull.operators.linear_use import holds_no_weight
 from onnxnull.operators.parameters import holds_parameters
@@ -15,13 +17,14 @@ holds_parameters("BiasGelu", "FastGelu", inputs=(1,), domain=_MICROSOFT)
 shaped_like("Identity", "BiasGelu", "FastGelu", "Gelu", "QuickGelu")
 
 # Slopes and biases act on each entry on its own.
-holds_no_weight(
-    """
-    Abs Acos Acosh Asin Asinh Atan Atanh Ceil Celu Cos Cosh Elu Erf Exp Floor Gelu HardSigmoid HardSwish LeakyRelu Log
-    Mish PRelu ParametricSoftplus Reciprocal Relu Round ScaledTanh Selu Shrink Sigmoid Sign Sin Sinh Softplus Softsign
-    Sqrt SwiGLU Swish Tan Tanh ThresholdedRelu
-    """
-)
+_FUNCTIONS = """
+Abs Acos Acosh Asin Asinh Atan Atanh Ceil Celu Cos Cosh Elu Erf Exp Floor Gelu HardSigmoid HardSwish LeakyRelu Log Mish PRelu
+Reciprocal Relu Round Selu Shrink Sigmoid Sign Sin Sinh Softplus Softsign Sqrt Swish Tan Tanh ThresholdedRelu
+"""
+holds_no_weight(_FUNCTIONS)
+evaluated(_FUNCTIONS)
+treats_entries(EntryKind.CHANGES, "Abs", "Ceil", "Floor", "Round", "Sign")
+holds_no_weight("ParametricSoftplus ScaledTanh SwiGLU")
 holds_no_weight("BiasGelu BiasSplitGelu FastGelu Gelu QuickGelu ScaledSiLU", domain=_MICROSOFT)
 
 is_flat(

@@ -2,11 +2,45 @@
 
 from __future__ import annotations
 
+import math
+from typing import TYPE_CHECKING
+
 from onnxnull.graph.contrib import shaped_like
+from onnxnull.graph.evaluable import Evaluation, Operands, evaluated
 from onnxnull.operators.parameters import holds_parameters
 from onnxnull.operators.products import Product, gives_product
 
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
 _MICROSOFT = "com.microsoft"
+
+
+def _products(node: ir.Node, operands: Operands, entries: int) -> float:
+    """Products that a MatMul or a Gemm takes, in the time of a byte moved: of floats, eight are as fast."""
+    first = operands[0]
+    if first is None or not first.shape:
+        return 0.0
+    transposed = node.op_type == "Gemm" and "transA" in node.attributes and node.attributes["transA"].as_int() != 0
+    return float(entries) * first.shape[0 if transposed else -1] * (1.0 if first.dtype.is_integer() else 0.125)
+
+
+def _einsum_products(node: ir.Node, operands: Operands, _entries: int) -> float:
+    """A plain loop over all labels; the axes behind `...` count once per operand."""
+    sizes: dict[object, int] = {}
+    terms = node.attributes["equation"].as_string().replace(" ", "").partition("->")[0].split(",")
+    for term, constant in zip(terms, operands, strict=False):
+        shape = constant.shape if constant is not None else ()
+        before, _, after = term.partition("...")
+        labels: list[object] = list(before)
+        labels += [("...", position) for position in range(len(shape) - len(before) - len(after), 0, -1)]
+        for axis, size in zip([*labels, *after], shape, strict=False):
+            sizes[axis] = max(size, sizes.get(axis, 1))
+    return float(min(math.prod(sizes.values()), 1 << 200))
+
+
+evaluated("Gemm MatMul", Evaluation(products=_products))
+evaluated("Einsum", Evaluation(products=_einsum_products))
 
 holds_parameters("Gemm", inputs=(2,))
 holds_parameters("FusedGemm", inputs=(2,), domain=_MICROSOFT)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from onnxnull.graph.moving import MOVING
+from onnxnull.graph.entries import EntryKind, treats_entries
+from onnxnull.graph.evaluable import Evaluation, evaluated
 from onnxnull.graph.node import Node
 from onnxnull.operators.flatness import keeps_entries
 from onnxnull.operators.linear_use import holds_no_weight
@@ -10,6 +11,26 @@ from onnxnull.operators.parameters import NAN, NO_NUMBER, accounts_for
 from onnxnull.operators.range_rules import shaped_by_values
 
 _MICROSOFT = "com.microsoft"
+
+_COPIES = ("Expand", "Flatten", "Gather", "Identity", "Reshape", "Slice", "Split", "Squeeze", "Tile", "Transpose", "Unsqueeze")
+_MOVES = ("Compress", "DepthToSpace", "GatherElements", "GatherND", "ReverseSequence", "SpaceToDepth", "Trilu")
+MOVING = frozenset(_COPIES + _MOVES)
+"""Operators that move, copy or drop entries of their first operand and do no arithmetic with them."""
+treats_entries(EntryKind.COPIES, *_COPIES)
+treats_entries(EntryKind.MOVES, *_MOVES)
+treats_entries(EntryKind.FILLS, "CenterCropPad", "Optional", "OptionalGetElement", "Pad")
+treats_entries(EntryKind.MOVES, "ExpandDims", "GatherBlockQuantized", "GatherND", "Pad", "Trilu", domain=_MICROSOFT)
+treats_entries(EntryKind.PLACES, "Scatter", "ScatterElements", "ScatterND", "TensorScatter")
+treats_entries(EntryKind.JOINS, "Concat")
+treats_entries(
+    EntryKind.SEQUENCES,
+    *("ConcatFromSequence", "SequenceAt", "SequenceConstruct", "SequenceErase", "SequenceInsert", "SplitToSequence"),
+)
+evaluated(
+    "Concat DepthToSpace Expand Flatten Gather Pad Reshape Slice SpaceToDepth Split Squeeze Tile Transpose Trilu Unsqueeze"
+)
+evaluated("Compress", Evaluation(is_bounded=True))
+evaluated("GatherElements GatherND ReverseSequence Scatter ScatterElements ScatterND", Evaluation(one_by_one=True))
 
 _SUMS = frozenset({"AveragePool", "Conv", "ConvTranspose", "GlobalAveragePool", "LayerNormalization", "MatMul", "ReduceMean"})
 """What spoils a whole sum with one infinity; −Inf is how what MaxPool and Softmax read is padded."""

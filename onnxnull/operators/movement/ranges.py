@@ -11,8 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from onnxnull.graph.constants import apply
-from onnxnull.graph.evaluable import ENTRY_BY_ENTRY
-from onnxnull.graph.moving import MOVING
+from onnxnull.graph.evaluable import is_one_by_one
 from onnxnull.graph.node import Node
 from onnxnull.intervals.domain import (
     LARGEST,
@@ -27,6 +26,7 @@ from onnxnull.intervals.domain import (
     reshaped,
     union,
 )
+from onnxnull.operators.movement.facts import MOVING
 from onnxnull.operators.range_rules import (
     Operands,
     axis_length,
@@ -92,7 +92,7 @@ def _followed(node: Node, of: Operands, sources: dict[int, Range], output: int) 
     known = {index: tuple(size or 0 for size in shape or ()) for index, shape in shapes.items()}
     sizes = [int(np.prod(shape, dtype=np.float64)) for shape in known.values()]
     entries = max(sum(sizes), int(np.prod([size or 0 for size in target.shape], dtype=np.float64)))
-    if entries > LARGEST or not of.affords(entries * (_LOOP if node.op_type in ENTRY_BY_ENTRY else 1)):
+    if entries > LARGEST or not of.affords(entries * (_LOOP if is_one_by_one(node) else 1)):
         return None
     arrays: list[np.ndarray | None] = []
     pool: list[Range] = [reshaped(number(0.0), (1,))]  # number 0 is the zero that an operator puts

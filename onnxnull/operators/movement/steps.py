@@ -9,10 +9,10 @@ from functools import partial
 
 import numpy as np
 
-from onnxnull.graph.moving import MOVING
 from onnxnull.graph.node import Node
 from onnxnull.kernel.maps.linear_map import LinearMap, size
 from onnxnull.kernel.maps.selection import NOTHING, Selection
+from onnxnull.operators.movement.facts import MOVING
 from onnxnull.operators.steps import (
     LARGEST,
     MakeMap,

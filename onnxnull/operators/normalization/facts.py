@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from onnxnull.graph.contrib import shaped_like
+from onnxnull.graph.evaluable import evaluated
 from onnxnull.operators.flatness import is_flat
 from onnxnull.operators.linear_use import holds_no_weight
 from onnxnull.operators.parameters import holds_parameters
@@ -19,12 +20,13 @@ holds_parameters("EmbedLayerNormalization", inputs=(5, 6), domain=_MICROSOFT)
 shaped_like("Identity", "SkipLayerNormalization", "SkipSimplifiedLayerNormalization")
 
 # The learned constants scale and shift channels.
-holds_no_weight(
-    """
-    BatchNormalization GroupNormalization Hardmax InstanceNormalization LRN LayerNormalization LogSoftmax
-    LpNormalization MeanVarianceNormalization RMSNormalization SimplifiedLayerNormalization Softmax
-    """
-)
+_EVALUATED = """
+BatchNormalization Hardmax InstanceNormalization LayerNormalization LogSoftmax LpNormalization MeanVarianceNormalization
+RMSNormalization Softmax
+"""
+holds_no_weight(_EVALUATED)
+evaluated(_EVALUATED)
+holds_no_weight("GroupNormalization LRN SimplifiedLayerNormalization")
 holds_no_weight(
     """
     BiasSoftmax BranchwiseRMSNorm GatedRMSNorm GroupNorm SkipGroupNorm SkipLayerNormalization

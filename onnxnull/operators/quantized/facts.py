@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from onnxnull.graph.contrib import shaped_like
+from onnxnull.graph.entries import EntryKind, treats_entries
+from onnxnull.graph.evaluable import evaluated
 from onnxnull.operators.flatness import is_flat, keeps_entries
 from onnxnull.operators.linear_use import holds_no_weight
 from onnxnull.operators.parameters import has_scales
@@ -43,6 +45,9 @@ shaped_like("Identity", "QuantizeLinear", typed=2)
 
 # Codes and scales, entry by entry.
 holds_no_weight("DequantizeLinear DynamicQuantizeLinear QuantizeLinear")
+evaluated("DequantizeLinear DynamicQuantizeLinear QuantizeLinear")
+treats_entries(EntryKind.CHANGES, "DequantizeLinear", "DynamicQuantizeLinear", "QuantizeLinear")
+treats_entries(EntryKind.CHANGES, "DequantizeLinear", "QuantizeLinear", domain=_MICROSOFT)
 holds_no_weight(
     """
     DequantizeBFP DequantizeLinear DequantizeWithOrder MulInteger QEmbedLayerNormalization QLinearAdd QLinearAveragePool
