@@ -16,7 +16,16 @@ from types import TracebackType
 from scripts.fuzzing.sandbox import MEMORY, SECONDS, Outcome, from_json, run
 
 _ROOT = Path(__file__).resolve().parents[2]
-_MODULES = ("analysis", "cli.main", "cli.analyze", "cli.collide", "cli.prove", "cli.replay", "collision.search", "proofs")
+_MODULES = (
+    "analysis",
+    "cli.main",
+    "cli.analyze",
+    "cli.collide",
+    "cli.prove",
+    "cli.replay",
+    "collision.search",
+    "analysis.proofs",
+)
 _BESIDE = ("onnx.reference.ops", "onnx.shape_inference", "scipy.linalg", "scipy.sparse.linalg", "onnxnull.operators.reviewed")
 
 

@@ -16,11 +16,10 @@ from scripts.fuzzing.server import Server
 from tests.hostile.catalogue import CASES, Case
 
 ROOT = Path(__file__).resolve().parents[2]
-CALLS = 15_000_000
-"""Of Python functions that an analysis may make: the most that a case makes is 11.6 million."""
+CALLS = 9_500_000
+"""Of Python functions that an analysis may make: the most that a case makes is 7.3 million."""
 NET = 120.0
 """Seconds of processor time, so that what hangs ends; a busy machine takes several times as long as a quiet one."""
-FATAL = [case for case in CASES.values() if case.fatal]
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +45,8 @@ def check(outcome: Outcome, home: Path) -> None:
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_analysis(case: Case, server: Server, tmp_path: Path) -> None:
+def test_a_case_ends_as_it_says(case: Case, server: Server, runtime_server: Server, tmp_path: Path) -> None:
+    """Analysis reports it; what runs a model refuses the same files, before a session."""
     home = case.write(tmp_path / "case")
     outcome = server.run(["analyze", case.typed, "--format", "json"], home, seconds=NET, modules=["onnxruntime"], calls=True)
     check(outcome, home)
@@ -59,11 +59,11 @@ def test_analysis(case: Case, server: Server, tmp_path: Path) -> None:
     assert (errors, gaps) == ((wanted, set()) if case.fatal else (set(), wanted))
     assert outcome.code == case.exit
     assert all(len(line) < 2000 and line.isprintable() for line in outcome.err.splitlines())
+    if case.fatal:
+        refused_before_a_session(case, home, runtime_server)
 
 
-@pytest.mark.parametrize("case", FATAL, ids=lambda case: case.name)
-def test_what_runs_a_model_refuses_the_same_files_before_a_session(case: Case, runtime_server: Server, tmp_path: Path) -> None:
-    home = case.write(tmp_path / "case")
+def refused_before_a_session(case: Case, home: Path, runtime_server: Server) -> None:
     arguments = ["collide", case.typed, "--random", "0", "--provider", "cpu"]
     outcome = runtime_server.run(arguments, home, seconds=NET, sessions=True)
     assert outcome.sessions == 0
@@ -79,10 +79,10 @@ def test_there_are_many() -> None:
 
 
 def test_a_person_can_have_them_as_files(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "tests.hostile", str(tmp_path / "files")]
+    command = [sys.executable, "-m", "tests.hostile", str(tmp_path / "files"), "cycle", "hard_link"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert {path.name for path in (tmp_path / "files").iterdir()} == {*CASES, "README.md"}
+    assert {path.name for path in (tmp_path / "files").iterdir()} == {"cycle", "hard_link", "README.md"}
     assert subprocess.run(command, cwd=ROOT, capture_output=True, check=False).returncode == 4
 
 

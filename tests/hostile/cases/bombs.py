@@ -211,8 +211,8 @@ def running_sums(folder: Path) -> onnx.ModelProto:
 
 @listed(Code.CONSTANT)
 def weights_along_a_chain(folder: Path) -> onnx.ModelProto:
-    """Every link of a chain of two thousand is a weight: each would be evaluated from the first link on."""
-    nodes = repeated("Neg", 2000)
+    """Every link of a chain of a thousand is a weight: each would be evaluated from the first link on."""
+    nodes = repeated("Neg", 1000)
     made = [node("MatMul", ["x", each.output[0]], [f"y{i}"]) for i, each in enumerate(nodes)]
     return model([*nodes, *made], {"a": np.ones((100, 100), np.float32)}, inputs=[value("x", [1, 100])])
 

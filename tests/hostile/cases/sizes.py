@@ -76,22 +76,22 @@ def ten_thousand_identities(folder: Path) -> onnx.ModelProto:
 
 
 @harmless
-def ten_thousand_additions(folder: Path) -> onnx.ModelProto:
-    """The weight behind ten thousand Adds: that is allowed."""
-    return chain(repeated("Add", 10_000, ["{}", "a"]), {"a": W})
+def four_thousand_additions(folder: Path) -> onnx.ModelProto:
+    """The weight behind four thousand Adds: that is allowed."""
+    return chain(repeated("Add", 4_000, ["{}", "a"]), {"a": W})
 
 
 @harmless
-def ten_thousand_steps(folder: Path) -> onnx.ModelProto:
-    """The weight behind ten thousand Negs of the input."""
-    return chained("Neg", 10_000)
+def four_thousand_steps(folder: Path) -> onnx.ModelProto:
+    """The weight behind four thousand Negs of the input."""
+    return chained("Neg", 4_000)
 
 
 @harmless
-def a_fan_of_five_thousand(folder: Path) -> onnx.ModelProto:
-    """Five thousand branches from one value, and one sum of them all."""
-    fan = [node("Neg", ["x"], [f"v{i}"]) for i in range(5000)]
-    return model([*fan, node("Sum", [f"v{i}" for i in range(5000)], ["s"]), node("MatMul", ["s", "W"], ["y"])], {"W": W})
+def a_fan_of_two_thousand(folder: Path) -> onnx.ModelProto:
+    """Two thousand branches from one value, and one sum of them all."""
+    fan = [node("Neg", ["x"], [f"v{i}"]) for i in range(2000)]
+    return model([*fan, node("Sum", [f"v{i}" for i in range(2000)], ["s"]), node("MatMul", ["s", "W"], ["y"])], {"W": W})
 
 
 @harmless
@@ -102,23 +102,23 @@ def diamonds_of_the_input(folder: Path) -> onnx.ModelProto:
 
 
 @harmless
-def one_weight_in_three_thousand_nodes(folder: Path) -> onnx.ModelProto:
-    """One weight, multiplied by three thousand nodes."""
-    nodes = [node("MatMul", ["x", "W"], [f"y{i}"]) for i in range(3000)]
+def one_weight_in_a_thousand_nodes(folder: Path) -> onnx.ModelProto:
+    """One weight, multiplied by a thousand nodes."""
+    nodes = [node("MatMul", ["x", "W"], [f"y{i}"]) for i in range(1000)]
     return model(nodes, {"W": W}, outputs=[value("y0", None)])
 
 
 @harmless
-def three_thousand_inputs(folder: Path) -> onnx.ModelProto:
-    """Three thousand inputs, each of them read by the same weight."""
-    inputs = [value(f"x{i}", [2, 4]) for i in range(3000)]
-    nodes = [node("MatMul", [f"x{i}", "W"], [f"y{i}"]) for i in range(3000)]
+def a_thousand_inputs(folder: Path) -> onnx.ModelProto:
+    """A thousand inputs, each of them read by the same weight."""
+    inputs = [value(f"x{i}", [2, 4]) for i in range(1000)]
+    nodes = [node("MatMul", [f"x{i}", "W"], [f"y{i}"]) for i in range(1000)]
     return model(nodes, {"W": W}, inputs=inputs)
 
 
 @harmless
-def two_thousand_weights(folder: Path) -> onnx.ModelProto:
-    """Two thousand weights of one entry each."""
-    nodes = [node("MatMul", ["x", f"w{i}"], [f"y{i}"]) for i in range(2000)]
-    constants = {f"w{i}": np.full((1, 1), i + 1, np.float32) for i in range(2000)}
+def a_thousand_weights(folder: Path) -> onnx.ModelProto:
+    """A thousand weights of one entry each."""
+    nodes = [node("MatMul", ["x", f"w{i}"], [f"y{i}"]) for i in range(1000)]
+    constants = {f"w{i}": np.full((1, 1), i + 1, np.float32) for i in range(1000)}
     return model(nodes, constants, inputs=[value("x", [1, 1], FLOAT)])
