@@ -140,11 +140,17 @@ def _at(
         pairs = interface.input_pairs(flows[0].model, flows[1].model)
         proof = prove(flows[0], flows[1], pairs, interface.output_pairs(flows[0].model, flows[1].model))
         finding = _finding(proof, shapes)
-        best = _Proved(replace(finding, settled=finding.settled and not block), proof)  # what is read of blocks is a guess
+        found = _Proved(replace(finding, settled=finding.settled and not block), proof)  # what is read of blocks is a guess
+        if best is None or _unmatched(found) < _unmatched(best):
+            best = found
         if best.finding.proved:
             break
     assert best is not None
     return best
+
+
+def _unmatched(found: _Proved) -> tuple[bool, int]:
+    return not found.finding.proved, len(found.finding.differences) + found.finding.regions
 
 
 def _flow(opened: Opened, shapes: Mapping[str, Sequence[int]], block: int, limits: Limits | None) -> Flow:

@@ -95,6 +95,8 @@ def _of_graphs(finding: GraphFinding) -> tuple[Outcome, tuple[str, ...]]:
     if finding.regions and finding.reason is None:
         what = "region" if finding.regions == 1 else "regions"
         why.append(f"no rewrite explains {finding.regions} {what}")
+    elif not why and not named:
+        why.append("an output of one is a tensor inside the other, or has no partner")
     return Outcome.UNEXPLAINED, (*why, *named)
 
 
@@ -117,7 +119,8 @@ class _Runner:
         self.pairs = interface.input_pairs(first.model, second.model)
         self.outputs = interface.output_pairs(first.model, second.model)
         near = finding.nearness in ("rounded", "quantized")
-        self.narrow = not finding.types or finding.quantized or finding.codes or near
+        halves = proof is not None and not {"float16", "bfloat16"}.isdisjoint(proof.a.floats | proof.b.floats)
+        self.narrow = not finding.types or finding.quantized or finding.codes or near or halves
 
     def decide(self, base: Outcome, because: tuple[str, ...]) -> Decided:
         self.judging.progress("running both")
@@ -142,9 +145,15 @@ class _Runner:
             return Decided(Outcome.UNEXPLAINED if fits else Outcome.DIFFERENT, (runs.reason, *because), runs)
         parted = self._parted(runs)
         said = tuple(_parts(judged) for judged in parted)
-        if self.finding.quantized:  # bad for this data, or another network: that is not known
+        if self.finding.quantized or (self.narrow and self._is_rounding()):
+            # bad for this data, or another network: that is not known
             return Decided(Outcome.UNEXPLAINED, (*said, *because), runs)
         return Decided(Outcome.DIFFERENT, (*said, *because), runs)
+
+    def _is_rounding(self) -> bool:
+        """Whether the graphs part in nothing but the rounding of a narrower type, and what its converters clamp."""
+        clamped = all("clamped" in each.b for each in self.finding.differences)
+        return self.finding.proved or (bool(self.finding.differences) and clamped and not self.finding.regions)
 
     def _near(self, base: Outcome, because: tuple[str, ...], runs: Runs) -> Decided:
         """Nothing parts."""

@@ -12,7 +12,7 @@ from onnxnull.analysis.results import (
     Unsupported,
 )
 from onnxnull.collision.results import Change
-from onnxnull.comparison.graphs.places import Difference
+from onnxnull.comparison.graphs.matching import Difference
 from onnxnull.comparison.runs.both import Runs
 from onnxnull.comparison.runs.regions import RegionRun
 from onnxnull.comparison.verdicts import Crossed, Factors, InputMap, Matched, Order, Outcome, Verdict

@@ -1,7 +1,7 @@
 """Output shapes of com.microsoft operators, which onnx has no schema for, by the ONNX operator whose shape rule they share.
 
-Source: contrib operator schemas of onnxruntime 1.31. An operator for which no family registers a rule keeps an unknown shape,
-and so do those that run on channels-last tensors.
+Source: contrib operator schemas of onnxruntime 1.31. An operator for which no family registers a rule keeps an unknown shape.
+`channels_last` moves the channels of the first operand and of the output to the end.
 """
 
 from __future__ import annotations
@@ -30,10 +30,11 @@ gives_type = _RULES.registers
 """Register the type of output 0: node, operands → type; None where it is not known."""
 
 
-def shaped_like(op: str, *op_types: str, operands: tuple[int, ...] = (0,), typed: int | None = 0) -> None:
+def shaped_like(op: str, *op_types: str, operands: tuple[int, ...] | slice = (0,), typed: int | None = 0) -> None:
     """Register operators of com.microsoft whose output 0 has the shape of that of `op` on these operands.
 
     Args:
+        operands: their places; a slice where an operator takes any number of them.
         typed: the operand whose type output 0 has; None for float32.
     """
     _RULES.add(partial(_like, op, operands, typed), *op_types, domain=DOMAIN)
@@ -46,14 +47,19 @@ def output_type(node: ir.Node, inputs: tuple[Operand | None, ...]) -> onnx.TypeP
 
 
 def _like(
-    op: str, operands: tuple[int, ...], typed: int | None, node: ir.Node, inputs: tuple[Operand | None, ...]
+    op: str, operands: tuple[int, ...] | slice, typed: int | None, node: ir.Node, inputs: tuple[Operand | None, ...]
 ) -> onnx.TypeProto | None:
-    if "channels_last" in node.attributes and node.attributes["channels_last"].as_int():
+    places = range(len(inputs))[operands] if isinstance(operands, slice) else operands
+    shapes = [None if operand is None else operand.shape for operand in (_at(inputs, index) for index in places)]
+    first = shapes[0] if shapes else None
+    if first is None or any(shape is None for shape in shapes):
         return None
-    shapes = [None if operand is None else operand.shape for operand in (_at(inputs, index) for index in operands)]
-    if any(shape is None for shape in shapes):
-        return None
+    last = "channels_last" in node.attributes and bool(node.attributes["channels_last"].as_int()) and len(first) > 2
+    if last:
+        shapes[0] = (first[0], first[-1], *first[1:-1])
     shape = _inferred(node, op, shapes)
+    if last and shape is not None:
+        shape = (shape[0], *shape[2:], shape[1])
     like = None if typed is None else _at(inputs, typed)
     if like is not None and like.dtype is None:
         return None

@@ -12,7 +12,7 @@ import pytest
 
 from onnxnull import Running, compare
 from onnxnull.collision.results import Change
-from onnxnull.comparison.graphs.places import Difference
+from onnxnull.comparison.graphs.matching import Difference
 from onnxnull.comparison.results import (
     Comparison,
     CrossedRun,

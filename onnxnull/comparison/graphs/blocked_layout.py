@@ -1,8 +1,8 @@
 """onnxruntime's blocked convolutions (domain com.microsoft.nchwc, optimisation level `all`) as ONNX's own, in a graph of our
 own.
 
-1. ReorderInput and ReorderOutput move entries between NCHW and blocks of channels; on logical tensors they are nothing, up to
-   channels of zeros that fill the last block.
+1. ReorderInput and ReorderOutput move entries between NCHW (with `channels_last` NHWC) and blocks of channels; on logical
+   tensors they are nothing or a Transpose, up to channels of zeros that fill the last block.
 2. Conv reads an image in blocks with a weight stored as [O/B][I/B][kh][kw][B of I][B of O], one in NCHW (few input channels,
    or one per group) with [O/B][I][kh][kw][B of O], where B is 16 or 8, as the processor has it: the file does not say. Its
    fourth operand is added, and its activation is that of FusedConv.
@@ -13,7 +13,7 @@ Filters of zeros at the end that fill the last block are left out, and so are th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -32,55 +32,76 @@ def is_blocked(model: Model) -> bool:
     return any(node.domain == DOMAIN for node in model.graph)
 
 
-def unblock(model: Model, block: int) -> None:
-    """Replace these operators in the model's graph, for blocks of so many channels."""
-    import onnx_ir as ir
+_KEEP_CHANNELS = frozenset(
+    [
+        *("Add", "Sub", "Mul", "Div", "Sum", "Max", "Min", "Mean", "Pow", "Relu", "Clip", "LeakyRelu", "Elu", "Selu"),
+        *("Sigmoid", "HardSigmoid", "HardSwish", "Tanh", "Erf", "Gelu", "Softplus", "AveragePool", "MaxPool"),
+        *("GlobalAveragePool", "GlobalMaxPool", "Resize", "Upsample", "BatchNormalization", "Identity", "Cast"),
+    ]
+)
+"""Operators of ONNX that give as many channels as they read."""
 
+
+def unblock(model: Model, block: int) -> None:
+    """Replace these operators in the model's graph, for blocks of so many channels. Raises `ValueError` if they do not fit."""
     blocked: set[ir.Value] = set()
     width: dict[ir.Value, int] = {}
     for node in list(model.graph):
+        source = node.inputs[0] if node.inputs else None
         if node.domain != DOMAIN:
             if any(value in blocked for value in node.inputs):
                 blocked.update(node.outputs)
-                known = [width[v] for v in node.inputs if v in width]
-                if known and node.op_type != "Concat":
-                    width.update(dict.fromkeys(node.outputs, known[0]))
-                elif known and len(known) == len(node.inputs):
-                    width.update(dict.fromkeys(node.outputs, sum(known)))
+            channels = _channels(node, width)
+            if channels is not None:
+                width.update(dict.fromkeys(node.outputs, channels))
             continue
-        source = node.inputs[0]
         assert source is not None
-        if node.op_type in ("ReorderInput", "ReorderOutput"):
-            made = _node("Identity", [source], [], node.name)
-            if source in width:
-                width[node.outputs[0]] = width[source]
-            new = [made]
-        elif node.op_type == "Conv":
-            new = _convolution(node, block, in_blocks=source in blocked, channels=width.get(source))
-            weight = new[0].inputs[1]
-            assert weight is not None
-            assert weight.const_value is not None
-            width[node.outputs[0]] = weight.const_value.numpy().shape[0]
-        else:
-            attributes = [a for a in node.attributes.values() if a.name != "scales"]
-            if node.op_type == "Upsample":
-                scales = ir.tensor(np.array(node.attributes["scales"].value, np.float32), name=f"{node.name}/scales")
-                value = _held(scales)
-                model.graph.register_initializer(value)
-                kept = [a for a in attributes if a.name in ("mode", "coordinate_transformation_mode", "nearest_mode")]
-                made = _node("Resize", [source, None, value], kept, node.name)
-            else:
-                made = _node(node.op_type, [source], attributes, node.name)
-            if source in width:
-                width[node.outputs[0]] = width[source]
-            new = [made]
-        if node.op_type != "ReorderOutput":
-            blocked.update(node.outputs)
+        inside = source in blocked
+        new = _plain(model, node, source, block, inside=inside, channels=width.get(source))
+        weight = new[0].inputs[1] if new[0].op_type == "Conv" else None
+        channels = width.get(source)
+        if weight is not None and weight.const_value is not None:
+            channels = weight.const_value.numpy().shape[0]
+        if node.op_type == "ReorderOutput" and "channels" in node.attributes:
+            channels = node.attributes["channels"].as_int()
         _replace(model, node, new)
+        last = new[-1].outputs[0]
         if node.op_type != "ReorderOutput":
-            blocked.update(new[-1].outputs)
-        if node.outputs[0] in width:
-            width[new[-1].outputs[0]] = width[node.outputs[0]]
+            blocked.add(last)
+        if channels is not None:
+            width[last] = channels
+
+
+def _channels(node: ir.Node, width: Mapping[ir.Value, int]) -> int | None:
+    """How many channels an operator of ONNX gives, as far as the graph says so."""
+    known = [width[value] for value in node.inputs if value is not None and value in width]
+    if node.op_type == "Concat":
+        return sum(known) if known and len(known) == len(node.inputs) else None
+    if node.op_type in ("Conv", "FusedConv"):
+        weight = node.inputs[1]
+        return None if weight is None or weight.const_value is None else int(weight.const_value.numpy().shape[0])
+    return max(known) if known and node.op_type in _KEEP_CHANNELS else None
+
+
+def _plain(model: Model, node: ir.Node, source: ir.Value, block: int, *, inside: bool, channels: int | None) -> list[ir.Node]:
+    """One operator of this domain as those of ONNX."""
+    import onnx_ir as ir
+
+    if node.op_type in ("ReorderInput", "ReorderOutput"):
+        if "channels_last" in node.attributes and node.attributes["channels_last"].as_int():
+            perm = [0, 3, 1, 2] if node.op_type == "ReorderInput" else [0, 2, 3, 1]
+            return [_node("Transpose", [source], [ir.AttrInt64s("perm", perm)], node.name)]
+        return [_node("Identity", [source], [], node.name)]
+    if node.op_type == "Conv":
+        return _convolution(node, block, in_blocks=inside, channels=channels)
+    attributes = [a for a in node.attributes.values() if a.name != "scales"]
+    if node.op_type == "Upsample":
+        scales = ir.tensor(np.array(node.attributes["scales"].value, np.float32), name=f"{node.name}/scales")
+        value = _held(scales)
+        model.graph.register_initializer(value)
+        kept = [a for a in attributes if a.name in ("mode", "coordinate_transformation_mode", "nearest_mode")]
+        return [_node("Resize", [source, None, value], kept, node.name)]
+    return [_node(node.op_type, [source], attributes, node.name)]
 
 
 def _replace(model: Model, node: ir.Node, new: list[ir.Node]) -> None:
@@ -126,8 +147,8 @@ def _convolution(node: ir.Node, block: int, *, in_blocks: bool, channels: int | 
     if group == outputs and channels is not None:
         real, group = channels, channels
     whole = whole[:real]
-    if group == 1 and channels is not None:
-        whole = whole[:, :channels]
+    if group == 1:
+        whole = whole[:, : inputs - _empty(whole, block) if channels is None else channels]
     attributes = [a for a in node.attributes.values() if a.name not in ("activation", "activation_params", "group")]
     operands = [source, _value(f"{node.name}/weight", whole)]
     if shift is not None:
@@ -140,6 +161,13 @@ def _convolution(node: ir.Node, block: int, *, in_blocks: bool, channels: int | 
     if name:
         made.append(_activation(name, numbers, made[-1].outputs[0], f"{node.name}/activation"))
     return made
+
+
+def _empty(weight: np.ndarray, block: int) -> int:
+    """How many input channels at the end are only there to fill the last block."""
+    read = np.abs(weight).max(axis=(0, *range(2, weight.ndim))) > 0.0
+    empty = len(read) - 1 - int(np.max(np.flatnonzero(read), initial=0))
+    return empty if empty < block else 0
 
 
 def _activation(name: str, numbers: list[float], x: ir.Value, label: str) -> ir.Node:

@@ -49,8 +49,8 @@ def nearness(a: Const | None, b: Const | None) -> Nearness | None:
         apart = np.abs(one.value - other.value)
     apart = np.where((one.value == other.value) | np.isnan(one.value), 0.0, apart)
     step = one.step + other.step
-    if np.any(np.isinf(apart)):  # one is Inf where the other is not: no rounding, but a bound that a quantizer sets may be
-        return Nearness.QUANTIZED if np.all(np.isinf(step) | (apart == 0.0)) else None
+    if np.any(np.isinf(apart)):  # one is Inf where the other is not
+        return None
     slack = one.slack + other.slack
     coarse = max((c.dtype for c in (a, b) if c.dtype in UNITS), key=list(UNITS).index, default="float32")
     if (a.made or b.made) and coarse in ("float32", "float64") and np.all(apart <= slack):
@@ -103,13 +103,15 @@ def may_be_rearranged(a: Const, b: Const) -> bool:
     return scaled_closeness(blocks[0], blocks[1], ("float32", "float32")).verdict is not Verdict.DIFFERENT
 
 
+_CLAMPS = ((1e-7, 1e4), (5.96e-8, 65504.0))
+"""Between which sizes onnxconverter-common's and onnxruntime's converters to float16 keep numbers."""
+
+
 def is_clamped(a: Const, b: Const) -> bool:
-    """Whether one is the other in float16, sizes below 1e-7 and above 1e4 moved there."""
+    """Whether one is the other in float16, sizes outside what a converter keeps moved to its ends."""
     if a.shape != b.shape or a.kind != "f" or b.kind != "f":
         return a.key == b.key
-    x, y = a.value, b.value
-    sizes = np.where(x == 0.0, 0.0, np.clip(np.abs(x), 1e-7, 1e4))
-    with np.errstate(over="ignore"):
-        both = [np.abs(np.sign(x) * sizes), np.abs(x)]
-    off = np.minimum(*(np.abs(part - np.abs(y)) for part in both))
-    return bool(np.all(off <= 2.0**-10 * np.abs(y) + 2.0**-24))
+    x, y = np.abs(a.value), np.abs(b.value)
+    kept = [x, *(np.where(x == 0.0, 0.0, np.clip(x, low, high)) for low, high in _CLAMPS)]
+    off = np.min([np.abs(part - y) for part in kept], axis=0)
+    return bool(np.all((off <= 2.0**-10 * y + 2.0**-24) & (np.sign(a.value) * np.sign(b.value) >= 0.0)))

@@ -246,6 +246,11 @@ def reshaped(a: Const, shape: tuple[int, ...]) -> Const:
     return moved(a, f"reshape {shape}", shape, lambda x: x.reshape(shape))
 
 
+def spread(a: Const, shape: tuple[int, ...]) -> Const:
+    """Entries repeated, by the rules of broadcasting."""
+    return a if a.shape == shape else moved(a, f"spread {shape}", shape, lambda x: np.broadcast_to(x, shape))
+
+
 def transposed(a: Const, perm: tuple[int, ...]) -> Const:
     """Axes exchanged."""
     if perm == tuple(range(len(perm))):

@@ -5,7 +5,9 @@ A term of b is one of a where operator, attributes and variables are, and consta
 
 1. one free term of a has the same operator, attributes and variables: a constant differs in its place;
 2. one has the same operator and variables: an attribute differs;
-3. two linear maps by the same weight read something that was not matched: what they read is assumed to be the same, and what
+3. what a quantizer cuts off (`Saturate`) is the Clip of its place in a that it has swallowed, and nothing where there is none:
+   then it is part of the quantizer's own error;
+4. two linear maps by the same weight read something that was not matched: what they read is assumed to be the same, and what
    lies between it and what was matched is a region that no rewrite explains.
 
 Matching goes on under these assumptions, so that every difference is found.
@@ -15,68 +17,16 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 
 from onnxnull.comparison.graphs.closeness import Nearness, distance, is_clamped, may_be_rearranged, nearness
 from onnxnull.comparison.graphs.constants import Const
+from onnxnull.comparison.graphs.matching import Difference, Matching, Region
 from onnxnull.comparison.graphs.reading import Reading
 from onnxnull.comparison.graphs.terms import Term, Value
 
 _MOST_REGIONS = 64
 _MOVEMENTS = ("Reshape", "Transpose", "Slice", "Concat", "Pad")
 """Terms whose attributes others may undo."""
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """A constant or an attribute that differs in its matched place.
-
-    Attributes:
-        what: "constant" or "attribute".
-        a, b: where, in either graph: names of stored tensors, or the operator with the attribute's value.
-        distance: ‖A − B‖/‖B‖ of constants of one shape, else NaN.
-        rearranged: whether other constants may undo it: the same sizes in another order, or factors.
-    """
-
-    what: str
-    a: str
-    b: str
-    distance: float
-    rearranged: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Region:
-    """What no rewrite explains: two terms assumed to be the same, and what they are computed from on either side."""
-
-    a: Value
-    b: Value
-    inputs: tuple[tuple[Value, Value], ...]
-
-
-@dataclass(slots=True)
-class Matching:
-    """What was found.
-
-    Attributes:
-        partner: term of b → term of a, assumptions included.
-        nearness: of the constants in the terms that matched.
-        complete: whether all outputs have partners, assumptions included.
-        alone: whether the graphs have other numbers of outputs.
-    """
-
-    partner: dict[Term, Term] = field(default_factory=dict)
-    nearness: Nearness = Nearness.EQUAL
-    differences: list[Difference] = field(default_factory=list)
-    regions: list[Region] = field(default_factory=list)
-    complete: bool = False
-    alone: bool = False
-    assumed: set[Term] = field(default_factory=set)
-
-    @property
-    def proved(self) -> bool:
-        """Whether the graphs compute the same, up to `nearness`."""
-        return self.complete and not self.differences and not self.regions
 
 
 def match(a: Reading, b: Reading, pairs: Sequence[tuple[str, str]]) -> Matching:
@@ -96,7 +46,10 @@ class _Matcher:
         self.near: dict[Term, Nearness] = {}
         self.index: dict[object, list[Term]] = defaultdict(list)
         self.loose: dict[object, list[Term]] = defaultdict(list)
+        self.readers: dict[Term, list[Term]] = defaultdict(list)
         for term in self.first:
+            for variable in term.variables:
+                self.readers[variable].append(term)
             self.index[_key(term, None)].append(term)
             self.loose[_key(term, None, attributes=False)].append(term)
         self.compared: dict[tuple[bytes, bytes], Nearness | None] = {}
@@ -147,8 +100,22 @@ class _Matcher:
                     best = (level, candidate.number, candidate)
             if best is not None:
                 partner[term], self.near[term] = best[2], best[0]
-                continue
-            self._place(term)
+            elif term.op == "Saturate":
+                partner[term], self.near[term] = self._swallowed(term), Nearness.QUANTIZED
+            else:
+                self._place(term)
+
+    def _swallowed(self, term: Term) -> Term:
+        """The Clip of a in the place of a quantizer's saturation (rule 3); what enters where there is none."""
+        inner, (step, most) = self.found.partner[term.variables[0]], term.constants
+        assert step is not None
+        assert most is not None
+        half, highest = 0.5 * float(step.value), float(most.value)
+        for candidate in self.readers.get(inner, ()):
+            low, high = candidate.constants if candidate.op == "Clip" else (None, None)
+            if low is not None and high is not None and abs(low.value) <= half and high.value >= highest - half:
+                return candidate
+        return inner
 
     def _constants(self, a: Term, b: Term) -> Nearness | None:
         """How near the constants of two terms with the same variables are."""
@@ -230,12 +197,12 @@ class _Matcher:
         self.found.differences.append(Difference("constant", names[0], names[1], apart, rearranged))
 
     def _clamped(self, one: Const, other: Const) -> str | None:
-        """Whether the stored constants behind two differ by nothing but a converter's clamp to 1e-7..1e4."""
+        """Whether the stored constants behind two differ by nothing but a converter's clamp."""
         pairs = [(self.roots[0].get(name), self.roots[1].get(name)) for name in one.roots]
         if set(one.roots) != set(other.roots) or not pairs or "float16" not in (one.dtype, other.dtype):
             return None
         if all(a is not None and b is not None and is_clamped(a, b) for a, b in pairs):
-            return "clamped to 1e-7..1e4, as converters to float16 do"
+            return "clamped to what a converter to float16 keeps (1e-7..1e4, or 6e-8..65504)"
         return None
 
     def _where(self, side: int, term: Term) -> str:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from onnxnull.comparison.graphs.algebra import Algebra
-from onnxnull.comparison.graphs.places import Matching, match
+from onnxnull.comparison.graphs.matching import Matching
+from onnxnull.comparison.graphs.places import match
 from onnxnull.comparison.graphs.reading import Reading, has_codes, quantizes, read
 from onnxnull.comparison.graphs.terms import Shape, Term
 from onnxnull.graph.flow import Flow
@@ -42,7 +43,10 @@ def prove(a: Flow, b: Flow, inputs: Sequence[tuple[GraphInput, GraphInput]], out
         first[one.name], second[other.name] = term, term
     quantizers = quantizes(a) != quantizes(b)
     readings = [read(flow, terms, given, quantizers=quantizers) for flow, given in ((a, first), (b, second))]
-    matching = match(readings[0], readings[1], outputs)
+    if quantizers and quantizes(a):  # what quantizers cut off is looked for in the one that has none
+        matching = match(readings[1], readings[0], [(other, one) for one, other in outputs]).turned()
+    else:
+        matching = match(readings[0], readings[1], outputs)
     codes = has_codes(a) != has_codes(b)
     return GraphProof(
         matching,

@@ -11,12 +11,13 @@ import numpy as np
 from onnxnull.comparison.graphs import constants as c
 from onnxnull.comparison.graphs.algebra import Algebra
 from onnxnull.comparison.graphs.constants import Const
-from onnxnull.comparison.graphs.rewrites import ReadNode, find_rule
+from onnxnull.comparison.graphs.rewrites import ReadNode, Result, find_rule
+from onnxnull.comparison.graphs.rewrites.dimensions import on_dimensions
 from onnxnull.comparison.graphs.terms import Shape, Term, Value, known
 from onnxnull.comparison.numbering import COMMUTATIVE, defaults_of, digest, plain
 from onnxnull.comparison.numbering import content as number_of
 from onnxnull.graph.bodies import subgraphs
-from onnxnull.graph.constants import SMALL, Constant, EvaluationError
+from onnxnull.graph.constants import SMALL, Constant, EvaluationError, apply
 from onnxnull.graph.evaluable import is_random
 from onnxnull.graph.flow import Flow
 from onnxnull.graph.node import Node, Operand
@@ -41,6 +42,16 @@ _CODES = frozenset(
 )
 _CHANGED = {"GroupNormalization": 21, "Hardmax": 13, "LogSoftmax": 13, "Resize": 11, "Scan": 9, "Softmax": 13}
 """Operators whose meaning changed while inputs and attributes stayed what they were, and since when (ONNX opset 1 to 24)."""
+
+
+_FOLDED = frozenset(
+    [
+        *("Add", "Sub", "Mul", "Div", "Mod", "Max", "Min", "Equal", "Greater", "Less", "Not", "And", "Or", "Where", "Cast"),
+        *("Gather", "Slice", "Concat", "Squeeze", "Unsqueeze", "Reshape", "ReduceProd", "ReduceSum", "Range", "Identity"),
+    ]
+)
+"""Operators on sizes."""
+SMALL_VECTOR = 64
 
 
 @dataclass(slots=True)
@@ -95,11 +106,12 @@ class _Reader:
         for value in graph.inputs:
             if not value.is_initializer():
                 self._found[value] = inputs[value.name or ""]
+        scales = self._computed_scales() if self._quantizers else {}
         for node in graph:
             view = self._views[node]
             for operand, found in zip(view.outputs, self._outputs(view), strict=True):
                 if operand is not None:
-                    self._found[operand.value] = found
+                    self._found[operand.value] = found = scales.get(operand.value, found)
                     reading.nodes[operand.name] = view.name
                     if isinstance(found, Term) and operand.dtype is not None and operand.dtype.is_floating_point():
                         reading.floats.add(dtype_name(operand.dtype))
@@ -110,6 +122,17 @@ class _Reader:
         reading.outputs = {value.name or "": self._value(self._flow.operand(value)) for value in graph.outputs}
         return reading
 
+    def _computed_scales(self) -> dict[ir.Value, Const]:
+        """Scales and zero points of quantizers that a node computes: 1 and 0 where quantizers count as nothing."""
+        found: dict[ir.Value, Const] = {}
+        for view in self._flow.nodes:
+            if view.op_type == "QuantizeLinear" and view.inputs[0] is not None and view.inputs[0].constant is None:
+                for place, number in ((1, c.scalar(1.0)), (2, c.const(np.array(0, np.int64)))):
+                    operand = view.inputs[place] if place < len(view.inputs) else None
+                    if operand is not None and operand.constant is None and operand.value.producer() is not None:
+                        found[operand.value] = number
+        return found
+
     def _outputs(self, view: Node) -> list[Value]:
         """What each output is."""
         constants = [None if o is None else self._constant(o) for o in view.outputs]
@@ -118,15 +141,21 @@ class _Reader:
         operands = tuple(None if o is None else self._value(o) for o in view.inputs)
         if view.op_type == "If" and view.domain == "":
             return self._choice(view, operands[0])
+        folded = _folded(view, operands, self._flow.model.opsets)
+        if folded is not None:
+            return [folded]
         node = ReadNode(_with_shapes(view, operands), operands, self._terms, self._quantizers)
         applies = find_rule(view.domain, view.op_type)
+        found: Result
         try:
-            found = applies(node) if applies is not None else None
+            found = on_dimensions(node)
+            if found is None and applies is not None:
+                found = applies(node)
         except (IndexError, ValueError, ZeroDivisionError):  # its shapes do not fit: onnxruntime refuses it, or knows more
             found = None
         count = len(view.outputs)
-        if found is None:
-            return [self._generic(node, i) for i in range(count)]
+        if found is None or isinstance(found, ReadNode):
+            return [self._generic(found or node, i) for i in range(count)]
         listed: Sequence[Value | None] = [found] if isinstance(found, Term | Const) else found
         return [
             value if value is not None else self._generic(node, i)
@@ -243,22 +272,37 @@ def _either(a: Value, b: Value) -> Shape | None:
     return tuple(x if x == y else None for x, y in zip(a.shape, b.shape, strict=True))
 
 
+def _folded(view: Node, operands: Sequence[Value | None], opsets: Mapping[str, int]) -> Const | None:
+    """What a node makes of few numbers that only the terms know to be constant, as sizes are; None where it is not computed."""
+    import onnx_ir as ir
+
+    arrays = []
+    for operand in operands:
+        if isinstance(operand, Term) or (operand is not None and (operand.size > SMALL_VECTOR or operand.kind not in "ib")):
+            return None
+        arrays.append(None if operand is None else operand.value)
+    if view.domain != "" or view.op_type not in _FOLDED or len(view.outputs) != 1 or not operands:
+        return None
+    found = apply(ir.serde.serialize_node(view.node), opsets, arrays)
+    return c.const(found) if found.dtype.kind in "iub" and found.size <= SMALL_VECTOR else None
+
+
 def _with_shapes(view: Node, operands: Sequence[Value | None]) -> Node:
     """The node with the shapes of its outputs, where those of the terms that it reads give what the file does not."""
     import onnx
     import onnx_ir as ir
     from onnx import helper, numpy_helper
 
-    if all(o is None or (o.shape is not None and None not in o.shape) for o in view.outputs) or view.domain != "":
+    if all(o is None or (known(o.shape) is not None and o.dtype is not None) for o in view.outputs) or view.domain != "":
         return view
-    if any(o is not None and known(o.shape) is None for o in operands) or any(True for _ in subgraphs(view.node)):
+    if any(True for _ in subgraphs(view.node)):
         return view
     types, data = {}, {}
     for index, (operand, value) in enumerate(zip(view.inputs, operands, strict=True)):
         if operand is None or value is None:
             continue
         dtype = int(operand.dtype) if operand.dtype is not None else {"f": 1, "i": 7, "b": 9}.get(value.kind, 1)
-        types[f"i{index}"] = tensor_type(dtype, known(value.shape))
+        types[f"i{index}"] = tensor_type(dtype, value.shape)
         if isinstance(operand.constant, Constant) and operand.constant.size <= SMALL:
             data[f"i{index}"] = numpy_helper.from_array(np.asarray(operand.constant.array()), f"i{index}")
     proto = ir.serde.serialize_node(view.node)
@@ -274,10 +318,21 @@ def _with_shapes(view: Node, operands: Sequence[Value | None]) -> Node:
     outputs = tuple(
         o
         if o is None or f"o{i}" not in found
-        else replace(o, shape=shape_of_type(found[f"o{i}"]), dtype=ir.DataType(found[f"o{i}"].tensor_type.elem_type))
+        else replace(
+            o,
+            shape=_finer(o.shape, shape_of_type(found[f"o{i}"])),
+            dtype=o.dtype or ir.DataType(found[f"o{i}"].tensor_type.elem_type),
+        )
         for i, o in enumerate(view.outputs)
     )
     return replace(view, outputs=outputs)
+
+
+def _finer(a: Shape | None, b: Shape | None) -> Shape | None:
+    """What two descriptions of one shape say together."""
+    if a is None or b is None or len(a) != len(b):
+        return b if a is None else a
+    return tuple(one if one is not None else other for one, other in zip(a, b, strict=True))
 
 
 def _epoch(view: Node, version: int) -> int:

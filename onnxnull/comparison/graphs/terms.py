@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from onnxnull.comparison.graphs.constants import Const, reshaped
+from onnxnull.comparison.graphs.constants import Const, compressed, reshaped, spread
 from onnxnull.comparison.numbering import digest
 
 Shape = tuple[int | None, ...]
@@ -53,6 +53,8 @@ class Terms:
 
     def __init__(self) -> None:
         self._found: dict[bytes, Term] = {}
+        self.sizes: dict[tuple[Term, int], int | tuple[Term, int]] = {}
+        """(term, axis) → its size, or the dimension that it is, where that was asked for (`rewrites.dimensions`)."""
 
     def make(
         self,
@@ -93,6 +95,43 @@ class Terms:
                 op, attributes, sorted_variables, sorted_labels, sorted_constants, commutative, shape, kind, len(self._found)
             )
         return self._found[key]
+
+    def apply(
+        self,
+        op: str,
+        operands: Sequence[Value | None],
+        attributes: Sequence[tuple[str, object]] = (),
+        *,
+        shape: Shape | None = None,
+        kind: str = "f",
+        commutative: bool = False,
+    ) -> Term:
+        """An operator that no rule is about."""
+        while operands and operands[-1] is None:
+            operands = operands[:-1]
+        layout = "".join("v" if isinstance(o, Term) else "-" if o is None else "c" for o in operands)
+        variables = [o for o in operands if isinstance(o, Term)]
+        if commutative:
+            rest = [o for o in operands if isinstance(o, Const)]
+            return self.make(
+                op,
+                variables,
+                attributes=attributes,
+                constants=[*(None for _ in variables), *sorted(rest, key=lambda k: k.key)],
+                commutative=True,
+                shape=shape,
+                kind=kind,
+            )
+        positions = [i for i, o in enumerate(operands) if isinstance(o, Term)]
+        return self.make(
+            op,
+            variables,
+            attributes=[*attributes, ("operands", layout)],
+            labels=positions,
+            constants=[o for o in operands if isinstance(o, Const)],
+            shape=shape,
+            kind=kind,
+        )
 
 
 def rank(value: Value) -> int | None:
@@ -155,10 +194,6 @@ def groups(first: Sequence[int], second: Sequence[int]) -> list[tuple[list[int],
 
 def pulled_back(constant: Const, out: tuple[int, ...], into: tuple[int, ...], most: int = 1 << 22) -> Const | None:
     """The constant, which broadcasts to `out`, for the same entries in order as `into`; None where that would be too large."""
-    import numpy as np
-
-    from onnxnull.comparison.graphs.constants import compressed, moved
-
     if len(constant.shape) > len(out):
         return None
     found = groups(into, out)
@@ -174,7 +209,4 @@ def pulled_back(constant: Const, out: tuple[int, ...], into: tuple[int, ...], mo
     if math.prod(whole) > most:
         return None
     full = reshaped(constant, own)
-    spread = tuple(whole)
-    if spread != own:
-        full = moved(full, f"spread {spread}", spread, lambda x: np.broadcast_to(x, spread))
-    return compressed(reshaped(full, tuple(target)))
+    return compressed(reshaped(spread(full, tuple(whole)), tuple(target)))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from onnxnull.comparison.graphs.places import Region
+from onnxnull.comparison.graphs.matching import Region
 from onnxnull.comparison.graphs.reading import Reading
 from onnxnull.comparison.graphs.terms import Term
 from onnxnull.comparison.runs.both import ModelToRun, told

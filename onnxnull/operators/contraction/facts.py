@@ -5,13 +5,17 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from onnxnull.graph.contrib import shaped_like
+from onnxnull.graph.contrib import gives_type, shaped_like
 from onnxnull.graph.evaluable import Evaluation, Operands, evaluated
+from onnxnull.graph.types import tensor_type
 from onnxnull.operators.parameters import holds_parameters
 from onnxnull.operators.products import Product, gives_product
 
 if TYPE_CHECKING:
+    import onnx
     import onnx_ir as ir
+
+    from onnxnull.graph.node import Operand
 
 _MICROSOFT = "com.microsoft"
 
@@ -49,3 +53,23 @@ gives_product(Product(None), "Einsum")
 gives_product(Product(-1), "FusedMatMul", domain=_MICROSOFT)
 gives_product(Product(None), "TransposeMatMul", domain=_MICROSOFT)
 shaped_like("Gemm", "FusedGemm", operands=(0, 1))
+
+
+@gives_type("FusedMatMul", "TransposeMatMul", domain=_MICROSOFT)
+def transposed_product_type(node: ir.Node, inputs: tuple[Operand | None, ...]) -> onnx.TypeProto | None:
+    """(..., m, k) by (..., k, n), the last two axes of either exchanged first where the node says so: (..., m, n)."""
+    a, b = (*inputs, None, None)[:2]
+    if a is None or b is None or a.dtype is None or a.shape is None or b.shape is None or min(len(a.shape), len(b.shape)) < 2:
+        return None
+
+    def asked(name: str) -> bool:
+        return name in node.attributes and bool(node.attributes[name].as_int())
+
+    if asked("transBatchA") or asked("transBatchB"):
+        return None
+    rows, columns = a.shape[-1 if asked("transA") else -2], b.shape[-2 if asked("transB") else -1]
+    front = a.shape[:-2] if len(a.shape) >= len(b.shape) else b.shape[:-2]
+    shorter = (b if len(a.shape) >= len(b.shape) else a).shape or ()
+    if front[len(front) - len(shorter) + 2 :] != shorter[:-2]:
+        return None
+    return tensor_type(int(a.dtype), (*front, rows, columns))

@@ -42,6 +42,7 @@ shaped_like("GlobalAveragePool", "QLinearGlobalAveragePool")
 shaped_like("ReduceMean", "QLinearReduceMean")
 shaped_like("Identity", "QLinearLeakyRelu", "QLinearSigmoid", "QLinearSoftmax")
 shaped_like("Identity", "QuantizeLinear", typed=2)
+shaped_like("Concat", "QLinearConcat", operands=slice(2, None, 3), typed=1)
 
 # Codes and scales, entry by entry.
 holds_no_weight("DequantizeLinear DynamicQuantizeLinear QuantizeLinear")

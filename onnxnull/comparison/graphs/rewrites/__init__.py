@@ -74,7 +74,8 @@ class ReadNode:
         return None
 
 
-Result = Value | Sequence[Value | None] | None
+Result = Value | Sequence[Value | None] | ReadNode | None
+"""The outputs; a node with other operands, which stays what it is; None where no rule applies."""
 Rule = Callable[[ReadNode], Result]
 _RULES: dict[tuple[str, str], Rule] = {}
 
@@ -98,10 +99,14 @@ def find_rule(domain: str, op_type: str) -> Rule | None:
         activations,
         arithmetic,
         attention,
+        dimensions,
         linear,
         movement,
         normalization,
+        quantized_elementwise,
+        quantized_products,
         quantizers,
+        recurrent,
         reductions,
         resampling,
     )

@@ -55,13 +55,10 @@ def clip(terms: Algebra, x: Value, low: float, high: float) -> Value:
     """max(low, min(x, high)) for low ≤ high (rule 1)."""
     if isinstance(x, Const):
         return terms.unary("Clip", x, low=low, high=high)
-    if low == -math.inf and high == math.inf:
+    if high == math.inf and (low == -math.inf or (low == 0.0 and x.op == "Saturate")):
         return x
-    if x.op in ("Transpose", "Reshape"):
-        inner = clip(terms, x.variables[0], low, high)
-        again = x.attribute("perm") or x.attribute("shape")
-        assert isinstance(again, tuple)
-        return terms.transpose(inner, again) if x.op == "Transpose" else terms.reshape(inner, again)
+    if x.op in ("Transpose", "Reshape", "ReshapeTo"):
+        return terms.elementwise(x, lambda inner: clip(terms, inner, low, high))
     if x.op == "Clip" and not x.constants[2:]:
         bounds = [float(k.value) for k in x.constants if k is not None]
         if bounds[0] <= high and bounds[1] >= low:

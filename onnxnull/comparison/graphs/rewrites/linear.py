@@ -9,13 +9,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from onnxnull.comparison.graphs import constants as c
 from onnxnull.comparison.graphs.rewrites import Const, ReadNode, Result, Term, Value, rule
 from onnxnull.comparison.graphs.rewrites.activations import activated
 from onnxnull.comparison.graphs.rewrites.arithmetic import ONE
-from onnxnull.comparison.graphs.terms import rank
+from onnxnull.comparison.graphs.rewrites.windows import padded, slid_shape
+from onnxnull.comparison.graphs.terms import known, rank
 
 MICROSOFT = "com.microsoft"
 
@@ -79,31 +78,12 @@ def fused_matmul(node: ReadNode) -> Result:
     return node.terms.sum([(_scalar(node.attribute("alpha", 1.0)), node.terms.matmul(one, other, shape))])
 
 
-def padded(
-    node: ReadNode, x: Value, window: Sequence[int], strides: Sequence[int], dilations: Sequence[int]
-) -> tuple[int, ...] | None:
-    """The paddings of a window that moves over an image, begins then ends; None where shapes are needed and not known."""
-    automatic = node.attribute("auto_pad", "NOTSET")
-    spatial = len(window)
-    if automatic == "NOTSET":
-        return tuple(node.attribute("pads") or (0,) * (2 * spatial))
-    if automatic == "VALID":
-        return (0,) * (2 * spatial)
-    sizes = x.shape[2:] if x.shape is not None else ()
-    if len(sizes) != spatial or any(size is None for size in sizes):
-        return None
-    begins, ends = [], []
-    for size, length, stride, dilation in zip(sizes, window, strides, dilations, strict=True):
-        out = -((size or 0) // -stride)
-        total = max(0, (out - 1) * stride + (length - 1) * dilation + 1 - (size or 0))
-        small, large = total // 2, total - total // 2
-        begins.append(small if automatic == "SAME_UPPER" else large)
-        ends.append(large if automatic == "SAME_UPPER" else small)
-    return (*begins, *ends)
+def convolution(node: ReadNode, x: Value, weight: Value, bias: Value | None, *, last: bool = False) -> Value | None:
+    """Conv or ConvTranspose with a constant weight (rules 2 to 4).
 
-
-def convolution(node: ReadNode, x: Value, weight: Value, bias: Value | None) -> Value | None:
-    """Conv or ConvTranspose with a constant weight (rules 2 to 4)."""
+    Args:
+        last: whether the node's own shapes have the channels last; x has them in front.
+    """
     transposed = "Transpose" in node.op
     if not isinstance(x, Term) or not isinstance(weight, Const) or len(weight.shape) < 3:
         return None
@@ -127,7 +107,10 @@ def convolution(node: ReadNode, x: Value, weight: Value, bias: Value | None) -> 
             pads = tuple(a + b for a, b in zip(pads, (*widths[2:half], *widths[half + 2 :]), strict=True))
             x = x.variables[0]
     attributes.append(("pads", pads))
-    made = node.terms.linear("ConvTranspose" if transposed else "Conv", x, weight, attributes, node.shape())
+    shape = node.shape()
+    if (not transposed and known(shape) is None) or last:
+        shape = slid_shape(x.shape, weight.shape[0], weight.shape[2:], strides, dilations, pads) or shape
+    made = node.terms.linear("ConvTranspose" if transposed else "Conv", x, weight, attributes, shape)
     if bias is None:
         return made
     if not isinstance(bias, Const):

@@ -1,18 +1,25 @@
 """Movements of entries whose shapes are known, and what does nothing (ONNX opset 1 to 24).
 
-1. Reshape, Flatten, Squeeze, Unsqueeze, and Transpose, Expand and Tile that only do as these do, are one Reshape.
+1. Reshape, Flatten, Squeeze, Unsqueeze, and Transpose, Expand and Tile that only do as these do, are one Reshape; for sizes
+   that are not known see `dimensions`.
 2. Identity, Dropout (at inference) and a Cast from float to float are nothing; narrower types are noted by the reader.
 3. A Cast between integers is nothing where the second type holds every number of the first.
 4. Split, Slice (step 1), Gather of one constant index or of neighbours in order are slices (then Reshape).
-5. Concat of Concat along one axis is one.
+5. Concat is that of `movements`.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from onnxnull.comparison.graphs import constants as c
+from onnxnull.comparison.graphs.constants import ENOUGH
 from onnxnull.comparison.graphs.rewrites import Const, ReadNode, Result, Term, Value, rule
+from onnxnull.comparison.graphs.rewrites.dimensions import reshaping
 from onnxnull.comparison.graphs.terms import known
+
+_FLOATS = (1, 10, 11, 16)
+"""TensorProto's float, float16, double and bfloat16."""
 
 
 @rule("Identity", "Dropout")
@@ -33,16 +40,24 @@ def casts(node: ReadNode) -> Result:
     """Rules 2 and 3."""
     x, out = node.operand(0), node.view.outputs[0]
     before = node.view.inputs[0]
-    if x is None or out is None or out.dtype is None or before is None or before.dtype is None:
+    if x is None or out is None or before is None:
         return None
-    if x.kind == "f":  # also integers that stand for what a quantizer approximates
+    if x.kind == "f" and node.op == "Cast" and node.attribute("to") in _FLOATS:
+        return x  # also integers that stand for what a quantizer approximates
+    if out.dtype is None:
+        return None
+    if x.kind == "f":
         if out.dtype.is_floating_point():
             return x
         return node.terms.apply(
             "ToInteger", [x], [("to", out.dtype.name)], shape=node.shape(), kind="b" if out.dtype.name == "BOOL" else "i"
         )
-    if out.dtype.is_floating_point() and isinstance(x, Term):
+    if out.dtype.is_floating_point():
+        if isinstance(x, Const):  # sizes: what the file stores was folded before
+            return c.const(x.value.astype(np.float64), dtype="float32") if x.size <= ENOUGH else None
         return node.terms.unary("ToFloat", x, kind="f")
+    if before.dtype is None:
+        return None
     if before.dtype == out.dtype:
         return x
     if before.dtype.is_integer() and out.dtype.is_integer():
@@ -59,17 +74,21 @@ def reshapes(node: ReadNode) -> Result:
     x, shape = node.operand(0), node.whole_shape()
     if x is not None and shape is not None and known(x.shape) is not None:
         return node.terms.reshape(x, shape)
+    found = reshaping(node, x) if isinstance(x, Term) else None
     axes = node.integers(1, "axes")
-    if node.op in ("Squeeze", "Unsqueeze") and isinstance(x, Term) and axes is not None:  # attribute or operand
+    if found is None and node.op in ("Squeeze", "Unsqueeze") and isinstance(x, Term) and axes is not None:
         return node.terms.make(node.op, [x], attributes=[("axes", tuple(axes))], shape=node.shape(), kind=x.kind)
-    return None
+    return found
 
 
 @rule("Expand", "Tile")
 def repeats(node: ReadNode) -> Result:
-    """Rule 1."""
+    """Rule 1; of one number see `recurrent`."""
     x, shape = node.operand(0), node.whole_shape()
     whole = None if x is None else known(x.shape)
+    sizes = node.operand(1)
+    if node.op == "Expand" and isinstance(x, Const) and x.shape == () and isinstance(sizes, Term):
+        return node.terms.apply("Filled", [sizes, x], shape=node.shape(), kind=x.kind)
     if x is None or shape is None or whole is None or np.prod(whole) != np.prod(shape):
         return None
     return node.terms.reshape(x, shape)
@@ -79,10 +98,10 @@ def repeats(node: ReadNode) -> Result:
 def transposes(node: ReadNode) -> Result:
     """Rule 1."""
     x = node.operand(0)
-    if x is None or x.shape is None:
-        return None
     perm = node.attribute("perm")
-    return node.terms.transpose(x, list(range(len(x.shape)))[::-1] if perm is None else perm)
+    if x is None or (x.shape is None and perm is None):
+        return None
+    return node.terms.transpose(x, list(range(len(x.shape or ())))[::-1] if perm is None else perm)
 
 
 @rule("Split")
@@ -147,31 +166,4 @@ def concats(node: ReadNode) -> Result:
     shape = node.shape()
     if shape is None or "axis" not in node.view.node.attributes:
         return None
-    axis = node.attribute("axis", 0) % len(shape)
-    if len(operands) == 1:
-        return operands[0]
-    flat: list[Value] = []
-    for operand in operands:
-        if isinstance(operand, Term) and operand.op == "Concat" and operand.attribute("axis") == axis:
-            layout = str(operand.attribute("operands"))
-            own, rest = iter(operand.variables), iter(operand.constants)
-            for letter in layout:
-                part = next(own) if letter == "v" else next(rest)
-                assert part is not None
-                flat.append(part)
-        else:
-            flat.append(operand)
-    first = flat[0]
-    if all(
-        isinstance(o, Term) and o.op == "Transpose" and o.attribute("perm") == first.attribute("perm")
-        for o in flat
-        if isinstance(first, Term)
-    ) and isinstance(first, Term):
-        perm = first.attribute("perm")
-        assert isinstance(perm, tuple)
-        inner = [o.variables[0] for o in flat if isinstance(o, Term)]
-        if len(inner) == len(flat):
-            within = tuple(shape[perm.index(i)] for i in range(len(perm)))
-            made = node.terms.apply("Concat", inner, [("axis", perm[axis])], shape=within, kind=first.kind)
-            return node.terms.transpose(made, perm)
-    return node.terms.apply("Concat", flat, [("axis", axis)], shape=shape, kind=operands[0].kind)
+    return node.terms.concat(operands, node.attribute("axis", 0) % len(shape), shape)

@@ -17,8 +17,11 @@ import math
 from collections.abc import Sequence
 
 from onnxnull.comparison.graphs import constants as c
-from onnxnull.comparison.graphs.algebra import Algebra, squeezed_axes
+from onnxnull.comparison.graphs.algebra import Algebra
+from onnxnull.comparison.graphs.movements import carried_axes
 from onnxnull.comparison.graphs.rewrites import Const, ReadNode, Result, Term, Value, rule
+from onnxnull.comparison.graphs.rewrites.dimensions import without
+from onnxnull.comparison.graphs.rewrites.windows import padded, slid_shape
 from onnxnull.comparison.graphs.terms import known
 
 
@@ -30,7 +33,7 @@ def reduced(terms: Algebra, op: str, x: Value, axes: Sequence[int]) -> Value:
         perm = x.attribute("perm")
         assert isinstance(perm, tuple)
         return terms.transpose(reduced(terms, op, x.variables[0], [perm[axis] for axis in axes]), perm)
-    if isinstance(x, Term) and (found := squeezed_axes(x, axes)) is not None:
+    if isinstance(x, Term) and (found := carried_axes(x, axes)) is not None:
         whole = known(x.shape)
         if whole is not None:
             made = reduced(terms, op, *found)
@@ -72,11 +75,10 @@ def reductions(node: ReadNode) -> Result:
         return None
     axes = node.integers(1, "axes")
     keeps = int(node.attribute("keepdims", 1))
-    if x.shape is None or (not keeps and node.whole_shape() is None):
+    if x.shape is None:
         if not axes:
             return None
-        whole = tuple(axes if x.shape is None else sorted(axis % len(x.shape) for axis in axes))
-        return node.terms.make(node.op, [x], attributes=[("axes", whole), ("keepdims", keeps)], shape=node.shape())
+        return node.terms.make(node.op, [x], attributes=[("axes", tuple(axes)), ("keepdims", keeps)], shape=node.shape())
     if not axes:
         if node.attribute("noop_with_empty_axes", 0):
             return None if node.op in ("ReduceSumSquare", "ReduceL2") else x
@@ -92,7 +94,9 @@ def reductions(node: ReadNode) -> Result:
     if keeps:
         return found
     shape = node.whole_shape()
-    return node.terms.reshape(found, shape) if shape is not None and known(found.shape) is not None else None
+    if shape is not None and known(found.shape) is not None:
+        return node.terms.reshape(found, shape)
+    return without(node.terms, found, axes) if isinstance(found, Term) else None
 
 
 @rule("GlobalAveragePool", "GlobalMaxPool")
@@ -108,18 +112,21 @@ def global_pools(node: ReadNode) -> Result:
 @rule("AveragePool", "MaxPool")
 def pools(node: ReadNode) -> Result:
     """Rule 2, and windows with their defaults written out."""
-    from onnxnull.comparison.graphs.rewrites.linear import padded
-
     x = node.operand(0)
+    return pool(node, node.op, x) if isinstance(x, Term) else None
+
+
+def pool(node: ReadNode, op: str, x: Term) -> Value | None:
+    """AveragePool or MaxPool under the node's attributes."""
     window = node.attribute("kernel_shape")
-    if not isinstance(x, Term) or x.shape is None or window is None or len([o for o in node.view.outputs if o is not None]) > 1:
+    if x.shape is None or window is None or len([o for o in node.view.outputs if o is not None]) > 1:
         return None
     spatial = len(window)
     strides, dilations = (tuple(node.attribute(name) or (1,) * spatial) for name in ("strides", "dilations"))
     pads = padded(node, x, window, strides, dilations)
     if pads is None:
         return None
-    average = node.op == "AveragePool"
+    average = op == "AveragePool"
     ceil = bool(node.attribute("ceil_mode", 0))
     image = list(range(2, len(x.shape)))
     if average and not any(pads) and tuple(x.shape[2:]) == tuple(window) and x.kind == "f" and all(d == 1 for d in dilations):
@@ -142,22 +149,30 @@ def pools(node: ReadNode) -> Result:
     ]
     if not average and node.attribute("storage_order", 0):
         return None
-    return node.terms.make(node.op, [x], attributes=attributes, shape=node.shape(), kind=x.kind)
+    shape = node.shape()
+    if known(shape) is None:
+        shape = slid_shape(x.shape, x.shape[1], window, strides, dilations, pads, ceil=ceil) or shape
+    return node.terms.make(op, [x], attributes=attributes, shape=shape, kind=x.kind)
 
 
 @rule("Softmax", "LogSoftmax", "Hardmax")
 def softmax(node: ReadNode) -> Result:
     """Rule 3."""
     x = node.operand(0)
-    if not isinstance(x, Term) or x.shape is None:
+    return softmax_of(node, node.op, x, node.version) if isinstance(x, Term) else None
+
+
+def softmax_of(node: ReadNode, op: str, x: Term, version: int) -> Value | None:
+    """Softmax and the like as a version of the opset has them (rule 3)."""
+    if x.shape is None:
         return None
-    axis = node.attribute("axis", -1 if node.version >= 13 else 1) % len(x.shape)
-    if node.version < 13:
+    axis = node.attribute("axis", -1 if version >= 13 else 1) % len(x.shape)
+    if version < 13:
         large = [i for i in range(axis, len(x.shape)) if x.shape[i] != 1]
         if len(large) > 1 or None in x.shape[axis:-1]:
             return None
         axis = large[0] if large else axis
-    return along(node.terms, node.op, x, axis)
+    return along(node.terms, op, x, axis)
 
 
 def along(terms: Algebra, op: str, x: Value, axis: int) -> Value:
@@ -168,7 +183,7 @@ def along(terms: Algebra, op: str, x: Value, axis: int) -> Value:
         perm = x.attribute("perm")
         assert isinstance(perm, tuple)
         return terms.transpose(along(terms, op, x.variables[0], perm[axis]), perm)
-    if (found := squeezed_axes(x, [axis])) is not None and (whole := known(x.shape)) is not None:
+    if (found := carried_axes(x, [axis])) is not None and (whole := known(x.shape)) is not None:
         return terms.reshape(along(terms, op, found[0], found[1][0]), whole)
     return terms.make(op, [x], attributes=[("axis", axis)], shape=x.shape)
 
