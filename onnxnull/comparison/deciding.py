@@ -19,6 +19,7 @@ from onnxnull.comparison.carried_collisions import Running
 from onnxnull.comparison.graphs.proof import GraphProof
 from onnxnull.comparison.graphs.terms import Term
 from onnxnull.comparison.input_links import Link
+from onnxnull.comparison.reasons import idle_reason, parts_reason, region_reason
 from onnxnull.comparison.results import GraphFinding
 from onnxnull.comparison.runs import maps
 from onnxnull.comparison.runs.both import ModelToRun, Runs, run_both, told
@@ -144,7 +145,7 @@ class _Runner:
         if runs.reason is not None:
             return Decided(Outcome.UNEXPLAINED if fits else Outcome.DIFFERENT, (runs.reason, *because), runs)
         parted = self._parted(runs)
-        said = tuple(_parts(judged) for judged in parted)
+        said = tuple(parts_reason(judged) for judged in parted)
         if self.finding.quantized or (self.narrow and self._is_rounding()):
             # bad for this data, or another network: that is not known
             return Decided(Outcome.UNEXPLAINED, (*said, *because), runs)
@@ -161,18 +162,18 @@ class _Runner:
             if runs.drawn or runs.samples < COUNT:
                 return Decided(Outcome.UNEXPLAINED, (_ADVICE,), runs)
             if runs.not_exercised:
-                return Decided(Outcome.NOT_EXERCISED, tuple(_idle(judged) for judged in runs.not_exercised), runs)
+                return Decided(Outcome.NOT_EXERCISED, tuple(idle_reason(judged) for judged in runs.not_exercised), runs)
             return Decided(base, because, runs)
         if base is not Outcome.UNEXPLAINED:
             return Decided(base, because, runs)
         if runs.not_exercised:
-            return Decided(Outcome.NOT_EXERCISED, (*(_idle(judged) for judged in runs.not_exercised), *because), runs)
+            return Decided(Outcome.NOT_EXERCISED, (*(idle_reason(judged) for judged in runs.not_exercised), *because), runs)
         regions = self._regions()
         apart = [f"output {j.a!r} is apart by {j.ratio:.2g} of a channel's spread" for j in runs.parted(NEAR)]
-        unsettled = [said for region in regions if (said := _region(region)) is not None]
+        unsettled = [said for region in regions if (said := region_reason(region)) is not None]
         if (unsettled or not regions) and not apart and not self.narrow:
             whole = self._whole(runs)  # what was taken for a region may be none: the network is one
-            said = _region(whole)
+            said = region_reason(whole)
             regions, unsettled = ((whole,), []) if said is None else (regions, [*unsettled, said])
         if apart or unsettled or self.narrow:
             return Decided(Outcome.UNEXPLAINED, (*apart, *unsettled, *because), runs, regions)
@@ -304,29 +305,3 @@ def _rows(proof: GraphProof) -> Mapping[str, int]:
 def _behind(value: object) -> Iterator[Term]:
     if isinstance(value, Term):
         yield value
-
-
-def _parts(judged: TensorPair) -> str:
-    what = f"output {judged.a!r}" if judged.enters is None else f"what enters the last operators of output {judged.enters!r}"
-    if judged.reason is not None:
-        return f"{what} parts: {judged.reason}"
-    snr = "" if judged.snr is None else f", signal-to-noise ratio {judged.snr:.3g} dB"
-    where = "" if judged.channel is None else f" in channel {judged.channel}"
-    share = f" of {1.0 - judged.ratio:.0%} alike" if judged.discrete else f" by {judged.ratio:.2g} of the spread{where}{snr}"
-    agreement = "" if judged.agreement is None or judged.discrete else f", the largest entry the same in {judged.agreement:.0%}"
-    return f"{what} parts{share}{agreement}"
-
-
-def _idle(judged: TensorPair) -> str:
-    return f"output {judged.a!r} was empty, constant or saturated for every input"
-
-
-def _region(region: RegionRun) -> str | None:
-    """Why a region does not agree; None where it does."""
-    name = f"region from {', '.join(map(repr, region.inputs)) or 'nothing'} to {region.a!r} and {region.b!r}"
-    if region.reason is not None or region.recorded is None or region.wide is None:
-        return f"{name} was not run alone: {region.reason}"
-    for what, judged in (("recorded", region.recorded), ("wide", region.wide)):
-        if judged.ratio > NEAR or judged.reason is not None:
-            return f"{name} is apart on {what} inputs by {judged.ratio:.2g} of a channel's spread"
-    return None
