@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from onnxnull.comparison.runs.outputs import NEAR
+from onnxnull.comparison.runs.outputs import NEAR, TensorPair
 from onnxnull.comparison.runs.regions import RegionRun
 
 
