@@ -34,6 +34,8 @@ from onnxnull.graph.limits import Limits
 FAR = 1e-2
 """Share of a channel's spread by which outputs of one precision part; where a proof says that it is rounding, 5 %."""
 _PROVED = 5e-2
+_PROVED_SNR = 60.0
+"""Decibels below which outputs of graphs that are proved to be the same part, where a channel does."""
 _LEAST_SNR = 10.0
 """Decibels below which outputs part where one model computes in a narrower type."""
 _SHOWN = 48
@@ -202,7 +204,9 @@ class _Runner:
             return tuple(
                 j for j in floats if j.reason is not None or (j.snr is not None and j.snr < _LEAST_SNR and j.exercised)
             )
-        return runs.parted(_PROVED if self.finding.proved else FAR)
+        if self.finding.proved:  # a saturated channel has next to no spread of its own, and rounding fills it
+            return tuple(j for j in runs.parted(_PROVED) if j.snr is None or j.snr < _PROVED_SNR)
+        return runs.parted(FAR)
 
     def _mapped(self, because: tuple[str, ...]) -> Decided | None:
         for name, change in maps.candidates(self.pairs, self.links, self.sides):
