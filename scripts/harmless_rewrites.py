@@ -89,7 +89,7 @@ def _compared(a: Path, b: Path) -> dict[str, str]:
     try:
         found = onnxnull.compare(a, b, weights=False)
         quantized = found.graph is not None and found.graph.quantized
-        shapes = {i.name: fixed(list(i.shape)) for i in found.a.inputs if i.shape is not None and None in i.shape[1:]}
+        shapes = {i.name: fixed(list(i.shape), i.dtype) for i in found.a.inputs if i.shape is not None and None in i.shape[1:]}
         data = _data(a) if quantized else None
         found = onnxnull.compare(a, b, weights=False, running=onnxnull.Running(), data=data, input_shapes=shapes)
     except onnxnull.OnnxnullError as error:

@@ -115,15 +115,15 @@ def inputs(source: Path, count: int, seed: int) -> list[dict[str, np.ndarray]]:
     return [{i.name: _input(rng, i.shape, i.type) for i in session.get_inputs()} for _ in range(count)]
 
 
-def fixed(shape: list[object]) -> list[int]:
-    """One sample, and sizes for what else is open: 96 for those of images, 7 for others."""
-    other = 96 if len(shape) > 3 else 512 if len(shape) == 2 and not any(isinstance(size, int) for size in shape) else 7
+def fixed(shape: list[object], kind: str) -> list[int]:
+    """One sample, and sizes for what else is open: 96 for images, 512 for sound, 16 for words."""
+    other = 96 if len(shape) > 3 else 16 if "int" in kind else 512
     return [size if isinstance(size, int) else other if axis else 1 for axis, size in enumerate(shape)]
 
 
 def _input(rng: np.random.Generator, shape: list[object], kind: str) -> np.ndarray:
     place = next((axis for axis in (1, 3) if len(shape) == 4 and shape[axis] in (1, 3)), None)
-    sizes = fixed(shape)
+    sizes = fixed(shape, kind)
     if "int" in kind:
         return rng.integers(0, 2, sizes).astype(np.int64 if "64" in kind else np.int32)
     dtype = np.float16 if "16" in kind else np.float64 if "double" in kind else np.float32
