@@ -232,7 +232,8 @@ def bounds(start: Array, recipe: Recipe) -> tuple[Array, Array]:
 
 def _single(bound: Array, inward: float) -> Array:
     """The nearest float32 on the side of `inward`."""
-    near = bound.astype(np.float32)
+    with np.errstate(over="ignore"):
+        near = bound.astype(np.float32)
     beyond = near.astype(np.float64) < bound if inward > 0 else near.astype(np.float64) > bound
     stepped = np.nextafter(near, np.float32(inward))
     return np.where(beyond, stepped, near).astype(np.float64)

@@ -14,16 +14,17 @@ import numpy as np
 from onnxnull.analysis.weights import find_weights
 from onnxnull.collision.cases import Case
 from onnxnull.collision.claims import Reader
+from onnxnull.collision.coordinates import Coordinates
 from onnxnull.collision.entering import entering
 from onnxnull.collision.executables import AtInput, InLayer, Network, Subject, networks_twin, rounded
 from onnxnull.collision.kernel import FrontierKernel, Kernel
 from onnxnull.collision.near_kernel import NearKernel
 from onnxnull.collision.output_change import all_identical
-from onnxnull.collision.perturb import Recipe, control, perturbation
+from onnxnull.collision.perturb import Recipe
 from onnxnull.collision.quantized_claims import steps_between, verify_on_grid
 from onnxnull.collision.quantizer_search import kind_on_grid, pair_on_grid
 from onnxnull.collision.results import Collision, EightBit, Kind, Perturbation, Space
-from onnxnull.collision.sizing import Target, fitted, own_sizes, rescaled
+from onnxnull.collision.sizing import Fitted, Target, fitted
 from onnxnull.collision.tensors import Cut, Site, cuts, input_site
 from onnxnull.collision.trace import trace
 from onnxnull.collision.verify import UNIT_ROUNDOFF, Trial, compare_all, starts, verify
@@ -373,38 +374,22 @@ class Search:
     def _in_kernel(
         self, prepared: _Prepared, kernel: Kernel | NearKernel, start: Array, recipe: Recipe, subjects: Sequence[Subject]
     ) -> tuple[Array, Array, str | None]:
-        """(δ, the control, what the reader should know of the size): every feature at its own size where nothing bounds it."""
-        site, sizes = prepared.site, np.ones(())
-        mixed = (
-            own_sizes(start) if recipe.box is None and recipe.epsilon is None and not isinstance(kernel, NearKernel) else None
-        )
-        if mixed is not None:
-            site, sizes = rescaled(site, mixed), mixed
-            kernel = site.kernel(balanced=site.has_balanced_kernel())
-        toward = None if recipe.toward is None else recipe.toward / sizes
-        begin = start / sizes
-
-        def make(wanted: Recipe) -> Array:
-            beta = wanted.beta if mixed is None or wanted.pattern == "toward" else None
-            found = sizes * perturbation(site, kernel, begin, replace(wanted, toward=toward, beta=beta), self._progress)
-            if wanted.beta is None or beta is not None:
-                return found
-            return (wanted.beta / float(np.linalg.norm(found))) * found
-
-        told = None
+        """(δ, the control, what the reader should know of the size)."""
+        plain = Coordinates(prepared.site, kernel)
         if isinstance(kernel, NearKernel):
-            change = make(recipe)
+            found = Fitted(plain.perturbation(start, recipe, self._progress), plain)
         else:
-            subject = max(subjects, key=lambda subject: UNIT_ROUNDOFF[subject.precision])
-            target = Target(
-                subject.precision.value,
-                UNIT_ROUNDOFF[subject.precision],
-                self.execution.tolerances[subject.precision],
-                subject.stored,
-            )
-            change, told = fitted(make, recipe, start, prepared.readers, target, _box(recipe.parameters()))
-        beside = start + sizes * (control(kernel, begin, begin + change / sizes, recipe) - begin)
-        return change, beside, told
+            ways = filter(None, (Coordinates.of(prepared.site, start), plain))
+            lowest_first = sorted(subjects, key=lambda subject: -UNIT_ROUNDOFF[subject.precision])
+            targets = [
+                Target(
+                    each.precision.value, UNIT_ROUNDOFF[each.precision], self.execution.tolerances[each.precision], each.stored
+                )
+                for each in lowest_first
+            ]
+            box = _box(recipe.parameters())
+            found = fitted(ways, recipe, start, prepared.readers, targets, box, self._progress)
+        return found.change, found.coordinates.control(start, start + found.change, recipe), found.told
 
     def _verified(
         self,

@@ -1,79 +1,33 @@
-"""How large a perturbation may be for its claim to hold at every precision that was asked for.
+"""How a perturbation becomes one whose claims can hold at every precision that was asked for.
 
-1. A wish is as large in every entry as the entry's own feature is: one feature of 10⁹ among others of 1 would otherwise be
-   moved by nothing, or the others by 10⁸. The kernel is taken in coordinates z = δ/size, so that a projection mixes no sizes.
-2. What is found is looked at as the lowest precision stores it. Entries that its rounding leaves where they were are held, and
-   the rest is made anew; where representing the colliding input costs too much of the layer's scale, it is made smaller.
-
-A length that the user asked for stays what it is; what could hold is said.
+1. A wish is as large in every entry as the entry's own feature is (`coordinates`); where that gives nothing that can hold, all
+   entries are wished one length.
+2. What is found is looked at as every precision stores it. Entries that rounding leaves where they were are held, and the
+   rest is made anew; where representing the colliding input costs too much of the layer's scale, it is made smaller, also
+   where a length was asked for. The reader is told.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from onnxnull.collision.claims import Reader, kernel_claim
+from onnxnull.collision.coordinates import Coordinates
 from onnxnull.collision.perturb import Recipe
-from onnxnull.collision.tensors import Site
 from onnxnull.collision.yardstick import Box
-from onnxnull.errors import OnnxnullError
-from onnxnull.kernel.maps.linear_map import Array, LinearMap
-from onnxnull.kernel.maps.primitives import Scale
-from onnxnull.kernel.maps.selection import Selection, identity
+from onnxnull.errors import Code, OnnxnullError
+from onnxnull.kernel.maps.linear_map import Array
+from onnxnull.kernel.numerics.rounding_model import magnitude
 
-_STEP = 10
-"""Sizes are powers of 2¹⁰ of the typical one: what differs by less than a factor of 32 is of one size."""
-_SMALLER, _TRIES, _HOLDS = 16.0, 9, 4
-
-
-def own_sizes(x: Array) -> Array | None:
-    """The size of every entry's feature, a power of two; None where all have one size.
-
-    A feature is what an index along an axis but the first (the samples) names, and its size the root mean square of its
-    entries; the least of what the axes give counts, as for the channels of an output. One without a size has the typical one.
-    """
-    if not x.size:
-        return None
-    found = np.full(x.shape, np.inf)
-    if x.ndim < 2:
-        found = np.abs(x)
-    for axis in range(1, x.ndim):
-        others = tuple(i for i in range(x.ndim) if i != axis)
-        largest = float(np.abs(x).max(initial=0.0)) or 1.0  # squares of small or large numbers leave the range of doubles
-        sizes = np.abs(x).max(axis=others, keepdims=True, initial=0.0)
-        with np.errstate(under="ignore"):
-            share = np.sqrt(np.mean(np.square(x / np.where(sizes > 0, sizes, largest)), axis=others, keepdims=True))
-        found = np.minimum(found, sizes * share)
-    some = found[found > 0]
-    if not some.size:
-        return None
-    typical = np.median(some)
-    with np.errstate(divide="ignore"):
-        exponents = _STEP * np.rint(np.where(found > 0, np.log2(found) - np.log2(typical), 0.0) / _STEP)
-    if np.all(exponents == exponents.flat[0]):
-        return None
-    result: Array = np.ldexp(1.0, np.clip(exponents, -900, 900).astype(int))
-    return result
-
-
-def rescaled(site: Site, sizes: Array) -> Site:
-    """The site in coordinates z = δ/sizes."""
-
-    def path(one: LinearMap | None) -> LinearMap | None:
-        if isinstance(one, Selection):
-            return one.after(replace(identity(sizes.shape), factors=sizes))
-        return None if one is None else one @ Scale(sizes.shape, sizes)
-
-    layers = tuple(replace(layer, path=path(layer.path)) for layer in site.frontier.layers)
-    return replace(site, frontier=replace(site.frontier, layers=layers))
+_SMALLER, _TRIES, _HOLDS = 16.0, 10, 4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Target:
-    """The lowest precision that runs, where a claim has least room.
+    """A precision that runs.
 
     Attributes:
         name: of the precision.
@@ -87,59 +41,139 @@ class Target:
     tolerance: float
     stored: Callable[[Array], np.ndarray]
 
+    def moves(self, start: Array, change: Array) -> np.ndarray:
+        """Which entries are other numbers here once they are changed."""
+        return np.asarray(self.stored(start + change) != self.stored(start))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fitted:
+    """A perturbation, the coordinates that it was made in, and what the reader should know of its size."""
+
+    change: Array
+    coordinates: Coordinates
+    told: str | None = None
+
 
 def fitted(
-    make: Callable[[Recipe], Array], recipe: Recipe, start: Array, readers: Sequence[Reader], target: Target, box: Box
-) -> tuple[Array, str | None]:
-    """A perturbation whose kernel claims hold at the target, and what the reader should know of its size.
+    ways: Iterable[Coordinates],
+    recipe: Recipe,
+    start: Array,
+    readers: Sequence[Reader],
+    targets: Sequence[Target],
+    box: Box,
+    progress: Callable[[str], None] = lambda _: None,
+) -> Fitted:
+    """A perturbation whose kernel claims hold at all targets, in the first coordinates that give one which a layer reads.
 
-    Where none was found it is the first that was made, and its verdict will say so.
+    Where none is read, the first that is not. Where all claims of a size are refused, it is as it was made first, and its
+    verdicts will say so.
 
     Args:
-        make: recipe → δ.
+        targets: the lowest precision first: there a claim has least room.
 
     Raises:
-        OnnxnullError: what `make` raises at first.
+        OnnxnullError: what making it raises, in the first coordinates; `not-found` where the claims fail at every size.
     """
-    first = change = make(recipe)
-    for _ in range(_HOLDS):
-        if _said(start, change, readers, target, box) is not False:
-            break
-        lost = (change != 0) & (target.stored(start + change) == target.stored(start))
-        free = ~lost & (True if recipe.free is None else recipe.free)
-        if not lost.any() or not free.any():
-            break
-        recipe = replace(recipe, free=np.broadcast_to(free, start.shape))
+    trial = _Trial(start, readers, targets, box)
+    first: Fitted | None = None
+    unread: Fitted | None = None
+    for coordinates in ways:
         try:
-            change = make(recipe)
+            made = coordinates.perturbation(start, recipe, progress)
         except OnnxnullError:
-            break
-    told = _said(start, change, readers, target, box)
-    if told:
-        return change, None
-    with np.errstate(over="ignore", invalid="ignore"):
-        own = float(np.linalg.norm(start)) / float(np.linalg.norm(change))
-    smaller = _SMALLER * (min(own, 1.0 / _SMALLER) if own > 0 else 1.0 / _SMALLER) * change
+            if first is None:
+                raise
+            continue
+        first = first or Fitted(made, coordinates)
+        for change in _changes(coordinates, made, recipe, trial):
+            told = [
+                "of one length in every entry, not of each feature's own size" if first.coordinates is not coordinates else "",
+                _smaller(first.change, change, targets),
+            ]
+            found = Fitted(change, coordinates, "; ".join(filter(None, told)) or None)
+            if trial.is_read(change):
+                return found
+            unread = unread or found
+    if unread is not None:
+        return unread
+    assert first is not None, "there are coordinates"
+    if trial.refused:
+        names = " and ".join(target.name for target in targets)
+        return replace(first, told=f"no size was found at which the claims can hold at {names}: start from another input")
+    seen = f"no change of this kernel, so long or shorter, can be told from rounding the input to {targets[0].name}"
+    raise OnnxnullError(Code.NOT_FOUND, seen, "raise --beta or --epsilon, or ask for a higher precision alone")
+
+
+def _smaller(first: Array, change: Array, targets: Sequence[Target]) -> str | None:
+    length = float(np.linalg.norm(change))
+    times = float(np.linalg.norm(first)) / length
+    if not times > 2.0:
+        return None
+    return f"made {times:.3g} times smaller, to a length of {length:.2g}, so that the claim can hold at {targets[0].name}"
+
+
+def _changes(coordinates: Coordinates, made: Array, recipe: Recipe, trial: _Trial) -> Iterator[Array]:
+    """Those that can hold: as long as it was made, then smaller ones."""
+    own, long = coordinates.length(trial.start), coordinates.length(made)
+    factor = 1.0
     for _ in range(_TRIES):
-        smaller = smaller / _SMALLER
-        if not np.any(target.stored(start + smaller) != target.stored(start)):
-            break
-        if _said(start, smaller, readers, target, box):
-            length = float(np.linalg.norm(smaller))
-            if recipe.beta is not None:
-                return change, f"a change of length {length:.2g} (--beta) could hold at {target.name}"
-            times = float(np.linalg.norm(change)) / length
-            return (
-                smaller,
-                f"made {times:.3g} times smaller, to a length of {length:.2g}, so that the claim can hold at {target.name}",
-            )
-    if recipe.beta is not None:
-        return change, f"no length was found that could hold at {target.name}: leave out --beta, or start from another input"
-    return first, None
+        change = _held(coordinates, factor * made, recipe, trial)
+        if change is not None:
+            yield change
+        if not any(target.moves(trial.start, factor * made).any() for target in trial.targets):
+            return
+        factor = min(factor / _SMALLER, own / long) if own > 0.0 else factor / _SMALLER
 
 
-def _said(start: Array, change: Array, readers: Sequence[Reader], target: Target, box: Box) -> bool | None:
-    """Whether all claims hold; None where none fails and one is refused."""
-    x0, x1 = (np.asarray(target.stored(x)).astype(np.float64) for x in (start, start + change))
-    claims = [kernel_claim(reader, x0, x1, target.unit, tolerance=target.tolerance, box=box).holds for reader in readers]
-    return False if False in claims else None if None in claims else True
+def _held(coordinates: Coordinates, change: Array, recipe: Recipe, trial: _Trial) -> Array | None:
+    """The change, projected on the kernel of those entries that rounding does not leave where they were; None if none holds."""
+    for _ in range(_HOLDS):
+        found = trial.can_hold(change)
+        if found:
+            return change
+        lost = (change != 0) & ~np.logical_and.reduce([target.moves(trial.start, change) for target in trial.targets])
+        free = ~lost & (True if recipe.free is None else recipe.free)
+        if found is None or not lost.any() or not free.any():
+            return None
+        recipe = replace(recipe, free=np.broadcast_to(free, trial.start.shape))
+        change = coordinates.only(change, free, trial.start, recipe)
+    return None
+
+
+@dataclass(slots=True, eq=False)
+class _Trial:
+    """What perturbations are tried on.
+
+    Attributes:
+        refused: whether claims of one were refused where none failed.
+    """
+
+    start: Array
+    readers: Sequence[Reader]
+    targets: Sequence[Target]
+    box: Box
+    refused: bool = False
+
+    def can_hold(self, change: Array) -> bool | None:
+        """Whether all claims hold at all targets; None where none fails and one is refused."""
+        found: bool | None = True
+        for target in self.targets:
+            x0, x1 = (np.asarray(target.stored(x)).astype(np.float64) for x in (self.start, self.start + change))
+            if not np.any(x0 != x1):
+                return False
+            for reader in self.readers:
+                holds = kernel_claim(reader, x0, x1, target.unit, tolerance=target.tolerance, box=self.box).holds
+                if holds is False:
+                    return False
+                found = None if holds is None else found
+        self.refused = self.refused or found is None
+        return found
+
+    def is_read(self, change: Array) -> bool:
+        """Whether a layer reads, by a weight other than 0, what changes; nothing does where there is no layer."""
+        for reader in self.readers:
+            moved = magnitude(reader.path).apply((change != 0).astype(np.float64))
+            if np.any(magnitude(reader.make((reader.blocks != 0).astype(np.float64))).apply(moved)):
+                return True
+        return not self.readers

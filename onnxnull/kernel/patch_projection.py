@@ -172,11 +172,27 @@ def _prepare(span: Array, weights: Array, patches: NDArray[np.intp]) -> _Pattern
             return _Pattern(patches, rows, factor=factor)
     elif _factor(restricted @ restricted.T, _FAIR) is not None:
         return _Pattern(patches, rows)
-    left, sigma, _ = np.linalg.svd(restricted, full_matrices=False)
-    kept = sigma > sigma[0] * max(restricted.shape) * Notion.FLOAT64.eps
-    if np.count_nonzero(kept) == count:
+    sigma = np.linalg.svd(span[rows], compute_uv=False)
+    kept = int(np.count_nonzero(sigma > sigma[0] * max(restricted.shape) * Notion.FLOAT64.eps))
+    if kept == count:
         return _Pattern(patches, rows)
-    return _Pattern(patches, rows, basis=np.ascontiguousarray(left[:, kept]))
+    return _Pattern(patches, rows, basis=_graded_basis(restricted, kept))
+
+
+def _graded_basis(matrix: Array, rank: int) -> Array:
+    """Orthonormal columns (n, rank) that span those of a matrix, accurate in its small rows too.
+
+    Weights f change no rank, but a matrix whose rows are of all sizes has singular values of all sizes. Householder's QR with
+    pivoting, the largest rows first, is stable row by row (Cox and Higham, "Stability of Householder QR factorization for
+    weighted least squares problems", 1998).
+    """
+    import scipy.linalg
+
+    order = np.argsort(-np.abs(matrix).max(axis=1), kind="stable")
+    found, _, _ = scipy.linalg.qr(matrix[order], mode="economic", pivoting=True)
+    basis = np.empty((len(matrix), rank))
+    basis[order] = found[:, :rank]
+    return basis
 
 
 def _factor(gram: Array, ratio: float) -> Array | None:

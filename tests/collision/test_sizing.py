@@ -10,13 +10,14 @@ import pytest
 from onnx import helper
 
 from onnxnull.collision.claims import Reader, drowned
+from onnxnull.collision.coordinates import own_sizes
 from onnxnull.collision.perturb import Recipe
 from onnxnull.collision.results import Decision
 from onnxnull.collision.search import Place
-from onnxnull.collision.sizing import own_sizes
 from onnxnull.errors import Code, OnnxnullError
 from onnxnull.kernel.maps.primitives import Matrix
 from onnxnull.kernel.maps.selection import identity
+from onnxnull.kernel.patch_projection import PatchProjection, columns
 from onnxnull.operators import lowering
 from onnxnull.runtime.precision import Precision
 from tests.collision.searches import between, collision, saved
@@ -78,6 +79,10 @@ def test_own_sizes() -> None:
     assert found is not None
     assert found.shape == (1, 7)
     assert list(np.log2(found[0] / found[0, 1])) == [30, 0, 0, 0, -30, 1000, -1060] or np.all(np.isfinite(found))
+    read = np.array([[1e-6, 1.0, 1.0, 1e-9, 1.0]])
+    found = own_sizes(np.array([[1e6, 1.0, 2.0, 0.0, 0.0]]), read)
+    assert found is not None
+    assert list(np.log2(found[0])) == [20, 0, 0, 30, 0]
     sequence = rng.standard_normal((2, 4, 6)) * np.array([1, 1, 1, 1e6, 1, 1])
     found = own_sizes(sequence)
     assert found is not None
@@ -97,17 +102,65 @@ def test_a_box_that_drowns_the_claim_makes_it_smaller(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("beta", [1e8, 1e18])
-def test_a_length_that_was_asked_for_is_judged_and_another_one_said(beta: float, tmp_path: Path) -> None:
+def test_a_length_at_which_nothing_can_hold_is_reduced_and_that_is_said(beta: float, tmp_path: Path) -> None:
     path = saved(tmp_path, tabular(np.ones(16), np.zeros(16)))
     found = collision(path, {"x": weight(1, 16)}, Recipe(beta=beta))
-    assert found.decision in (Decision.UNDECIDED, Decision.BROKEN)
-    assert np.linalg.norm(found.colliding - found.original) == pytest.approx(beta)
+    assert found.decision is Decision.HOLDS
+    length = float(np.linalg.norm(found.colliding - found.original))
+    assert length < 1e6
     assert found.caveat is not None
-    assert "--beta" in found.caveat
-    length = float(found.caveat.split("length ")[1].split(" ")[0])
+    assert f"to a length of {length:.2g}" in found.caveat
     again = collision(path, {"x": weight(1, 16)}, Recipe(beta=length))
-    assert again.decision is Decision.HOLDS
     assert again.caveat is None
+    np.testing.assert_allclose(np.linalg.norm(again.colliding - again.original), length)
+
+
+MIXED = np.array([1e12, 1e9, 1e6, 1e3, 1, 1, 1, 1e-3, 1e-6, 1e-9, 1e-12, 1, 1, 1, 1, 1])
+GRADED: dict[str, tuple[np.ndarray, np.ndarray, Recipe]] = {
+    # sizes in the graph, sizes of the input, what is asked for
+    "normalised, in a wide box": (MIXED, MIXED, Recipe(box=between(-1e15, 1e15))),
+    "normalised, a bound": (MIXED, MIXED, Recipe(epsilon=1e3)),
+    "normalised, too long": (MIXED, MIXED, Recipe(beta=1e18)),
+    "not normalised": (np.ones(16), MIXED, Recipe()),
+    "not normalised, in a box": (np.ones(16), MIXED, Recipe(box=between(-1e14, 1e14))),
+    "normalised though all of one size": (MIXED, np.ones(16), Recipe()),
+    "a feature of 1e12 that is 0": (MIXED, MIXED * np.r_[0.0, np.ones(15)], Recipe()),
+    "subnormal": (1e-38 * np.ones(16), 1e-38 * np.ones(16), Recipe()),
+}
+
+
+@pytest.mark.parametrize("name", GRADED)
+def test_what_is_found_can_hold_at_every_precision(name: str, tmp_path: Path) -> None:
+    """Whatever the sizes are: a claim that fails at one of the precisions would be the search's own fault."""
+    divided, sizes, recipe = GRADED[name]
+    for seed in (0, 1):
+        x = (sizes * np.random.default_rng(seed).standard_normal(16)).astype(np.float32)[None]
+        found = collision(saved(tmp_path, tabular(divided, np.zeros(16), 10 * seed)), {"x": x}, recipe)
+        assert found.decision is not Decision.BROKEN, [run.why for run in found.runs]
+        assert all(run.layers[0].kernel.holds is not False for run in found.runs)
+
+
+def test_a_change_that_no_precision_can_tell_is_none(tmp_path: Path) -> None:
+    path = saved(tmp_path, tabular(np.ones(16), np.zeros(16)))
+    with pytest.raises(OnnxnullError, match="rounding the input to float32") as raised:
+        collision(path, {"x": 1e6 * np.ones((1, 16))}, Recipe(beta=1e-6))
+    assert raised.value.code is Code.NOT_FOUND
+    alone = collision(path, {"x": 1e6 * np.ones((1, 16))}, Recipe(beta=1e-6), precisions=(Precision.FLOAT64,))
+    assert alone.runs[0].layers[0].kernel.holds
+
+
+@pytest.mark.parametrize("decades", [0, 4, 12, 24])
+def test_small_rows_are_projected_as_accurately_as_large_ones(decades: int) -> None:
+    """Every output of weights of all sizes is 0 up to the rounding of its own terms."""
+    rng = np.random.default_rng(decades)
+    for _ in range(20):
+        q, r = 14, int(rng.integers(1, 12))
+        (span,) = columns(rng.standard_normal((1, q, r)))
+        weights = 10.0 ** rng.uniform(-decades / 2, decades / 2, (1, q))
+        found = PatchProjection(span, weights, 1).project(rng.standard_normal((1, q)))
+        assert np.linalg.norm(found) > 0.0
+        left = np.abs((found * weights) @ span)
+        assert np.all(left <= 64 * 2.0**-53 * np.linalg.norm(weights.T * span, axis=0))
 
 
 def test_entries_that_rounding_leaves_where_they_were_are_held(tmp_path: Path) -> None:
