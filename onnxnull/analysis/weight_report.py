@@ -73,7 +73,7 @@ def analyze_weight(
             side_by_side = blocks.transpose(1, 0, 2).reshape(1, q, g * p)
             stacked = _scaled(rank_profile(side_by_side, exact=ExactPolicy.NEVER, deadline=deadline), use.scale)
         nodes = tuple(
-            WeightNode(n.name, op_name(n), u.groups, _operator(n, u, ranks, work.get(n.name, INNER_WORK)), u.condition)
+            WeightNode(n.name, op_name(n), u.groups, _operator(n, u, blocks, ranks, work.get(n.name, INNER_WORK)), u.condition)
             for n, u in weight.uses
         )
     except TimeoutError:
@@ -162,11 +162,13 @@ class _DoesNotFitError(Exception):
     """A node's attributes, its weight and its input do not go together: the model breaks the rules of the operator."""
 
 
-def _operator(node: Node, use: LinearUse, ranks: RankProfile, work: float) -> OperatorReport | None:
+def _operator(node: Node, use: LinearUse, ranked: np.ndarray, ranks: RankProfile, work: float) -> OperatorReport | None:
     """Bounds on the input nullity of a convolution, where the shape of one sample is known and the image is not too large.
 
-    Raises `_DoesNotFitError`.
+    `ranks` are those of `ranked` (g, q, p), which may not be the floats that run. Raises `_DoesNotFitError`.
     """
+    import numpy as np
+
     from onnxnull.analysis.weights import op_name
     from onnxnull.kernel.images.input_nullity import image_nullities
     from onnxnull.kernel.maps.batched import Batched
@@ -178,8 +180,9 @@ def _operator(node: Node, use: LinearUse, ranks: RankProfile, work: float) -> Op
     shape = shape_at(node, use.activation) if use.on_images and use.activation is not None else None
     if shape is None or None in shape[1:]:
         return None
+    matrix = use.matrix()
     try:
-        linear_map, _ = stripped(use.linear_map(use.matrix(), (1, *(d for d in shape[1:] if d is not None))))
+        linear_map, _ = stripped(use.linear_map(matrix, (1, *(d for d in shape[1:] if d is not None))))
     except TooLargeError:
         return None
     except (ValueError, LookupError, ArithmeticError) as error:
@@ -187,7 +190,7 @@ def _operator(node: Node, use: LinearUse, ranks: RankProfile, work: float) -> Op
     sample = linear_map.sample if isinstance(linear_map, Batched) else None
     if not isinstance(sample, Convolution | TransposedConvolution):
         return None
-    float64, exact = image_nullities(sample, ranks=ranks, work=work)
+    float64, exact = image_nullities(sample, ranks=ranks if np.array_equal(matrix, ranked) else None, work=work)
     return OperatorReport(
         input_shape=sample.input_shape,
         unread=exact.unread,

@@ -19,17 +19,19 @@ filters' rank counts; where there is no certificate neither end is proved.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
+import numpy.typing as npt
 
 from onnxnull.kernel.bounds import Bounds
 from onnxnull.kernel.images.elimination import injective_channels
 from onnxnull.kernel.images.rank_bounds import NOTHING, RankBounds, exact_filters, group_bounds, numerical_filters
 from onnxnull.kernel.maps.convolution import Convolution, TransposedConvolution
 from onnxnull.kernel.maps.im2col import ConvGeometry, tap_slices
-from onnxnull.kernel.numerics.arithmetic import residues
+from onnxnull.kernel.maps.linear_map import Array
 from onnxnull.kernel.rank import Notion, RankProfile, rank, rank_profile
 from onnxnull.kernel.span import ColumnSpan, column_span
 
@@ -92,7 +94,8 @@ def image_nullity(
     unread = operator.inputs - (read_outputs if transposed else read_inputs)
     span = None if notion is Notion.EXACT else column_span(convolution.blocks, notion, ranks=ranks)
     certified = span is None or span.proved
-    bounds = _rank_bounds(convolution, span, work, dense=_is_small(operator, dense_limit))
+    known = _block_ranks(convolution.blocks, ranks)
+    bounds = _rank_bounds(convolution, span, known, work, dense=_is_small(operator, dense_limit))
     upper_rank, upper_method, upper_proved = bounds.upper, bounds.upper_method, bounds.upper_proved
     readable = min(read_inputs, read_outputs)
     if readable < upper_rank or (readable == upper_rank and not upper_proved):
@@ -118,8 +121,8 @@ def image_nullities(
     kernel, and the exact bounds are those of both. Only for small operators whose exact bounds are not tight, the dense matrix
     in floating point may say more.
     """
-    exact = image_nullity(operator, Notion.EXACT, work=work)
     found = ranks or rank_profile(operator.blocks)
+    exact = image_nullity(operator, Notion.EXACT, ranks=found, work=work)
     one_kernel = (
         found.exact is not None
         and found.exact.certainty.is_proved
@@ -150,14 +153,27 @@ _UPPER_REASONS = {
 }
 
 
-def _rank_bounds(convolution: Convolution, span: ColumnSpan | None, work: float, *, dense: bool) -> RankBounds:
+def _block_ranks(blocks: Array, ranks: RankProfile | None) -> list[int | None]:
+    """The rank over ℚ of each block, where the proof for the whole weight says it: of one block, or of blocks of full rank."""
+    proved = ranks.exact.value if ranks is not None and ranks.exact is not None and ranks.exact.certainty.is_proved else None
+    if proved is None:
+        return [None] * len(blocks)
+    if len(blocks) == 1:
+        return [proved]
+    possible = [min(int(block.any(axis=1).sum()), int(block.any(axis=0).sum())) for block in blocks]
+    return list(possible) if sum(possible) == proved else [None] * len(blocks)
+
+
+def _rank_bounds(
+    convolution: Convolution, span: ColumnSpan | None, known: Sequence[int | None], work: float, *, dense: bool
+) -> RankBounds:
     """The dense matrix decides at a cut-off; over ℚ the structured bounds mean the same and are much faster.
 
-    `span` of the filters at the cut-off; None over ℚ.
+    `span` of the filters at the cut-off; None over ℚ. `known`: the ranks of the blocks over ℚ, where they are known.
     """
     if dense and span is not None:
         return _dense_bounds(convolution, span)
-    structured = _structured_bounds(convolution, span, work)
+    structured = _structured_bounds(convolution, span, known, work)
     size = convolution.inputs * convolution.outputs / convolution.geometry.groups
     if not dense or structured.lower == structured.upper or size * min(convolution.inputs, convolution.outputs) > work:
         return structured
@@ -170,7 +186,9 @@ def _is_small(operator: Convolution | TransposedConvolution, limit: int) -> bool
     return operator.inputs <= limit and operator.inputs * operator.outputs / groups <= _DENSE_ENTRIES
 
 
-def _structured_bounds(convolution: Convolution, span: ColumnSpan | None, work: float) -> RankBounds:
+def _structured_bounds(
+    convolution: Convolution, span: ColumnSpan | None, known: Sequence[int | None], work: float
+) -> RankBounds:
     geometry, blocks = convolution.geometry, convolution.blocks
     total = NOTHING
     injective = injective_channels(geometry, blocks, work=5 * work)
@@ -180,13 +198,8 @@ def _structured_bounds(convolution: Convolution, span: ColumnSpan | None, work: 
             inputs = math.prod(geometry.spatial)
             total = total + RankBounds(inputs, inputs, "elimination", "count", True, True)
             continue
-        if span is None and bool(((residues(block) == 0) & (block != 0)).any()):
-            # where entries vanish modulo the prime, what they touch cannot be counted: all that is left is the size
-            inputs, outputs = geometry.channels * math.prod(geometry.spatial), geometry.positions * block.shape[1]
-            total = total + RankBounds(0, min(inputs // geometry.groups, outputs), "none", "count", True, True)
-            continue
         if span is None:
-            filters = exact_filters(block, geometry.kernel)
+            filters = exact_filters(block, geometry.kernel, known[group])
         else:
             filters = numerical_filters(span.bases[group], geometry.kernel)
         total = total + group_bounds(geometry, filters, work=work / len(blocks))
@@ -241,6 +254,11 @@ def _covered(geometry: ConvGeometry, mask: np.ndarray) -> tuple[int, int]:
     """With these taps (kernel-shaped booleans): positions of the input that are read, of the output that read any."""
     if geometry.positions == 0 or min(geometry.spatial, default=1) == 0:
         return 0, 0
+    axes = range(mask.ndim)
+    used = [np.flatnonzero(mask.any(axis=tuple(other for other in axes if other != axis))) for axis in axes]
+    if math.prod(map(len, used)) == np.count_nonzero(mask):  # a box of taps, as nearly always: every axis on its own
+        along = [_covered_axis(geometry, axis, taps) for axis, taps in enumerate(used)]
+        return math.prod(inputs for inputs, _ in along), math.prod(outputs for _, outputs in along)
     padded = tuple(
         (count - 1) * stride + extent
         for count, stride, extent in zip(geometry.output_spatial, geometry.strides, geometry.extent, strict=True)
@@ -257,3 +275,17 @@ def _covered(geometry: ConvGeometry, mask: np.ndarray) -> tuple[int, int]:
             read[where] = True
             reads |= inside[where]
     return int((read & inside).sum()), int(reads.sum())
+
+
+def _covered_axis(geometry: ConvGeometry, axis: int, taps: npt.NDArray[np.intp]) -> tuple[int, int]:
+    """The same along one axis."""
+    inputs = geometry.spatial[axis]
+    first = np.arange(geometry.output_spatial[axis]) * geometry.strides[axis] - geometry.pads_begin[axis]
+    read = np.zeros(inputs, dtype=bool)
+    reads = np.zeros(len(first), dtype=bool)
+    for tap in taps:
+        position = first + tap * geometry.dilations[axis]
+        inside = (position >= 0) & (position < inputs)
+        read[position[inside]] = True
+        reads |= inside
+    return int(read.sum()), int(reads.sum())

@@ -129,6 +129,8 @@ def _reduced(count: int, axes: tuple[Axis, ...], weight: Weight) -> Iterator[tup
 
 def _trimmed(axes: tuple[Axis, ...], weight: Weight) -> tuple[tuple[Axis, ...], Weight]:
     """Drop channels without weights and the outer taps that are zero in every channel and column."""
+    if np.count_nonzero(weight) == weight.size:
+        return axes, weight
     everything = tuple(range(weight.ndim))
     weight = weight[weight.any(axis=everything[1:])]
     trimmed = []

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import pairwise
 
-from onnxnull.kernel.budget import ENTRY_WORK, Budget
+from onnxnull.kernel.budget import Budget, OutOfBudget
 from onnxnull.kernel.images.splitting import Axis, ConvolutionPart, Weight, flip, swap, unroll
 from onnxnull.kernel.numerics.arithmetic import FieldArray
 
@@ -53,11 +53,15 @@ def strategies(part: ConvolutionPart, filters: int) -> Iterator[Strategy]:
             yield Strategy(size, size, size)
 
 
+LeafRank = Callable[[FieldArray, Budget], int]
+"""Ranks a leaf (rows, columns), or bounds its rank from below; OutOfBudget where that costs too much."""
+
+
 @dataclass
 class Sweep:
-    """Sweeps over one part, in one arithmetic; `rank` ranks a leaf (rows, columns). Leaves are cached by signature."""
+    """Sweeps over one part, in one arithmetic. Leaves are cached by signature."""
 
-    rank: Callable[[FieldArray], int]
+    rank: LeafRank
     budget: Budget
     _leaves: dict[tuple[object, ...], int] = field(default_factory=dict)
 
@@ -68,9 +72,7 @@ class Sweep:
     def _strip(self, axes: tuple[Axis, ...], weight: Weight, strategy: Strategy, signature: tuple[object, ...]) -> int:
         if not axes:
             if signature not in self._leaves:
-                rows, columns = weight.shape
-                self.budget.spend(float(rows) * columns * (min(rows, columns) + ENTRY_WORK))
-                self._leaves[signature] = self.rank(weight)
+                self._leaves[signature] = self.rank(weight, self.budget)
             return self._leaves[signature]
         axis, *rest = axes
         total = 0
@@ -78,10 +80,28 @@ class Sweep:
             inner_signature = (*signature, (offset, count, width))
             known = None if rest else self._leaves.get(inner_signature)
             if known is None:
+                if float(weight.size // weight.shape[1]) * count * width > self.budget.left:
+                    raise OutOfBudget  # not even worth writing down
                 strip = unroll(weight, Axis(count, axis.kernel, axis.stride, offset, width), (0, count), (0, width))
                 known = self._strip(tuple(rest), strip, strategy, inner_signature)
             total += times * known
         return total
+
+
+def attainable(part: ConvolutionPart, filters: int, strategy: Strategy) -> int:
+    """The most that a sweep may find where the filters have this rank: every block has all the rank that its size allows."""
+    return _attainable(part.axes, part.weight.shape[0], filters, strategy)
+
+
+@lru_cache(maxsize=4096)
+def _attainable(axes: tuple[Axis, ...], rows: int, columns: int, strategy: Strategy) -> int:
+    if not axes:
+        return min(rows, columns)
+    axis, *rest = axes
+    return sum(
+        times * _attainable(tuple(rest), rows * count, columns * width, strategy)
+        for _, count, width, times in _kinds(axis, strategy)
+    )
 
 
 @lru_cache(maxsize=4096)
