@@ -2,7 +2,8 @@
 
 >>> report = onnxnull.analyze("model.onnx")   # doctest: +SKIP
 >>> report.paper.nullity                      # doctest: +SKIP
->>> search = onnxnull.Search("model.onnx", onnxnull.Place(), onnxnull.Execution())           # doctest: +SKIP
+>>> model = onnxnull.open_model("model.onnx")  # doctest: +SKIP
+>>> search = onnxnull.Search(model, onnxnull.Place(), onnxnull.Execution())                  # doctest: +SKIP
 >>> for collision in search.run(case, onnxnull.Recipe()): print(collision.holds)             # doctest: +SKIP
 """
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from onnxnull.evidence.replay import replay
     from onnxnull.evidence.write_bundle import Bundle
     from onnxnull.graph.limits import Limits
+    from onnxnull.graph.model import Model, open_model
     from onnxnull.inputs import Preprocessing
     from onnxnull.runtime.precision import Precision
     from onnxnull.runtime.providers import Provider
@@ -40,6 +42,7 @@ __all__ = [
     "Comparison",
     "Execution",
     "Limits",
+    "Model",
     "ModelReport",
     "OnnxnullError",
     "Outcome",
@@ -55,6 +58,7 @@ __all__ = [
     "analyze",
     "compare",
     "load_cases",
+    "open_model",
     "replay",
 ]
 
@@ -66,6 +70,7 @@ _HOMES = {
     "Comparison": "onnxnull.comparison.results",
     "Execution": "onnxnull.collision.search",
     "Limits": "onnxnull.graph.limits",
+    "Model": "onnxnull.graph.model",
     "ModelReport": "onnxnull.analysis.results",
     "OnnxnullError": "onnxnull.errors",
     "Outcome": "onnxnull.comparison.verdicts",
@@ -80,6 +85,7 @@ _HOMES = {
     "analyze": "onnxnull.analysis.analyze",
     "compare": "onnxnull.comparison.compare",
     "load_cases": "onnxnull.collision.cases",
+    "open_model": "onnxnull.graph.model",
     "replay": "onnxnull.evidence.replay",
 }
 

@@ -40,6 +40,11 @@ class Code(enum.Enum):
     INVALID_MODEL = ("invalid-model", "the model breaks the rules of ONNX", "check it with onnx.checker, export it again")
     EXTERNAL_MISSING = ("external-data-missing", "external data is missing", "put the data file beside the model")
     EXTERNAL_SHORT = ("external-data-short", "external data ends too early", "copy the data file again")
+    EXTERNAL_CHANGED = (
+        "external-data-changed",
+        "external data is not the file that was checked",
+        "run again when nothing writes to it",
+    )
     EXTERNAL_ESCAPES = (
         "external-data-escapes",
         "external data lies outside the model's folder",

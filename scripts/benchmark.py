@@ -112,7 +112,7 @@ def collision(bench: Bench) -> None:
     shapes = {name: array.shape for name, array in start.arrays.items()}
 
     def plain() -> None:
-        runner = Runner(bench.model)
+        runner = Runner(open_model(bench.model))
         for case in (start, other):
             runner.run(case.arrays)
 
@@ -120,7 +120,7 @@ def collision(bench: Bench) -> None:
     for recipe in (Recipe(box=box), Recipe(pattern="toward", box=box)):
 
         def build_and_verify(watch: Stopwatch, recipe: Recipe = recipe) -> None:
-            search = Search(bench.model, Place(), Execution(), shapes=shapes, progress=watch)
+            search = Search(open_model(bench.model, input_shapes=shapes), Place(), Execution(), progress=watch)
             (found,) = search.run(start, recipe, other if recipe.pattern == "toward" else None)
             if not found.holds:
                 raise SystemExit(f"{bench.model}: the collision does not hold")
@@ -133,8 +133,8 @@ def gradient(bench: Bench) -> None:
     inputs = open_model(bench.model).inputs
     case = random_case(inputs, 0, {described.name: (np.array(0.0), np.array(1.0)) for described in inputs})
     for precision in (Precision.FLOAT32, Precision.FLOAT64):
-        runner = Runner(bench.model, precision)
-        function = Function(bench.model, case.arrays, output=bench.scores, precision=precision)
+        runner = Runner(open_model(bench.model), precision)
+        function = Function(open_model(bench.model), case.arrays, output=bench.scores, precision=precision)
         x = case.arrays[function.input]
         y = np.ones(function.value(x).shape)
         runs: dict[str, Callable[[], object]] = {

@@ -30,6 +30,7 @@ from onnxnull import Case, Execution, OnnxnullError, Place, Precision, Recipe, S
 from onnxnull.collision.results import Collision, Decision, Run
 from onnxnull.collision.search import box_of
 from onnxnull.collision.yardstick import NOISE_RUNS, SCALE_RUNS, nearby, one_ulp
+from onnxnull.graph.model import open_model
 
 BITS = 300
 TIMES = 16.0
@@ -218,7 +219,7 @@ def explored(seed: int, folder: Path) -> tuple[str, list[str]]:
     onnx.save(net.model(x.size), path)
     try:
         execution = Execution((Precision.FLOAT64, Precision.FLOAT32))
-        search = Search(path, Place(), execution, shapes={"x": x.shape})
+        search = Search(open_model(path, input_shapes={"x": x.shape}), Place(), execution)
         (found,) = search.run(Case("random", {"x": x}), random_recipe(rng, x))
     except OnnxnullError as error:
         return f"error {error.code.code}", []

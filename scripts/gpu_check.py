@@ -76,13 +76,13 @@ class Subject:
     def collide(self, precisions: Sequence[Precision], providers: Sequence[Provider]) -> tuple[Search, list[Collision]]:
         """At the input; where that is injective, in front of every layer. Raises `OnnxnullError`."""
         execution = Execution(tuple(precisions), tuple(providers))
-        search = Search(self.path, Place(), execution, shapes=self.shapes)
+        search = Search(open_model(self.path, input_shapes=self.shapes), Place(), execution)
         try:
             return search, list(search.run(self.case, Recipe(box=self.box)))
         except OnnxnullError as error:
             if error.exit_code is not ExitCode.NOTHING:
                 raise
-        search = Search(self.path, Place(layer="all"), execution, shapes=self.shapes)
+        search = Search(open_model(self.path, input_shapes=self.shapes), Place(layer="all"), execution)
         found = list(search.run(self.case, Recipe()))
         if not found:
             raise OnnxnullError(Code.INJECTIVE, f"no layer collides: {'; '.join(error.seen for error in search.skipped)}")
@@ -159,7 +159,7 @@ def opened(models: Sequence[Path], subjects: list[Subject]) -> Lines:
 def providers_got(subjects: Sequence[Subject], provider: Provider) -> Lines:
     for subject in subjects:
         for precision in subject.precisions:
-            found = Runner(subject.path, precision, provider=provider).description
+            found = Runner(open_model(subject.path), precision, provider=provider).description
             lowered = f", lowered: {', '.join(found['lowered'])}" if found["lowered"] else ""
             got = ", ".join(found["providers"])
             yield found["providers"][0] == provider.value, f"{subject.path.name} {precision.value}: {got}{lowered}"
@@ -216,7 +216,8 @@ def judged(collision: Collision, run: Run) -> tuple[bool, str]:
 def agreement(subject: Subject, provider: Provider) -> Lines:
     for precision in subject.precisions:
         here, there = (
-            Runner(subject.path, precision, provider=each).run(subject.case.arrays) for each in (Provider.CPU, provider)
+            Runner(open_model(subject.path), precision, provider=each).run(subject.case.arrays)
+            for each in (Provider.CPU, provider)
         )
         for name, array in here.items():
             change = compare(name, array, there[name])

@@ -87,11 +87,12 @@ def _compared(a: Path, b: Path) -> dict[str, str]:
     """What the command says; with data where one of the files quantizes activations."""
     start = time.process_time()
     try:
-        found = onnxnull.compare(a, b, weights=False)
+        models = onnxnull.open_model(a), onnxnull.open_model(b)
+        found = onnxnull.compare(*models, weights=False)
         quantized = found.graph is not None and found.graph.quantized
         shapes = {i.name: fixed(list(i.shape), i.dtype) for i in found.a.inputs if i.shape is not None and None in i.shape[1:]}
         data = _data(a) if quantized else None
-        found = onnxnull.compare(a, b, weights=False, running=onnxnull.Running(), data=data, input_shapes=shapes)
+        found = onnxnull.compare(*models, weights=False, running=onnxnull.Running(), data=data, input_shapes=shapes)
     except onnxnull.OnnxnullError as error:
         return {"outcome": f"error {error.code.code}", "exit": str(int(error.exit_code)), "because": error.seen[:200]}
     return {

@@ -18,6 +18,7 @@ from onnxnull.collision.output_change import best, probabilities
 from onnxnull.collision.perturb import Recipe
 from onnxnull.collision.search import Execution, Place, Search
 from onnxnull.drawing import Panel, figure
+from onnxnull.graph.model import open_model
 from onnxnull.inputs import Preprocessing, pixels
 from onnxnull.runtime.precision import Precision
 from onnxnull.runtime.session import Runner
@@ -33,9 +34,9 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, help="[docs/collision.png, docs/fiber.png]")
     arguments = parser.parse_args()
     network, digits, file = FIBER if arguments.fiber else KERNEL
-    output, model = arguments.output or ROOT / "docs" / file, ROOT / "models" / f"{network}.onnx"
+    output, opened = arguments.output or ROOT / "docs" / file, open_model(ROOT / "models" / f"{network}.onnx")
     samples = [ROOT / "models" / "samples" / network / f"{digit}.png" for digit in digits]
-    search = (FiberSearch if arguments.fiber else Search)(model, Place(), Execution((Precision.FLOAT32,)))
+    search = (FiberSearch if arguments.fiber else Search)(opened, Place(), Execution((Precision.FLOAT32,)))
     inputs, plain = search.model.inputs, Preprocessing()
     (start,), (wish,) = (load_cases(path, inputs, plain) for path in samples)
     (found,) = search.run(start, Recipe(pattern="toward", box=pixel_box(inputs[0], plain)), wish)
@@ -44,7 +45,7 @@ def main() -> None:
     other = wish.arrays[found.where]
     titles = ("original", "pulled toward this", "colliding image", "control: as far, but seen")
     images = (found.original, other, found.colliding, found.control)
-    scores = (original, Runner(model).run({found.where: other})[name], colliding, control)
+    scores = (original, Runner(opened).run({found.where: other})[name], colliding, control)
     differ = ((), (), (f"logits differ by {run.outputs[0].max_abs:.1e}",), (f"logits differ by {run.control[0].max_abs:.1f}",))
     figure(
         output,

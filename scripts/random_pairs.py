@@ -389,7 +389,9 @@ def main() -> int:
                 path.write_bytes(model.SerializeToString())
             made += 1
             try:
-                found = onnxnull.compare(*paths, running=onnxnull.Running() if options.run else None, weights=False)
+                found = onnxnull.compare(
+                    *map(onnxnull.open_model, paths), running=onnxnull.Running() if options.run else None, weights=False
+                )
             except OnnxnullError as error:
                 outcomes[kind, f"error {error.code.code}"] += 1
                 continue

@@ -95,11 +95,10 @@ def analyze_model(
     from onnxnull.analysis.nonfinite import constant_findings
     from onnxnull.analysis.tables import report_tables
     from onnxnull.analysis.weights import find_weights
-    from onnxnull.graph.flow import Flow
     from onnxnull.inputs import load_folder
 
     samples = [] if data is None else load_folder(data[0], model.inputs, data[1])
-    flow = Flow(model)
+    flow = model.flow
     found, unsupported = find_weights(flow)
     fronts = frontiers.find(flow)
     work = {layer.node: _FRONT_WORK for front in fronts for layer in front.layers}

@@ -80,7 +80,7 @@ def constant_findings(flow: Flow) -> ConstantFindings:
     found = _findings(flow)
     if not flow.model.one_sample or not (found.claims or found.nonfinite or found.undecided):
         return found
-    others = _findings(Flow(with_batch(flow.model, _SAMPLES)))
+    others = _findings(with_batch(flow.model, _SAMPLES).flow)
     effects = {claim.output: claim.effect for claim in others.claims}
     order = list(Effect)
     told = {(odd.name, odd.node, odd.what) for odd in others.nonfinite}

@@ -17,7 +17,6 @@ from onnxnull.analysis.analyze import Progress
 from onnxnull.analysis.weights import Weight, find_weights
 from onnxnull.errors import Code, ExitCode, OnnxnullError, errors_of
 from onnxnull.graph.constants import EvaluationError
-from onnxnull.graph.flow import Flow
 from onnxnull.graph.limits import Limits
 from onnxnull.graph.model import Model, open_model
 from onnxnull.kernel import proof_check
@@ -162,7 +161,7 @@ def _weights_of(
     """The model, its weights, and in words what of it is not supported."""
     model = open_model(path, input_shapes=input_shapes, limits=limits)
     with errors_of(path):
-        weights, unsupported = find_weights(Flow(model))
+        weights, unsupported = find_weights(model.flow)
         if not weights and not unsupported:
             raise OnnxnullError(Code.NOTHING_LINEAR, Code.NOTHING_LINEAR.meaning)
     return model, weights, [f"{u.node} ({u.op}): {u.reason}" for u in unsupported]

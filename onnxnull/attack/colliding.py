@@ -6,8 +6,7 @@ attack: what collides is within the same ε of the clean input, and in the same 
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -24,8 +23,7 @@ from onnxnull.collision.results import Collision
 from onnxnull.collision.search import Execution, Place, Progress, Search
 from onnxnull.errors import Code, OnnxnullError
 from onnxnull.gradient import Function
-from onnxnull.graph.limits import Limits
-from onnxnull.runtime import source
+from onnxnull.graph.model import Model
 from onnxnull.runtime.precision import Precision
 
 if TYPE_CHECKING:
@@ -84,18 +82,16 @@ class AttackSearch:
 
     def __init__(
         self,
-        path: str | os.PathLike[str],
+        model: Model,
         execution: Execution,
         *,
         scores: str | None = None,
         input: str | None = None,
-        shapes: Mapping[str, Sequence[int]] | None = None,
-        limits: Limits | None = None,
         progress: Progress = lambda _: None,
     ) -> None:
-        self.search = Search(path, Place(input=input), execution, shapes=shapes, limits=limits, progress=progress)
+        self.search = Search(model, Place(input=input), execution, progress=progress)
         self._progress = progress
-        self._source = source.load(path, limits)
+        self._source = model.parsed.whole
         self.scores = default_equal(self._source)[0][0] if scores is None else scores
         self._functions: dict[tuple[tuple[str, tuple[int, ...]], ...], Function] = {}
 

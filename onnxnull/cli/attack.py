@@ -144,29 +144,24 @@ def _prepare(
     from onnxnull.graph.model import open_model
     from onnxnull.runtime.precision import Precision
 
-    limits = options.limits_of(settings)
     precisions = tuple(Precision(name) for name in dict.fromkeys(settings["precisions"]))
     tolerances = options.tolerances_of(settings["tolerances"])
     execution = Execution(precisions, options.providers_of(settings["providers"]), tolerances=tolerances)
-    shapes = dict(settings["input_shapes"])
+    progress("opening the model")
+    opened = open_model(model, input_shapes=settings["input_shapes"], limits=options.limits_of(settings))
     progress("reading the inputs")
-    inputs = open_model(model, input_shapes=shapes, limits=limits).inputs
+    inputs = opened.inputs
     found = [case for path in settings["inputs"] for case in cases.load_cases(path, inputs, preprocessing)]
     given = None
     if settings["adversarial"] is not None:
         if len(found) != 1:
             raise OnnxnullError(Code.DATA, f"--adversarial is one example, of {len(found)} inputs", "give its own --input")
         (given, *_) = cases.load_cases(settings["adversarial"], inputs, preprocessing)
-    for each in inputs:
-        if each.shape is None or None in each.shape:
-            shapes[each.name] = found[0].arrays[each.name].shape
     search = AttackSearch(
-        model,
+        opened.completed(found[0].arrays),
         execution,
         scores=settings["scores"],
         input=settings["input_name"],
-        shapes=shapes,
-        limits=limits,
         progress=progress,
     )
     described = search.search.input()

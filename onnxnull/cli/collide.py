@@ -171,36 +171,32 @@ def prepare(
     from onnxnull.graph.model import open_model
     from onnxnull.runtime.precision import Precision
 
-    limits = options.limits_of(settings)
     precisions = tuple(Precision(name) for name in dict.fromkeys(settings["precisions"]))
     tolerances = options.tolerances_of(settings["tolerances"])
     execution = Execution(precisions, options.providers_of(settings["providers"]), settings["trace"], tolerances)
-    shapes = dict(settings["input_shapes"])
+    progress("opening the model")
+    opened = open_model(model, input_shapes=settings["input_shapes"], limits=options.limits_of(settings))
     progress("reading the inputs")
-    inputs = open_model(model, input_shapes=shapes, limits=limits).inputs
+    inputs = opened.inputs
     found: list[Case] = [case for path in settings["inputs"] for case in cases.load_cases(path, inputs, preprocessing)]
     boxes = _boxes(settings, inputs, preprocessing)
     if settings["random_seed"] is not None:
         found.append(cases.random_case(inputs, settings["random_seed"], boxes))
-    for described in inputs:
-        if described.shape is None or None in described.shape:
-            shapes[described.name] = found[0].arrays[described.name].shape
+    opened = opened.completed(found[0].arrays)
     patches = None if settings["space"] is None else settings["space"] == "patches"
     place = Place(settings["input_name"], settings["layer"], patches)
     if settings["method"] == "fiber":
         from onnxnull.collision.fiber import FiberSearch
 
         chosen = {"equal": settings["equal"], "time_limit": settings["time_limit"] or 1200.0}
-        search: Search = FiberSearch(model, place, execution, shapes=shapes, limits=limits, progress=progress, **chosen)
+        search: Search = FiberSearch(opened, place, execution, progress=progress, **chosen)
     else:
         search = Search(
-            model,
+            opened,
             place,
             execution,
-            shapes=shapes,
             near=settings["near_kernel"],
             cell=settings["quantizer_cell"],
-            limits=limits,
             progress=progress,
         )
     toward = None

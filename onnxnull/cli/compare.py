@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,22 +82,23 @@ def command(ctx: click.Context, /, first: str, second: str, fmt: str, output: Pa
     """
     from onnxnull.comparison.compare import compare
     from onnxnull.comparison.verdicts import Outcome
+    from onnxnull.graph.model import open_model
 
     options.check_output(output, (first, second))
     limit = next(outcome for outcome in Outcome if outcome.label == settings["limit"])
     preprocessing = {name: settings[name] for name in ("value_range", "channels", "layout", "std", "mean", "size")}
     with options.step_reporter() as progress:
+        a, b = (open_model(path, limits=options.limits_of(settings)) for path in (first, second))
         comparison = compare(
-            first,
-            second,
+            a,
+            b,
             input_shapes=settings["input_shapes"],
             running=_running(settings) if settings["runs"] else None,
-            data=_data(first, settings, options.preprocessing_of(settings["preset"], **preprocessing)),
+            data=_data(a.inputs, settings, options.preprocessing_of(settings["preset"], **preprocessing)),
             min_agreement=settings["min_agreement"],
             min_snr=settings["min_snr"],
             allowed_map=settings["allow_input_map"],
             weights=settings["weights"],
-            limits=options.limits_of(settings),
             progress=progress,
         )
     to_terminal = output is None and options.is_terminal(sys.stdout)
@@ -104,15 +106,13 @@ def command(ctx: click.Context, /, first: str, second: str, fmt: str, output: Pa
     ctx.exit(int(comparison.exit_code(limit)))
 
 
-def _data(model: str, settings: dict[str, Any], preprocessing: Preprocessing) -> list[Feeds] | None:
+def _data(inputs: Sequence[GraphInput], settings: dict[str, Any], preprocessing: Preprocessing) -> list[Feeds] | None:
     """The user's inputs; None where there are none."""
     from onnxnull.collision.cases import load_cases
-    from onnxnull.graph.model import open_model
 
     paths = [path for path in (settings["data"], settings["file"]) if path is not None]
     if not paths:
         return None
-    inputs: tuple[GraphInput, ...] = open_model(model, limits=options.limits_of(settings)).inputs
     return [case.arrays for path in paths for case in load_cases(path, inputs, preprocessing)]
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import onnx
 
     from onnxnull.graph.flow import Flow
+    from onnxnull.graph.model import Model
     from onnxnull.graph.node import Node
     from onnxnull.kernel.maps.linear_map import Array
 
@@ -216,13 +217,13 @@ class InLayer:
         return self.run(nudge(x))
 
 
-def networks_twin(path: str, precision: Precision, provider: Provider, limits: Any) -> Twin:
+def networks_twin(model: Model, precision: Precision, provider: Provider) -> Twin:
     """The network's twin. Raises `OnnxnullError` where the provider does not execute the precision that was asked for."""
-    made = twin(path, precision, provider=provider, limits=limits)
+    made = twin(model, precision, provider=provider)
     if precision is Precision.NATIVE and not has_integer_arithmetic(made.proto):
         kinds = floats_of(made.proto)
         native = next((each for kind, each in _FLOATS.items() if kinds == {kind}), Precision.FLOAT32)
-        return networks_twin(path, native, provider, limits)
+        return networks_twin(model, native, provider)
     if precision is Precision.FLOAT16 and made.precision is not Precision.FLOAT16:
         seen = f"{provider.value} computes float16 in {made.precision.value}"
         raise OnnxnullError(Code.PROVIDER, seen, "leave float16 to a provider that has it (CUDA)")

@@ -6,7 +6,6 @@ operand (the logits), since probabilities near 0 and 1 hide changes. `fiber_clai
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -23,9 +22,7 @@ from onnxnull.collision.search import Execution, Place, Progress, Search, activa
 from onnxnull.collision.tensors import cuts
 from onnxnull.collision.verify import Trial, starts
 from onnxnull.errors import Code, OnnxnullError
-from onnxnull.graph.limits import Limits
-from onnxnull.graph.model import GraphInput
-from onnxnull.runtime import source
+from onnxnull.graph.model import GraphInput, Model
 from onnxnull.runtime.cut import cut
 from onnxnull.runtime.precision import Precision, Twin
 from onnxnull.runtime.providers import Provider
@@ -52,21 +49,19 @@ class FiberSearch(Search):
 
     def __init__(
         self,
-        path: str | os.PathLike[str],
+        model: Model,
         place: Place,
         execution: Execution,
         *,
         equal: Sequence[str] = (),
         time_limit: float | None = None,
-        shapes: Mapping[str, Sequence[int]] | None = None,
-        limits: Limits | None = None,
         progress: Progress = lambda _: None,
     ) -> None:
-        super().__init__(path, place, execution, shapes=shapes, limits=limits, progress=progress)
+        super().__init__(model, place, execution, progress=progress)
         if place.space is Space.PATCHES or place.layer == "all":
             raise OnnxnullError(Code.LAYER, "a walk along a fibre starts at one tensor", "name an input or one layer")
         self._time_limit = time_limit
-        self._source = source.load(path, limits)
+        self._source = model.parsed.whole
         self._tensor: str | None = None
         self._weight, self._op = "", ""
         if place.layer is not None:

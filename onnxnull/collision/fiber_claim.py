@@ -19,10 +19,10 @@ from onnxnull.collision.results import Claim, LayerCheck, Run
 from onnxnull.collision.verify import Outcomes, Start, Trial, outcomes, run_of
 from onnxnull.collision.yardstick import TIMES, change
 from onnxnull.errors import Code, OnnxnullError
+from onnxnull.graph.protobuf import reads
 from onnxnull.runtime.precision import Twin
 from onnxnull.runtime.providers import Provider
 from onnxnull.runtime.session import Runner
-from onnxnull.runtime.source import reads
 
 if TYPE_CHECKING:
     import onnx

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
@@ -32,9 +31,7 @@ from onnxnull.collision.yardstick import TOLERANCES, Box
 from onnxnull.errors import Code, ExitCode, OnnxnullError
 from onnxnull.frontier import find
 from onnxnull.graph.constants import EvaluationError
-from onnxnull.graph.flow import Flow
-from onnxnull.graph.limits import Limits
-from onnxnull.graph.model import GraphInput, Model, open_model
+from onnxnull.graph.model import GraphInput, Model
 from onnxnull.graph.runnable import check_runnable
 from onnxnull.inputs import Preprocessing, from_pixels, pixels
 from onnxnull.kernel.project import NotConvergedError
@@ -111,44 +108,36 @@ class Search:
     """A model prepared for searches.
 
     Args:
-        path: the .onnx file.
-        shapes: input → dimensions, where the file leaves them open.
+        model: opened at shapes that are known.
         near: make near-kernel perturbations, which are no collisions.
         cell: make inputs that the network's quantizer rounds to the same codes.
         progress: called with what comes next.
-        original: the file in onnxruntime, where a session of it exists already.
 
     Attributes:
         skipped: of all layers, why those that gave no collision did not: injective, or a weight that is not analysed.
 
     Raises:
-        OnnxnullError: the file cannot be opened or is too large to be run, or a float32 product is not computed in float32.
+        OnnxnullError: the model is too large to be run, or a float32 product is not computed in float32.
     """
 
     def __init__(
         self,
-        path: str | os.PathLike[str],
+        model: Model,
         place: Place,
         execution: Execution,
         *,
-        shapes: Mapping[str, Sequence[int]] | None = None,
         near: bool = False,
         cell: bool = False,
-        limits: Limits | None = None,
         progress: Progress = lambda _: None,
-        original: Original | None = None,
     ) -> None:
-        self.path, self.place = os.fspath(path), place
-        self._near, self._cell, self._limits, self._progress = near, cell, limits, progress
+        self.model, self.place = model, place
+        self._near, self._cell, self._progress = near, cell, progress
         self.skipped: list[OnnxnullError] = []
-        progress("opening the model")
-        self.model: Model = open_model(path, input_shapes=shapes, limits=limits)
-        self._flow = Flow(self.model)
+        self._flow = model.flow
         check_runnable(self._flow)
         self.execution = replace(execution, precisions=self._precisions(execution.precisions))
         self._twins: dict[_Key, Twin] = {}
         self._at_input: tuple[_Prepared, list[AtInput]] | None = None
-        self._original = original
         self._expected: tuple[dict[str, np.ndarray], dict[str, np.ndarray]] | None = None
 
     def input(self) -> GraphInput:
@@ -449,7 +438,7 @@ class Search:
         key = precision, provider
         if key not in self._twins:
             self._progress(f"preparing {precision.value}")
-            made = networks_twin(self.path, precision, provider, self._limits)
+            made = networks_twin(self.model, precision, provider)
             if made.precision in (Precision.FLOAT32, Precision.NATIVE):
                 check_float32(provider, products_of(made.proto, [(name, a.shape) for name, a in case.arrays.items()]))
             self._twins[key] = made
@@ -461,15 +450,14 @@ class Search:
         A weight that was cut out of its network alone has no output of the network to be held against.
         """
         self._progress("checking against the file in onnxruntime")
-        if self._original is None:
-            self._original = Original(self.path, self._limits)
+        original = self.model.parsed.once(Original)
         if self._expected is None or not all_identical(self._expected[0], feeds):
-            self._expected = dict(feeds), self._original.run(feeds)
+            self._expected = dict(feeds), original.run(feeds)
         expected = self._expected[1]
         for key, subject in zip(self._runs(), subjects, strict=True):
             outputs = subject.run(subject.stored(start)).outputs
             if outputs.keys() >= expected.keys():
-                self._original.check(feeds, expected, {name: outputs[name] for name in expected}, self._twins[key], key[1])
+                original.check(feeds, expected, {name: outputs[name] for name in expected}, self._twins[key], key[1])
 
     @staticmethod
     def _check_shapes(arrays: Sequence[Array], shape: tuple[int, ...]) -> None:

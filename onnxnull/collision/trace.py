@@ -8,10 +8,10 @@ import numpy as np
 
 from onnxnull.collision.output_change import compare
 from onnxnull.collision.results import TraceStep
+from onnxnull.graph.protobuf import reads
 from onnxnull.runtime.precision import Twin
 from onnxnull.runtime.providers import Provider
 from onnxnull.runtime.session import Runner
-from onnxnull.runtime.source import reads
 
 
 def trace(network: Twin, provider: Provider, feeds: Sequence[Mapping[str, np.ndarray]]) -> tuple[TraceStep, ...]:

@@ -18,8 +18,7 @@ from onnxnull.comparison.input_links import Link, one_sample
 from onnxnull.comparison.results import CrossedRun, Crossing
 from onnxnull.comparison.verdicts import Crossed
 from onnxnull.errors import Code, ExitCode, OnnxnullError
-from onnxnull.graph.limits import Limits
-from onnxnull.graph.model import GraphInput
+from onnxnull.graph.model import Model
 from onnxnull.runtime.precision import Precision, has_integer_arithmetic
 from onnxnull.runtime.providers import Provider
 from onnxnull.runtime.session import Runner
@@ -48,43 +47,37 @@ class SearchedModel:
     """One of the two models, ready to run: sessions and searches are made once.
 
     Args:
-        path: of the file.
-        inputs: of the model.
-        shapes: input → dimensions, where the file leaves them open; an open batch is one sample.
+        model: an open batch is one sample.
     """
 
     def __init__(
         self,
-        path: str,
-        inputs: Sequence[GraphInput],
-        shapes: Mapping[str, Sequence[int]],
+        model: Model,
         running: Running,
-        limits: Limits | None,
         progress: Callable[[str], None],
     ) -> None:
-        self.path, self.inputs, self.running = path, inputs, running
-        whole = {described.name: shape for described in inputs if (shape := one_sample(described)) is not None}
-        self._shapes, self._limits, self._progress = {**whole, **shapes}, limits, progress
+        self.inputs, self.running, self._progress = model.inputs, running, progress
+        self._model = model.at({each.name: shape for each in model.inputs if (shape := one_sample(each)) is not None})
         self._searches: dict[str | None, Search] = {}
 
     def search(self, name: str | None = None) -> Search:
         """A search at an input, None for the first one whose collisions are the network's. Raises `OnnxnullError`."""
         if name not in self._searches:
             execution = Execution(self.running.precisions, self.running.providers)
-            made = Search(self.path, Place(name), execution, shapes=self._shapes, limits=self._limits, progress=self._progress)
+            made = Search(self._model, Place(name), execution, progress=self._progress)
             self._searches[name] = self._searches[made.input().name] = made
         return self._searches[name]
 
     @functools.cached_property
     def precisions(self) -> tuple[Precision, ...]:
         """What it runs at: as it is, where it computes on integers."""
-        native = networks_twin(self.path, Precision.NATIVE, self.running.providers[0], self._limits)
+        native = networks_twin(self._model, Precision.NATIVE, self.running.providers[0])
         return (Precision.NATIVE,) if has_integer_arithmetic(native.proto) else self.running.precisions
 
     def runner(self, precision: Precision, provider: Provider, extra_outputs: Sequence[str] = ()) -> Runner:
         """A session of it. Raises `OnnxnullError`."""
         self._progress(f"preparing {precision.value}")
-        made = networks_twin(self.path, precision, provider, self._limits)
+        made = networks_twin(self._model, precision, provider)
         return Runner(made, provider=provider, extra_outputs=extra_outputs)
 
 

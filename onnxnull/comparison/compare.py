@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -16,17 +15,16 @@ from onnxnull.comparison.input_kernels import input_pair
 from onnxnull.comparison.numbering import equal_graphs
 from onnxnull.comparison.results import Comparison, Crossing, GraphFinding
 from onnxnull.comparison.runs.samples import Feeds
-from onnxnull.comparison.weight_pairs import Opened, Pairs, Progress, open_with_weights, pair_up
+from onnxnull.comparison.weight_pairs import Opened, Pairs, Progress, pair_up, with_weights
 from onnxnull.errors import OnnxnullError
 from onnxnull.graph.constants import EvaluationError
 from onnxnull.graph.flow import Flow
-from onnxnull.graph.limits import Limits
-from onnxnull.graph.model import Model, open_model
+from onnxnull.graph.model import Model
 
 
 def compare(
-    a: str | os.PathLike[str],
-    b: str | os.PathLike[str],
+    a: Model,
+    b: Model,
     *,
     input_shapes: Mapping[str, Sequence[int]] | None = None,
     running: Running | None = None,
@@ -35,13 +33,12 @@ def compare(
     min_snr: float = 20.0,
     allowed_map: str | None = None,
     weights: bool = True,
-    limits: Limits | None = None,
     progress: Progress = lambda _: None,
 ) -> Comparison:
     """Compare the networks in two ONNX files.
 
     Args:
-        a, b: the .onnx files.
+        a, b: the files, opened.
         input_shapes: graph input → dimensions, for inputs whose shape a file leaves open; of either model.
         running: how to run both, for their outputs and for collisions of one on the other; None: neither is executed.
         data: inputs of a to run both on (input → array); None: 16 are drawn.
@@ -49,20 +46,19 @@ def compare(
             pixels) with the same largest entry, and dB.
         allowed_map: a change of an input that may be needed, as `Comparison.input_map` writes it.
         weights: whether weights are listed in pairs, with ranks and kernels, and collisions are carried over; takes longest.
-        limits: what the files may ask of this machine.
         progress: called with what comes next.
 
     Returns:
         What is said of the files and why, the graphs, the runs, and pairs of weights with their ranks and kernels.
 
     Raises:
-        OnnxnullError: a file cannot be opened or breaks the rules of ONNX; `file` says which.
+        OnnxnullError: a file breaks the rules of ONNX; `file` says which.
     """
-    first, second = (open_with_weights(path, input_shapes or {}, limits, progress) for path in (a, b))
+    first, second = (with_weights(model, input_shapes or {}, progress) for model in (a, b))
     if input_shapes:
         interface.check_names(input_shapes, first.model, second.model)
     progress("matching the graphs")
-    proved = _prove(first, second, limits)
+    proved = _prove(first, second)
     paired = Pairs((), ((), ()), {})
     if weights:
         progress("matching the weights")
@@ -73,11 +69,11 @@ def compare(
         input_pair(link, *(next(f for f in o.fronts if f.input is i) for o, i in ((first, link.a), (second, link.b))))
         for link in (links if weights else ())
     )
-    judging = Judging(running, data, min_agreement, min_snr, limits, progress)
+    judging = Judging(running, data, min_agreement, min_snr, progress)
     decided = decide(first, second, proved.finding, proved.proof, links, judging)
     crossed: tuple[Crossing, ...] = ()
     if running is not None and weights:
-        subjects = [SearchedModel(o.path, o.model.inputs, o.shapes, running, limits, progress) for o in (first, second)]
+        subjects = [SearchedModel(o.model, running, progress) for o in (first, second)]
         crossed = crossings(subjects[0], subjects[1], links, same=proved.finding.proved)
     return Comparison(
         a=_info(first.model),
@@ -105,7 +101,7 @@ class _Proved:
     proof: GraphProof | None
 
 
-def _prove(first: Opened, second: Opened, limits: Limits | None) -> _Proved:
+def _prove(first: Opened, second: Opened) -> _Proved:
     """Match the graphs at shapes that both have; with an open batch at three samples, else at one."""
     if equal_graphs(first.model, second.model):
         return _Proved(GraphFinding(identical=True, proved=True), None)
@@ -116,7 +112,7 @@ def _prove(first: Opened, second: Opened, limits: Limits | None) -> _Proved:
     for batch in (True, False):
         shapes = interface.common_shapes(first.model, second.model, batch=batch)
         try:
-            found.append(_at(first, second, shapes, limits))
+            found.append(_at(first, second, shapes))
         except (EvaluationError, OnnxnullError) as error:
             found.append(_Proved(GraphFinding(reason=str(error)), None))
         opens = any(i.shape is not None and None in i.shape[:1] for o in (first, second) for i in o.model.inputs)
@@ -130,13 +126,11 @@ def _prove(first: Opened, second: Opened, limits: Limits | None) -> _Proved:
     return next((each for each in found if each.proof is not None and each.finding.proved), found[-1])
 
 
-def _at(
-    first: Opened, second: Opened, shapes: tuple[dict[str, list[int]], dict[str, list[int]]] | None, limits: Limits | None
-) -> _Proved:
+def _at(first: Opened, second: Opened, shapes: tuple[dict[str, list[int]], dict[str, list[int]]] | None) -> _Proved:
     best: _Proved | None = None
     blocked = any(blocked_layout.is_blocked(o.model) for o in (first, second))
     for block in blocked_layout.BLOCKS if blocked else (0,):
-        flows = [_flow(opened, own, block, limits) for opened, own in zip((first, second), shapes or ({}, {}), strict=True)]
+        flows = [_flow(opened.model, own, block) for opened, own in zip((first, second), shapes or ({}, {}), strict=True)]
         pairs = interface.input_pairs(flows[0].model, flows[1].model)
         proof = prove(flows[0], flows[1], pairs, interface.output_pairs(flows[0].model, flows[1].model))
         finding = _finding(proof, shapes)
@@ -153,16 +147,16 @@ def _unmatched(found: _Proved) -> tuple[bool, int]:
     return not found.finding.proved, len(found.finding.differences) + found.finding.regions
 
 
-def _flow(opened: Opened, shapes: Mapping[str, Sequence[int]], block: int, limits: Limits | None) -> Flow:
-    if not shapes and not (block and blocked_layout.is_blocked(opened.model)):
-        return opened.flow
-    model = open_model(opened.path, input_shapes={**opened.shapes, **shapes}, limits=limits)
+def _flow(model: Model, shapes: Mapping[str, Sequence[int]], block: int) -> Flow:
+    if not shapes and not (block and blocked_layout.is_blocked(model)):
+        return model.flow
+    model = model.at(shapes)
     if block and blocked_layout.is_blocked(model):
         try:
             blocked_layout.unblock(model, block)
         except ValueError as error:
             raise EvaluationError(str(error)) from None
-    return Flow(model)
+    return model.flow
 
 
 def _finding(proof: GraphProof, shapes: tuple[dict[str, list[int]], dict[str, list[int]]] | None) -> GraphFinding:

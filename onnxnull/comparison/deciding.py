@@ -22,14 +22,13 @@ from onnxnull.comparison.input_links import Link
 from onnxnull.comparison.reasons import idle_reason, parts_reason, region_reason
 from onnxnull.comparison.results import GraphFinding
 from onnxnull.comparison.runs import maps
-from onnxnull.comparison.runs.both import ModelToRun, Runs, run_both, told
+from onnxnull.comparison.runs.both import Runs, run_both, told
 from onnxnull.comparison.runs.outputs import NEAR, TensorPair
 from onnxnull.comparison.runs.regions import RegionRun, run_regions, wide
 from onnxnull.comparison.runs.samples import COUNT, Feeds, drawn
 from onnxnull.comparison.verdicts import Outcome
 from onnxnull.comparison.weight_pairs import Opened, Progress
 from onnxnull.errors import OnnxnullError
-from onnxnull.graph.limits import Limits
 
 FAR = 1e-2
 """Share of a channel's spread by which outputs of one precision part; where a proof says that it is rounding, 5 %."""
@@ -50,7 +49,6 @@ class Judging:
     data: Sequence[Feeds] | None
     min_agreement: float
     min_snr: float
-    limits: Limits | None
     progress: Progress
 
 
@@ -118,7 +116,7 @@ class _Runner:
         judging: Judging,
     ) -> None:
         self.finding, self.proof, self.links, self.judging = finding, proof, links, judging
-        self.sides = ModelToRun(first.path, first.model, judging.limits), ModelToRun(second.path, second.model, judging.limits)
+        self.sides = first.model, second.model
         self.pairs = interface.input_pairs(first.model, second.model)
         self.outputs = interface.output_pairs(first.model, second.model)
         near = finding.nearness in ("rounded", "quantized")
@@ -127,7 +125,7 @@ class _Runner:
 
     def decide(self, base: Outcome, because: tuple[str, ...]) -> Decided:
         self.judging.progress("running both")
-        fits = interface.shaped_alike(self.sides[0].model, self.sides[1].model)
+        fits = interface.shaped_alike(*self.sides)
         if fits:
             try:
                 runs = self._run(maps.straight(self.pairs), tensors=self._tensors())
@@ -232,7 +230,7 @@ class _Runner:
         assert running is not None, "it is to be run"
         rows = {} if self.proof is None else _rows(self.proof)
         if data is None:
-            makers = list(drawn(self.sides[0].model.inputs, rows, running.seed))
+            makers = list(drawn(self.sides[0].inputs, rows, running.seed))
         else:
             makers = [lambda _, feeds=feeds: feeds for feeds in data]  # type: ignore[misc]
         return run_both(
@@ -269,7 +267,7 @@ class _Runner:
         assert running is not None, "it is to be run"
         rows = {} if self.proof is None else _rows(self.proof)
         makers = []
-        for number, make in enumerate(list(drawn(self.sides[0].model.inputs, rows, running.seed))[:6]):
+        for number, make in enumerate(list(drawn(self.sides[0].inputs, rows, running.seed))[:6]):
             feeds = {name: wide(rng, x, number) for name, x in make(0).items()}
             makers.append(lambda _, feeds=feeds: feeds)
         straight = maps.straight(self.pairs)
@@ -284,7 +282,7 @@ class _Runner:
             return ()
         rows, running = _rows(self.proof), self.judging.running
         assert running is not None, "it is to be run"
-        makers = list(drawn(self.sides[0].model.inputs, rows, running.seed))[:6] if self.judging.data is None else []
+        makers = list(drawn(self.sides[0].inputs, rows, running.seed))[:6] if self.judging.data is None else []
         feeds = [make(0) for make in makers] or list(self.judging.data or ())[:6]
         return run_regions(self.sides[0], self.sides[1], (self.proof.a, self.proof.b), self.proof.matching.regions, feeds)
 

@@ -22,8 +22,7 @@ from onnxnull.errors import Code, errors_of
 from onnxnull.frontier import Frontier, find
 from onnxnull.graph.constants import EvaluationError
 from onnxnull.graph.flow import Flow
-from onnxnull.graph.limits import Limits
-from onnxnull.graph.model import Model, open_model
+from onnxnull.graph.model import Model
 from onnxnull.graph.quantization import quantized_from
 from onnxnull.graph.types import dtype_name
 from onnxnull.kernel.maps.linear_map import Array
@@ -37,14 +36,12 @@ Progress = Callable[[str], None]
 class Opened:
     """A model with everything that is needed of it."""
 
-    path: str
     model: Model
     flow: Flow
     known: list[Known]
     folds: Mapping[int, Folds]
     unsupported: list[Unsupported]
     fronts: tuple[Frontier, ...]
-    shapes: Mapping[str, Sequence[int]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,18 +71,14 @@ def pair_up(first: Opened, second: Opened, progress: Progress) -> Pairs:
     return Pairs(tuple(pairs), (only[0], only[1]), judged)
 
 
-def open_with_weights(
-    path: str | os.PathLike[str], shapes: Mapping[str, Sequence[int]], limits: Limits | None, progress: Progress
-) -> Opened:
-    """Open a model and find its weights. Raises `OnnxnullError` with the file."""
-    progress(f"reading {os.path.basename(path)}")
-    with errors_of(path):
-        own = {}
-        if shapes:
-            names = {described.name for described in open_model(path, limits=limits).inputs}
-            own = {name: shape for name, shape in shapes.items() if name in names}
-        model = open_model(path, input_shapes=own, limits=limits)
-        flow = Flow(model)
+def with_weights(model: Model, shapes: Mapping[str, Sequence[int]], progress: Progress) -> Opened:
+    """The model at those of the shapes that are of its inputs, with its weights. Raises `OnnxnullError` with the file."""
+    progress(f"reading {os.path.basename(model.file)}")
+    with errors_of(model.parsed.path):
+        names = {described.name for described in model.inputs}
+        own = {name: shape for name, shape in shapes.items() if name in names}
+        model = model.at(own) if own else model
+        flow = model.flow
         weights, unsupported = find_weights(flow)
         surroundings = Surroundings(flow)
         known, folds = [], {}
@@ -98,7 +91,7 @@ def open_with_weights(
             one = Known(weight, features(matrix, around), number / max(1, len(weights) - 1))
             known.append(one)
             folds[id(one)] = around
-        return Opened(os.fspath(path), model, flow, known, folds, unsupported, find(flow), own)
+        return Opened(model, flow, known, folds, unsupported, find(flow))
 
 
 def _matrix(weight: Weight) -> Array | Unsupported:

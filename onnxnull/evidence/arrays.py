@@ -6,6 +6,7 @@ inputs may be anything. Object arrays are neither written nor read.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import math
 import zipfile
@@ -14,8 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-from onnxnull.evidence.provenance import sha256_of
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 """The first moment that a ZIP archive can name."""
@@ -30,7 +29,7 @@ def write_array(path: Path, array: np.ndarray) -> dict[str, Any]:
     """Write one array as .npy → {"file": its name, "sha256"}."""
     with path.open("wb") as file:
         np.save(file, _writable(array), allow_pickle=False)
-    return {"file": path.name, "sha256": sha256_of(path)}
+    return {"file": path.name, "sha256": _sha256(path)}
 
 
 def write_arrays(path: Path, arrays: Sequence[np.ndarray]) -> dict[str, Any]:
@@ -40,7 +39,12 @@ def write_arrays(path: Path, arrays: Sequence[np.ndarray]) -> dict[str, Any]:
             member = zipfile.ZipInfo(_member(index), _EPOCH)
             with archive.open(member, "w", force_zip64=True) as file:
                 np.lib.format.write_array(file, _writable(array), allow_pickle=False)
-    return {"file": path.name, "sha256": sha256_of(path)}
+    return {"file": path.name, "sha256": _sha256(path)}
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def parse_array(data: bytes) -> np.ndarray:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from onnxnull.errors import Code, OnnxnullError
-from onnxnull.graph.model import tensors_of
+from onnxnull.errors import errors_of
 
 if TYPE_CHECKING:
     from onnxnull.collision.search import Search
+    from onnxnull.graph.model import Model, Parsed
     from onnxnull.inputs import Preprocessing
 
 
@@ -43,22 +40,17 @@ def model_facts(search: Search, preprocessing: Preprocessing | None = None) -> F
     """The facts of a search. Reads every file of external data.
 
     Raises:
-        OnnxnullError: a file of external data cannot be read.
+        OnnxnullError: a file of external data is no longer the one that was checked.
     """
-    import onnx_ir as ir
-
     model, execution = search.model, search.execution
     shapes = {}
     for described in model.inputs:
         if described.shape is not None and None not in described.shape:
             shapes[described.name] = tuple(int(size) for size in described.shape if size is not None)
-    folder = Path(os.path.abspath(search.path)).parent
-    # `open_model` has checked where they lie
-    locations = {os.fspath(t.location) for t in tensors_of(model.graph) if isinstance(t, ir.ExternalTensor)}
     return Facts(
         file=model.file,
         sha256=model.sha256,
-        external={location: sha256_of(folder / location) for location in sorted(locations)},
+        external=external_digests(model),
         input_shapes=shapes,
         precisions=tuple(precision.value for precision in execution.precisions),
         providers=tuple(provider.value for provider in execution.providers),
@@ -66,12 +58,11 @@ def model_facts(search: Search, preprocessing: Preprocessing | None = None) -> F
     )
 
 
-def sha256_of(path: Path) -> str:
-    """Hex digest of a file. Raises `OnnxnullError` where it cannot be read."""
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except FileNotFoundError:
-        raise OnnxnullError(Code.FILE_NOT_FOUND, f"no such file: {path.name!r}") from None
-    except OSError as error:
-        raise OnnxnullError(Code.UNREADABLE, f"{path.name!r}: {error.strerror}") from None
+def external_digests(model: Model) -> Mapping[str, str]:
+    """Location → SHA-256 of every file of external data. Raises as `model_facts`."""
+    return model.parsed.once(_digests)
+
+
+def _digests(parsed: Parsed) -> Mapping[str, str]:
+    with errors_of(parsed.path):
+        return parsed.files.digests()

@@ -18,10 +18,11 @@ from onnxnull.collision.search import Execution, Place, Search
 from onnxnull.collision.yardstick import TOLERANCES
 from onnxnull.errors import Code, OnnxnullError
 from onnxnull.evidence.collision_document import steps
-from onnxnull.evidence.provenance import model_facts, sha256_of
+from onnxnull.evidence.provenance import external_digests
 from onnxnull.evidence.read_bundle import Record, RecordedCollision, RecordedRun, Tensors, read_record, read_tensors
 from onnxnull.evidence.untrusted_json import refuse
 from onnxnull.graph.limits import Limits
+from onnxnull.graph.model import Model, open_model
 from onnxnull.runtime.precision import Precision
 from onnxnull.runtime.providers import Provider, choose
 
@@ -98,8 +99,8 @@ def replay(
     folder, limits = Path(folder), limits or Limits()
     progress("reading the bundle")
     record = read_record(folder)
-    path = _model_path(folder, record, model)
-    _check_model(path, record)
+    opened = open_model(_model_path(folder, record, model), limits=limits, sha256=record.sha256)
+    _check_external(opened, record)
     for recorded in record.collisions:
         read_tensors(folder, recorded, limits.constant_bytes)
     execution = Execution(
@@ -109,7 +110,7 @@ def replay(
     )
     for provider in execution.providers:
         choose("cuda" if provider is Provider.CUDA else "cpu")
-    searches = _Searches(path, record, execution, limits, progress)
+    searches = _Searches(opened, record, execution, progress)
     everything = precisions is None and providers is None
     return [
         _again(recorded, read_tensors(folder, recorded, limits.constant_bytes), searches, everything)
@@ -120,9 +121,8 @@ def replay(
 class _Searches:
     """Searches in one model, the last one kept: neighbours in a bundle often share their place."""
 
-    def __init__(self, path: Path, record: Record, execution: Execution, limits: Limits, progress: Progress) -> None:
-        self._path, self._record, self._execution = path, record, execution
-        self._limits, self._progress = limits, progress
+    def __init__(self, model: Model, record: Record, execution: Execution, progress: Progress) -> None:
+        self._model, self._record, self._execution, self._progress = model, record, execution, progress
         self._kept: tuple[tuple[Place, Kind, tuple[str, ...], Mapping[str, Sequence[int]]], Search] | None = None
 
     def of(self, recorded: RecordedCollision, tensors: Tensors) -> Search:
@@ -138,41 +138,19 @@ class _Searches:
         if self._kept is None or self._kept[0] != key:
             if recorded.kind is Kind.FIBER:
                 search: Search = FiberSearch(
-                    self._path,
-                    place,
-                    self._execution,
-                    equal=recorded.readers,
-                    shapes=shapes,
-                    limits=self._limits,
-                    progress=self._progress,
+                    self._model.at(shapes), place, self._execution, equal=recorded.readers, progress=self._progress
                 )
             else:
                 search = Search(
-                    self._path,
+                    self._model.at(shapes),
                     place,
                     self._execution,
-                    shapes=shapes,
                     near=recorded.kind is Kind.NEAR_KERNEL,
                     cell=recorded.kind is Kind.QUANTIZER_CELL,
-                    limits=self._limits,
                     progress=self._progress,
                 )
-            self._check_opened(search)
             self._kept = key, search
         return self._kept[1]
-
-    def _check_opened(self, search: Search) -> None:
-        """What was opened is what the bundle is about, external data included."""
-        first = self._kept is None
-        if search.model.sha256 != self._record.sha256:
-            refuse(f"{self._path.name!r} changed while it was read")
-        if first:
-            external = dict(model_facts(search).external)
-            for location, digest in external.items():
-                if self._record.external.get(location) != digest:
-                    refuse(f"external data {location!r} is not the file that the bundle was made with: its SHA-256 differs")
-            if set(external) != set(self._record.external):
-                refuse("the bundle lists external data that the model does not have")
 
 
 def _model_path(folder: Path, record: Record, model: str | os.PathLike[str] | None) -> Path:
@@ -186,14 +164,14 @@ def _model_path(folder: Path, record: Record, model: str | os.PathLike[str] | No
     raise OnnxnullError(Code.FILE_NOT_FOUND, seen, "name the model: onnxnull replay BUNDLE MODEL")
 
 
-def _check_model(path: Path, record: Record) -> None:
-    if not path.exists():
-        raise OnnxnullError(Code.FILE_NOT_FOUND, f"no such file: {str(path)!r}")
-    if not path.is_file():
-        raise OnnxnullError(Code.NOT_A_FILE, f"{str(path)!r} is not a regular file")
-    if sha256_of(path) != record.sha256:
-        seen = f"{str(path)!r} is not the model that the bundle is about: its SHA-256 differs"
-        raise OnnxnullError(Code.EVIDENCE, seen, "give the same file, or make evidence for this one")
+def _check_external(model: Model, record: Record) -> None:
+    """Whether the external data is that of the bundle. Raises `OnnxnullError`."""
+    external = external_digests(model)
+    for location, digest in external.items():
+        if record.external.get(location) != digest:
+            refuse(f"external data {location!r} is not the file that the bundle was made with: its SHA-256 differs")
+    if set(external) != set(record.external):
+        refuse("the bundle lists external data that the model does not have")
 
 
 def _again(recorded: RecordedCollision, tensors: Tensors, searches: _Searches, everything: bool) -> Replayed:

@@ -9,23 +9,23 @@ x̄ drops out of that model, but for shapes that could not be inferred.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from onnxnull.errors import Code, OnnxnullError, errors_of
+from onnxnull.errors import Code, OnnxnullError
 from onnxnull.gradient.reverse import expand, reverse
-from onnxnull.graph.limits import Limits
-from onnxnull.runtime import source
+from onnxnull.graph.protobuf import graphs
 from onnxnull.runtime.convert_floats import FLOATS, convert_floats
 from onnxnull.runtime.cut import cut, prune
-from onnxnull.runtime.precision import has_integer_arithmetic
+from onnxnull.runtime.precision import has_integer_arithmetic, proto_of
 from onnxnull.runtime.rewrite import drop_overridable, fresh_prefix
 from onnxnull.runtime.upgrade_opset import TARGET, upgrade_opset
 
 if TYPE_CHECKING:
     import onnx
+
+    from onnxnull.graph.model import Model
 
 _DOUBLE = 11
 
@@ -46,12 +46,11 @@ class Derivative:
 
 
 def vjp(
-    model: str | os.PathLike[str] | onnx.ModelProto,
+    model: Model | onnx.ModelProto,
     outputs: Sequence[str] | None = None,
     inputs: Sequence[str] | None = None,
     *,
     shapes: Mapping[str, Sequence[int]] | None = None,
-    limits: Limits | None = None,
 ) -> Derivative:
     """Reverse mode: a model that computes the chosen tensors and, for a cotangent of each, the cotangents of the inputs.
 
@@ -62,26 +61,23 @@ def vjp(
 
     Raises:
         OnnxnullError: `no-gradient`, naming every operator on the way that has none; `data` for an unknown tensor, or where
-            no output depends on an input; what opening the file raises.
+            no output depends on an input.
     """
-    with errors_of(model if isinstance(model, str | os.PathLike) else None):
-        proto = _prepared(model, shapes or {}, limits)
-        return _vjp(proto, outputs, inputs)
+    return _vjp(_prepared(model, shapes or {}), outputs, inputs)
 
 
 def jvp(
-    model: str | os.PathLike[str] | onnx.ModelProto,
+    model: Model | onnx.ModelProto,
     outputs: Sequence[str] | None = None,
     inputs: Sequence[str] | None = None,
     *,
     shapes: Mapping[str, Sequence[int]] | None = None,
-    limits: Limits | None = None,
 ) -> Derivative:
     """Forward mode: a model that computes, for a tangent of each chosen input, the tangents of the chosen tensors.
 
     Arguments and errors as for `vjp`.
     """
-    return transposed(vjp(model, outputs, inputs, shapes=shapes, limits=limits))
+    return transposed(vjp(model, outputs, inputs, shapes=shapes))
 
 
 def transposed(pullback: Derivative) -> Derivative:
@@ -131,11 +127,9 @@ def _vjp(proto: onnx.ModelProto, outputs: Sequence[str] | None, inputs: Sequence
     return Derivative(proto, seeds, found)
 
 
-def _prepared(
-    model: str | os.PathLike[str] | onnx.ModelProto, shapes: Mapping[str, Sequence[int]], limits: Limits | None
-) -> onnx.ModelProto:
+def _prepared(model: Model | onnx.ModelProto, shapes: Mapping[str, Sequence[int]]) -> onnx.ModelProto:
     """Opset 17 or later, inputs of the given shapes."""
-    proto = source.load(model, limits)
+    proto = proto_of(model)
     if has_integer_arithmetic(proto):
         raise OnnxnullError(Code.NO_GRADIENT, "the model computes on quantized numbers", "differentiate the float model")
     drop_overridable(proto)
@@ -148,7 +142,7 @@ def _prepared(
             value.type.tensor_type.shape.ClearField("dim")
             for size in shapes[value.name]:
                 value.type.tensor_type.shape.dim.add().dim_value = int(size)
-    for graph in source.graphs(proto.graph):
+    for graph in graphs(proto.graph):
         del graph.value_info[:]
     for output in proto.graph.output:  # of the shapes that follow from the inputs'
         output.type.tensor_type.ClearField("shape")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -13,7 +12,6 @@ import numpy as np
 from onnxnull.errors import Code, OnnxnullError
 from onnxnull.gradient.derivative import Derivative, primal, transposed, vjp
 from onnxnull.gradient.linear_part import Linear
-from onnxnull.graph.limits import Limits
 from onnxnull.kernel.maps.linear_map import Array, LinearMap, Shape
 from onnxnull.runtime.precision import Precision
 from onnxnull.runtime.providers import Provider
@@ -21,6 +19,8 @@ from onnxnull.runtime.session import THREADS, Runner
 
 if TYPE_CHECKING:
     import onnx
+
+    from onnxnull.graph.model import Model
 
 
 class Function:
@@ -43,7 +43,7 @@ class Function:
 
     def __init__(
         self,
-        model: str | os.PathLike[str] | onnx.ModelProto,
+        model: Model | onnx.ModelProto,
         feeds: Mapping[str, np.ndarray],
         *,
         output: str | None = None,
@@ -51,11 +51,10 @@ class Function:
         precision: Precision = Precision.FLOAT64,
         provider: Provider = Provider.CPU,
         threads: int = THREADS,
-        limits: Limits | None = None,
     ) -> None:
         shapes = {name: np.shape(array) for name, array in feeds.items()}
         chosen = None if output is None else [output]
-        self._pullback = vjp(model, chosen, None if input is None else [input], shapes=shapes, limits=limits)
+        self._pullback = vjp(model, chosen, None if input is None else [input], shapes=shapes)
         if len(self._pullback.seeds) != 1:
             raise OnnxnullError(Code.DATA, f"the model has {len(self._pullback.seeds)} outputs", "name one of them")
         (self.output,) = self._pullback.seeds

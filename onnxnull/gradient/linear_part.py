@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from onnxnull.graph.protobuf import reads
 from onnxnull.runtime.cut import prune
 from onnxnull.runtime.precision import Precision, Twin, twin
 from onnxnull.runtime.providers import Provider
 from onnxnull.runtime.session import Runner
-from onnxnull.runtime.source import reads
 from onnxnull.runtime.types import enter, infer
 
 if TYPE_CHECKING:

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from onnxnull.errors import Code, OnnxnullError
+from onnxnull.graph.protobuf import reads
 from onnxnull.operators.gradients import NotDifferentiableError, Pull, expansion_of, rule_of
 from onnxnull.operators.lowering import Emitter, NotLowerableError
 from onnxnull.runtime.convert_floats import FLOATS
 from onnxnull.runtime.cut import prune
 from onnxnull.runtime.rewrite import Rewriter, domain_of, fresh_prefix, labelled, settle, site_of, versions_of
-from onnxnull.runtime.source import reads
 from onnxnull.runtime.types import Scope, enter, infer
 
 if TYPE_CHECKING:

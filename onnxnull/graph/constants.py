@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from onnxnull.errors import one_line
+from onnxnull.errors import OnnxnullError, one_line
 from onnxnull.graph import external, validity
 from onnxnull.graph.evaluation import Evaluation
 from onnxnull.kernel.budget import OutOfBudget
@@ -272,7 +272,7 @@ def _value(constant: Constant, results: Mapping[bytes, np.ndarray]) -> np.ndarra
                 array = source.array()
             else:
                 array = source.function(*(results[c.signature] for c in source.inputs))
-        except MemoryError:
+        except (MemoryError, OnnxnullError):  # of a file that is not the one that was checked nothing is said
             raise
         except Exception as error:
             raise EvaluationError(f"{_described(source)}: {one_line(error)}") from error

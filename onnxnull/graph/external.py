@@ -11,30 +11,88 @@ lies in the current folder.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from onnxnull.errors import Code, OnnxnullError
-from onnxnull.graph import functions, validity
+from onnxnull.graph import functions
 from onnxnull.graph.limits import Limits
+from onnxnull.graph.protobuf import is_external, stored_tensors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     import numpy as np
     import onnx
     import onnx_ir as ir
 
 
 _PIECE = 16 << 20
+_STATUS = "onnxnull/status"
+_IDENTITY = ("st_dev", "st_ino", "st_size", "st_mtime_ns", "st_ctime_ns")
+"""What tells a file from another one, and from itself once it was written to."""
 _KEYS = ("location", "offset", "length")
 """All that we read of external data; onnx warns of keys that it does not know."""
 
 
-def check_all(proto: onnx.ModelProto, folder: Path, limits: Limits) -> int:
-    """Check the external data of every tensor of a model; returns the bytes of all external files. `folder` is absolute.
+@dataclass(frozen=True, slots=True)
+class Files:
+    """The files of external data that a model names, checked once: no byte of another file is read later.
+
+    Attributes:
+        folder: of the model, absolute.
+        status: location, as the model says it → the file that was checked.
+    """
+
+    folder: Path
+    status: Mapping[str, os.stat_result]
+
+    @property
+    def size(self) -> int:
+        """Bytes of all of them."""
+        return sum({(found.st_dev, found.st_ino): found.st_size for found in self.status.values()}.values())
+
+    def bind(self, tensor: ir.ExternalTensor) -> ir.ExternalTensor:
+        """Tell a tensor where its file lies, and which it has to be."""
+        tensor.base_dir = str(self.folder)
+        tensor.meta[_STATUS] = self.status[os.fspath(tensor.location)]
+        return tensor
+
+    def tensor(self, proto: onnx.TensorProto) -> ir.ExternalTensor:
+        """A tensor of the model whose data lies outside."""
+        import onnx_ir as ir
+
+        found = ir.serde.deserialize_tensor(proto)
+        assert isinstance(found, ir.ExternalTensor)
+        return self.bind(found)
+
+    def bring_in(self, tensors: Iterable[onnx.TensorProto]) -> None:
+        """Put the data in the place of references to it, in place. Raises as `chunks`."""
+        import onnx
+
+        for tensor in tensors:
+            if is_external(tensor):
+                data = b"".join(chunks(self.tensor(tensor)))
+                del tensor.external_data[:]
+                tensor.data_location = onnx.TensorProto.DEFAULT
+                tensor.raw_data = data
+
+    def digests(self) -> dict[str, str]:
+        """Location → SHA-256, in order of the locations. Raises as `chunks`."""
+        found = {}
+        for location, status in sorted(self.status.items()):
+            with _opened(self.folder / location, status, f"external data {location!r}") as file:
+                found[location] = hashlib.file_digest(file, "sha256").hexdigest()
+        return found
+
+
+def check_all(proto: onnx.ModelProto, folder: Path, limits: Limits) -> Files:
+    """Check the external data of every tensor of a model. `folder` is absolute.
 
     Other keys than the location, the offset and the length are dropped from `proto`.
 
@@ -42,13 +100,12 @@ def check_all(proto: onnx.ModelProto, folder: Path, limits: Limits) -> int:
         OnnxnullError: a tensor breaks the rules above, or all together stand for more than the limits allow: ranges of one
             file may overlap, as those of tied weights do, but not so that a small file stands for many large weights.
     """
-    import onnx
     import onnx_ir as ir
 
-    files: dict[tuple[int, int], int] = {}
+    status: dict[str, os.stat_result] = {}
     needed = 0
-    for tensor in validity.stored_tensors(proto):
-        if tensor.data_location != onnx.TensorProto.EXTERNAL:
+    for tensor in stored_tensors(proto):
+        if not is_external(tensor):
             continue
         kept = [entry for entry in tensor.external_data if entry.key in _KEYS]
         del tensor.external_data[:]
@@ -58,14 +115,14 @@ def check_all(proto: onnx.ModelProto, folder: Path, limits: Limits) -> int:
         except Exception as error:
             raise OnnxnullError(Code.INVALID_MODEL, f"tensor {tensor.name!r}: {functions.root_cause(error)}") from error
         assert isinstance(external, ir.ExternalTensor)
-        status = check(external, folder, limits)
-        files[status.st_dev, status.st_ino] = status.st_size
+        status[os.fspath(external.location)] = check(external, folder, limits)
         needed += external.nbytes
-    there = sum(files.values())
+    files = Files(folder, status)
+    there = files.size
     if needed > limits.made_bytes(there):
         seen = f"external data of {needed} bytes that overlap in files of {there}; the limit is {limits.made_bytes(there)}"
         raise OnnxnullError(Code.TOO_LARGE, seen, "raise --max-amplification if you trust the file")
-    return there
+    return files
 
 
 def check(tensor: ir.ExternalTensor, folder: Path, limits: Limits) -> os.stat_result:
@@ -102,32 +159,49 @@ def check(tensor: ir.ExternalTensor, folder: Path, limits: Limits) -> os.stat_re
 
 
 def read(tensor: ir.ExternalTensor) -> np.ndarray:
-    """The array of a checked external tensor, memory-mapped afresh: nothing stays mapped once the array is gone."""
+    """The array of a bound tensor, memory-mapped afresh: nothing stays mapped once the array is gone. Raises as `chunks`."""
     import onnx_ir as ir
 
     path = Path(tensor.base_dir, tensor.location).resolve()
-    return ir.ExternalTensor(  # no base_dir: `check` has applied the rules, and knows the option that lifts one of them
+    array = ir.ExternalTensor(  # no base_dir: `check` has applied the rules, and knows the option that lifts one of them
         path, tensor.offset, tensor.length, tensor.dtype, shape=tensor.shape, name=tensor.name or ""
     ).numpy()
+    with _opened(path, tensor.meta[_STATUS], f"tensor {tensor.name!r}"):
+        return array
 
 
 def chunks(tensor: ir.ExternalTensor) -> Iterator[bytes]:
-    """The bytes of a checked external tensor as they lie in its file, piece by piece.
+    """The bytes of a bound tensor as they lie in its file, piece by piece.
 
     Raises:
-        OnnxnullError: the file is no longer what it was when it was checked.
+        OnnxnullError: the file is no longer the one that was checked, or was written to since.
     """
     left = tensor.nbytes
-    try:
-        with Path(tensor.base_dir, tensor.location).resolve().open("rb") as file:
-            file.seek(tensor.offset or 0)
-            while left and (piece := file.read(min(left, _PIECE))):
-                left -= len(piece)
-                yield piece
-    except OSError as error:
-        raise OnnxnullError(Code.EXTERNAL_MISSING, f"tensor {tensor.name!r}: its data has gone: {error.strerror}") from None
+    with _opened(Path(tensor.base_dir, tensor.location), tensor.meta[_STATUS], f"tensor {tensor.name!r}") as file:
+        file.seek(tensor.offset or 0)
+        while left and (piece := file.read(min(left, _PIECE))):
+            left -= len(piece)
+            yield piece
     if left:
         raise OnnxnullError(Code.EXTERNAL_SHORT, f"tensor {tensor.name!r}: {left} bytes of its data have gone")
+
+
+@contextmanager
+def _opened(path: Path, status: os.stat_result, what: str) -> Iterator[BufferedReader]:
+    """A file that is, and stays until it is closed, the one of this status: the same inode, size and times of change."""
+    try:
+        with path.resolve().open("rb") as file:
+            _check_same(file, status, what)
+            yield file
+            _check_same(file, status, what)
+    except OSError as error:
+        raise OnnxnullError(Code.EXTERNAL_MISSING, f"{what}: its data has gone: {error.strerror}") from None
+
+
+def _check_same(file: BufferedReader, status: os.stat_result, what: str) -> None:
+    found = os.fstat(file.fileno())
+    if any(getattr(found, name) != getattr(status, name) for name in _IDENTITY):
+        raise OnnxnullError(Code.EXTERNAL_CHANGED, f"{what}: its file is another one, or was written to, since it was checked")
 
 
 def _inside(path: Path, folder: Path) -> bool:

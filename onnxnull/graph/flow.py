@@ -21,7 +21,6 @@ from onnxnull.graph.bodies import captured, is_batched_scan, scanned, states, su
 from onnxnull.graph.constants import SMALL, Blocked, Constant, EvaluationError
 from onnxnull.graph.evaluation import Evaluation
 from onnxnull.graph.limits import bounded
-from onnxnull.graph.model import Model
 from onnxnull.graph.node import Node, Operand
 from onnxnull.graph.origins.tracing import trace
 from onnxnull.graph.origins.values import Origin
@@ -32,6 +31,8 @@ from onnxnull.kernel.budget import Budget, OutOfBudget
 if TYPE_CHECKING:
     import onnx
     import onnx_ir as ir
+
+    from onnxnull.graph.model import Model
 
 # The size of their output depends on values, and is at most (rank of the input) × (its size).
 _VALUES = {"value", "value_float", "value_floats", "value_int", "value_ints", "value_string", "value_strings"}

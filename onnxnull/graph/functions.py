@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 from onnxnull.errors import Code, OnnxnullError, one_line
 from onnxnull.graph.bodies import subgraphs
 from onnxnull.graph.limits import DEEPEST_CALLS, Limits, bounded
-from onnxnull.graph.validity import bodies_of
+from onnxnull.graph.protobuf import all_nodes
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
     import onnx
     import onnx_ir as ir
@@ -76,15 +76,7 @@ def _count(nodes: Iterable[onnx.NodeProto]) -> Counter[Identifier]:
     """How often each operator occurs, in bodies too."""
     from collections import Counter
 
-    return Counter((node.domain, node.op_type, node.overload) for node in _all_nodes(nodes))
-
-
-def _all_nodes(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
-    for node in nodes:
-        yield node
-        for attribute in node.attribute:
-            for body in bodies_of(attribute):
-                yield from _all_nodes(body.node)
+    return Counter((node.domain, node.op_type, node.overload) for node in all_nodes(nodes))
 
 
 def _size(counts: Counter[Identifier], sizes: dict[Identifier, tuple[int, int]]) -> tuple[int, int]:

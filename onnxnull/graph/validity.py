@@ -8,11 +8,12 @@ Checked per node, against its schema: attributes of another type, missing ones, 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from onnxnull.errors import Code, OnnxnullError
 from onnxnull.graph.limits import LONGEST_NAME, MOST_AXES
+from onnxnull.graph.protobuf import bodies_of, is_external, stored_tensors
 
 if TYPE_CHECKING:
     import onnx
@@ -29,67 +30,6 @@ def check_model(proto: onnx.ModelProto) -> None:
         _check_nodes(function.node)
     for tensor in stored_tensors(proto):
         _check_tensor(tensor)
-
-
-def stored_tensors(proto: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
-    """Every tensor of a model, wherever it is: in bodies, in functions that nobody calls, in what is for training."""
-    for graph in (proto.graph, *(g for info in proto.training_info for g in (info.initialization, info.algorithm))):
-        yield from _tensors_of_graph(graph)
-    for function in proto.functions:
-        yield from _tensors_of_nodes(function.node)
-        yield from _tensors_of_attributes(function.attribute_proto)
-
-
-def _tensors_of_graph(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
-    yield from graph.initializer
-    for sparse in graph.sparse_initializer:
-        yield from (sparse.values, sparse.indices)
-    yield from _tensors_of_nodes(graph.node)
-
-
-def _tensors_of_nodes(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.TensorProto]:
-    for node in nodes:
-        if node.attribute:
-            yield from _tensors_of_attributes(node.attribute)
-
-
-def _tensors_of_attributes(attributes: Iterable[onnx.AttributeProto]) -> Iterator[onnx.TensorProto]:
-    for attribute in attributes:
-        if attribute.HasField("t"):
-            yield attribute.t
-        yield from attribute.tensors
-        for sparse in (*attribute.sparse_tensors, *([attribute.sparse_tensor] if attribute.HasField("sparse_tensor") else [])):
-            yield from (sparse.values, sparse.indices)
-        for body in bodies_of(attribute):
-            yield from _tensors_of_graph(body)
-
-
-def declared_values(proto: onnx.ModelProto) -> Iterator[onnx.ValueInfoProto]:
-    """Every value whose type the file declares: inputs, outputs and others, in bodies and functions too."""
-    yield from _values_of_graph(proto.graph)
-    for function in proto.functions:
-        yield from function.value_info
-        yield from _values_of_nodes(function.node)
-
-
-def _values_of_graph(graph: onnx.GraphProto) -> Iterator[onnx.ValueInfoProto]:
-    for values in (graph.input, graph.output, graph.value_info):
-        yield from values
-    yield from _values_of_nodes(graph.node)
-
-
-def _values_of_nodes(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.ValueInfoProto]:
-    for node in nodes:
-        for attribute in node.attribute:
-            for body in bodies_of(attribute):
-                yield from _values_of_graph(body)
-
-
-def bodies_of(attribute: onnx.AttributeProto) -> Iterator[onnx.GraphProto]:
-    """The graphs in an attribute."""
-    if attribute.HasField("g"):
-        yield attribute.g
-    yield from attribute.graphs
 
 
 def _check_opsets(opsets: Iterable[onnx.OperatorSetIdProto]) -> None:
@@ -130,12 +70,10 @@ def _check_nodes(nodes: Iterable[onnx.NodeProto]) -> None:
 
 
 def _check_tensor(tensor: onnx.TensorProto) -> None:
-    import onnx
-
     _check_text(tensor.name)
     if len(tensor.dims) > MOST_AXES:
         raise OnnxnullError(Code.INVALID_MODEL, f"tensor {tensor.name!r} has {len(tensor.dims)} axes; no tensor has that many")
-    if tensor.data_location != onnx.TensorProto.EXTERNAL:
+    if not is_external(tensor):
         return
     keys = [entry.key for entry in tensor.external_data]
     for key, value in ((entry.key, entry.value) for entry in tensor.external_data):

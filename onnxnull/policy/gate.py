@@ -212,7 +212,7 @@ def _look(
     report = replace(report, model=replace(report.model, file=target.file))
     tried, runs = Attempt(), None
     if run is not None:
-        request = RunRequest(target.path, run, settings.data, settings.input_shapes, settings.limits, show)
+        request = RunRequest(model, run, settings.data, show)
         if "verified-collision" in task.active:
             tried = attempt(request)
         if "broken-run" in task.active:

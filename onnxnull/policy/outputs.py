@@ -38,6 +38,7 @@ class OutputRuns:
 
 def run_outputs(request: RunRequest) -> OutputRuns:
     """Run the file as it is on the inputs of the request."""
+    from onnxnull.runtime.agreement import Original
     from onnxnull.runtime.providers import Provider, choose
     from onnxnull.runtime.session import Runner
 
@@ -47,7 +48,7 @@ def run_outputs(request: RunRequest) -> OutputRuns:
             return OutputRuns()
         cases, provider = request.cases, choose(request.settings.provider)
         on_cpu = provider is Provider.CPU
-        run = request.original.run if on_cpu else Runner(request.path, provider=provider, limits=request.limits).run
+        run = request.model.parsed.once(Original).run if on_cpu else Runner(request.model, provider=provider).run
         found = [run(case.arrays) for case in cases]
         return replace(observed(found), stored=_stored(request.flow))
     except OnnxnullError as error:

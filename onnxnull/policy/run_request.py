@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import zlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,17 +13,14 @@ import numpy as np
 
 from onnxnull.collision.cases import Case, load_cases
 from onnxnull.errors import Code, OnnxnullError
-from onnxnull.graph.flow import Flow
-from onnxnull.graph.model import Model, open_model
 from onnxnull.graph.runnable import check_runnable
 from onnxnull.inputs import random_sample
-from onnxnull.runtime.agreement import Original
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-    from onnxnull.graph.limits import Limits
-    from onnxnull.graph.model import GraphInput
+    from onnxnull.graph.flow import Flow
+    from onnxnull.graph.model import GraphInput, Model
     from onnxnull.inputs import Preprocessing
     from onnxnull.policy.config import RunSettings
 
@@ -34,36 +31,22 @@ _MOVES_INDICES = frozenset({"Cast", "Flatten", "Identity", "Reshape", "Slice", "
 
 @dataclass(frozen=True, eq=False)
 class RunRequest:
-    """A model to run, and how. What follows from it (`model`, `flow`, `cases`, `original`) is made when it is asked for, once.
+    """A model to run, and how. What follows from it (`flow`, `cases`) is made when it is asked for, once.
 
     Attributes:
         data: a folder of inputs and how images are read; None for random numbers.
-        input_shapes: input → dimensions, where the file leaves them open.
     """
 
-    path: str
+    model: Model
     settings: RunSettings
     data: tuple[Path, Preprocessing] | None = None
-    input_shapes: Mapping[str, Sequence[int]] = field(default_factory=dict)
-    limits: Limits | None = None
     progress: Callable[[str], None] = lambda _: None
-
-    @functools.cached_property
-    def model(self) -> Model:
-        """The model. Raises `OnnxnullError` as `open_model`."""
-        return open_model(self.path, input_shapes=dict(self.input_shapes), limits=self.limits)
 
     @functools.cached_property
     def flow(self) -> Flow:
         """What is known of its values. Raises `OnnxnullError` where it may not be run."""
-        found = Flow(self.model)
-        check_runnable(found)
-        return found
-
-    @functools.cached_property
-    def original(self) -> Original:
-        """The file in a session on the CPU."""
-        return Original(self.path, self.limits)
+        check_runnable(self.model.flow)
+        return self.model.flow
 
     @functools.cached_property
     def cases(self) -> tuple[Case, ...]:

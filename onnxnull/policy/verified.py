@@ -49,21 +49,11 @@ def _search(request: RunRequest) -> Collision:
     from onnxnull.runtime.precision import Precision
     from onnxnull.runtime.providers import choose
 
-    case, shapes, boxes = request.cases[0], dict(request.input_shapes), {}
+    case, boxes = request.cases[0], {}
     for described in request.model.inputs:
-        if described.shape is None or None in described.shape:
-            shapes[described.name] = case.arrays[described.name].shape
         if case.image is not None and (box := pixel_box(described, case.image)) is not None:
             boxes[described.name] = box
     execution = Execution(tuple(Precision(name) for name in request.settings.precisions), (choose(request.settings.provider),))
-    search = Search(
-        request.path,
-        Place(),
-        execution,
-        shapes=shapes,
-        limits=request.limits,
-        progress=request.progress,
-        original=request.original,
-    )
+    search = Search(request.model.completed(case.arrays), Place(), execution, progress=request.progress)
     (collision,) = search.run(case, Recipe(box=boxes.get(search.input().name)))
     return collision

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import functools
 import math
-import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -26,16 +25,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxnull.errors import Code, OnnxnullError
-from onnxnull.graph.limits import Limits
 from onnxnull.runtime.convert_floats import floats_of
 from onnxnull.runtime.precision import Precision, Twin, twin
 from onnxnull.runtime.providers import Provider
 from onnxnull.runtime.session import Runner
-from onnxnull.runtime.source import load
 
 if TYPE_CHECKING:
     import onnx
 
+    from onnxnull.graph.model import Parsed
     from onnxnull.kernel.maps.linear_map import Array
 
 ROUNDINGS, MOST = 1024.0, 0.05
@@ -53,12 +51,11 @@ Arrays = Mapping[str, np.ndarray]
 class Original:
     """The file as it is, in onnxruntime on the CPU; at float32 where onnxruntime has no kernel for the types of the file.
 
-    Args:
-        path: the .onnx file.
+    `model.parsed.once(Original)` is the one of a model.
     """
 
-    def __init__(self, path: str | os.PathLike[str], limits: Limits | None = None) -> None:
-        self._proto = load(path, limits)
+    def __init__(self, parsed: Parsed) -> None:
+        self._proto = parsed.whole
         self._wholes: dict[Twin, tuple[Arrays, Arrays, Arrays]] = {}
 
     @functools.cached_property

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from onnxnull.runtime.source import array_of, graphs
+from onnxnull.graph.protobuf import array_of, graphs
 
 if TYPE_CHECKING:
     import onnx

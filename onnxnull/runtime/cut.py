@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from onnxnull.errors import Code, OnnxnullError
-from onnxnull.runtime.source import reads
+from onnxnull.graph.protobuf import reads
 from onnxnull.runtime.types import enter, infer
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from onnxnull.graph.protobuf import graphs
 from onnxnull.graph.quantization import dequantized
-from onnxnull.runtime.source import graphs
 
 if TYPE_CHECKING:
     import onnx

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from onnxnull.errors import OnnxnullError, one_line
-from onnxnull.graph.validity import bodies_of
+from onnxnull.graph.protobuf import all_nodes
 from onnxnull.runtime.child import Child, DeadError
 from onnxnull.runtime.transfer import Transfer, prepare
 
@@ -169,7 +169,7 @@ class Loader:
         own = {(function.domain, function.name) for function in proto.functions}
         seen = set(own)
         for nodes, versions in zip([proto.graph.node, *(f.node for f in proto.functions)], imports, strict=True):
-            for node in _all_nodes(nodes):
+            for node in all_nodes(nodes):
                 domain = _domain(node.domain)
                 version, key = versions.get(domain), (domain, node.op_type)
                 # no name, or a domain that is not imported, is a fault of the model, whatever is known here
@@ -199,11 +199,3 @@ def _domain(name: str) -> str:
 
 def _versions(opsets: Any) -> dict[str, int]:
     return {_domain(opset.domain): opset.version for opset in opsets}
-
-
-def _all_nodes(nodes: Any) -> Iterator[onnx.NodeProto]:
-    for node in nodes:
-        yield node
-        for attribute in node.attribute:
-            for body in bodies_of(attribute):
-                yield from _all_nodes(body.node)

@@ -7,15 +7,14 @@ float32 arithmetic on weights rounded to float16, and says FLOAT32. A model with
 from __future__ import annotations
 
 import enum
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from onnxnull.errors import Code, OnnxnullError, errors_of
-from onnxnull.graph.limits import Limits
+from onnxnull.graph.model import Model, Parsed, in_order
+from onnxnull.graph.protobuf import graphs
 from onnxnull.operators.lowering import Emitter, always_lowered, lowering_of
 from onnxnull.operators.products import is_integer_arithmetic
-from onnxnull.runtime import source
 from onnxnull.runtime.convert_floats import FLOATS, convert_floats, floats_of
 from onnxnull.runtime.dequantize import store_dequantized
 from onnxnull.runtime.provider_support import has_kernel
@@ -57,30 +56,43 @@ class Twin:
     lowered: tuple[str, ...]
 
 
-def twin(
-    source_model: str | os.PathLike[str] | onnx.ModelProto,
-    precision: Precision,
-    *,
-    provider: Provider,
-    limits: Limits | None = None,
-) -> Twin:
-    """The twin of a model at `precision` for `provider`.
+def twin(model: Model | onnx.ModelProto, precision: Precision, *, provider: Provider) -> Twin:
+    """The twin of a model at `precision` for `provider`; that of an opened file is made once.
 
     Raises:
         OnnxnullError: with code `no-double-kernel`, naming every operator that can neither run in float64 nor be lowered,
             or with the code of what is wrong with the file.
     """
-    with errors_of(source_model if isinstance(source_model, str | os.PathLike) else None):
-        return _twin(source.load(source_model, limits), precision, provider)
+    if isinstance(model, Model):
+        return model.parsed.once(_twin_of_file, precision, provider)
+    return _twin(in_order(model), precision, provider)
+
+
+def proto_of(model: Model | onnx.ModelProto) -> onnx.ModelProto:
+    """A copy that may be changed: functions inlined, nodes in order, every tensor inside. Raises `OnnxnullError`."""
+    import onnx
+
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model.parsed.whole if isinstance(model, Model) else in_order(model))
+    return copy
+
+
+def _twin_of_file(parsed: Parsed, precision: Precision, provider: Provider) -> Twin:
+    with errors_of(parsed.path):
+        return _twin(parsed.whole, precision, provider)
 
 
 def _twin(proto: onnx.ModelProto, precision: Precision, provider: Provider) -> Twin:
-    quantized = has_integer_arithmetic(proto)
+    import onnx
+
     if precision is Precision.NATIVE:
         return Twin(proto, precision, ())
-    if precision is not Precision.FLOAT64 and quantized:
+    if precision is not Precision.FLOAT64 and has_integer_arithmetic(proto):
         return Twin(proto, Precision.NATIVE, ())
     target = _TARGETS[precision]
+    if precision is Precision.FLOAT64 or floats_of(proto) - {target}:
+        whole, proto = proto, onnx.ModelProto()
+        proto.CopyFrom(whole)
     lowered: tuple[str, ...] = ()
     if precision is Precision.FLOAT64:
         prefix = fresh_prefix(proto.graph)
@@ -92,7 +104,7 @@ def _twin(proto: onnx.ModelProto, precision: Precision, provider: Provider) -> T
         lowered = _lower(proto, provider, prefix)
     elif floats_of(proto) - {target}:
         convert_floats(proto, target)
-        for graph in source.graphs(proto.graph):
+        for graph in graphs(proto.graph):
             del graph.value_info[:]
     through_float32 = precision is Precision.FLOAT16 and provider is Provider.CPU
     return Twin(proto, Precision.FLOAT32 if through_float32 else precision, lowered)
@@ -100,7 +112,7 @@ def _twin(proto: onnx.ModelProto, precision: Precision, provider: Provider) -> T
 
 def has_integer_arithmetic(proto: onnx.ModelProto) -> bool:
     """Whether the model computes on quantized activations; weights that are dequantized first are floats as any."""
-    return any(is_integer_arithmetic(node) for graph in source.graphs(proto.graph) for node in graph.node)
+    return any(is_integer_arithmetic(node) for graph in graphs(proto.graph) for node in graph.node)
 
 
 def _lower(proto: onnx.ModelProto, provider: Provider, prefix: str) -> tuple[str, ...]:

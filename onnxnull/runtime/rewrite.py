@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from onnxnull.graph.protobuf import graphs, reads
 from onnxnull.operators.lowering import Emitter, Lowering, NotLowerableError, Site
-from onnxnull.runtime import source
 from onnxnull.runtime.types import Scope, enter
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class Rewriter:
             self.missing.add(f"{label} (node {node.name or node.output[0]!r}): {error}")
             return [node]
         self.lowered.add(label)
-        needed = {name for each in self.emit.nodes for name in source.reads(each)}
+        needed = {name for each in self.emit.nodes for name in reads(each)}
         self.emit.forget(needed)
         return self._named([results] if isinstance(results, str) else list(results), node)
 
@@ -108,7 +108,7 @@ def labelled(node: onnx.NodeProto) -> str:
 
 def fresh_prefix(graph: onnx.GraphProto) -> str:
     """A prefix that no name in the model starts with."""
-    names = {name for each in source.graphs(graph) for node in each.node for name in (*node.input, *node.output)}
+    names = {name for each in graphs(graph) for node in each.node for name in (*node.input, *node.output)}
     names |= {value.name for value in (*graph.input, *graph.initializer)}
     prefix = "onnxnull/"
     while any(name.startswith(prefix) for name in names):
@@ -119,7 +119,7 @@ def fresh_prefix(graph: onnx.GraphProto) -> str:
 def drop_overridable(proto: onnx.ModelProto) -> None:
     """Initializers that are listed as inputs (all of them before IR version 4) become constants."""
     proto.ir_version = max(proto.ir_version, 8)
-    for graph in source.graphs(proto.graph):
+    for graph in graphs(proto.graph):
         stored = {tensor.name for tensor in graph.initializer}
         kept = [value for value in graph.input if value.name not in stored]
         if len(kept) < len(graph.input):
@@ -131,9 +131,9 @@ def settle(proto: onnx.ModelProto, emit: Emitter) -> None:
     """Store the constants that `emit` made and something reads; drop initializers that nothing reads any more."""
     from onnx import numpy_helper
 
-    for graph in source.graphs(proto.graph):
+    for graph in graphs(proto.graph):
         del graph.value_info[:]
-    needed = {name for node in proto.graph.node for name in source.reads(node)} | {o.name for o in proto.graph.output}
+    needed = {name for node in proto.graph.node for name in reads(node)} | {o.name for o in proto.graph.output}
     kept = [tensor for tensor in proto.graph.initializer if tensor.name in needed]
     if len(kept) < len(proto.graph.initializer):
         del proto.graph.initializer[:]

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from onnxnull.errors import Code, OnnxnullError, one_line
-from onnxnull.graph.limits import Limits
-from onnxnull.graph.validity import stored_tensors
+from onnxnull.graph.protobuf import array_of, is_external, stored_tensors
 from onnxnull.runtime.precision import Precision, Twin, twin
 from onnxnull.runtime.providers import Provider, choose, load, options
-from onnxnull.runtime.source import array_of
 
 if TYPE_CHECKING:
     import onnx
+
+    from onnxnull.graph.model import Model
 
 _INSIDE = 1 << 30
 """Weights of more bytes than this are handed to onnxruntime beside the protobuf, which has to stay under 2 GiB."""
@@ -28,7 +27,7 @@ class Runner:
     """A model in a session of onnxruntime.
 
     Args:
-        model: the file, a model in memory, or a twin that was made for `provider`.
+        model: a file that was opened, a model in memory, or a twin that was made for `provider`.
         precision: what to run it at; ignored for a `Twin`, which has one.
         extra_outputs: names of intermediate tensors of the main graph, given beside the outputs.
         threads: inside an operator.
@@ -40,16 +39,15 @@ class Runner:
 
     def __init__(
         self,
-        model: str | os.PathLike[str] | onnx.ModelProto | Twin,
+        model: Model | onnx.ModelProto | Twin,
         precision: Precision = Precision.NATIVE,
         *,
         provider: Provider = Provider.CPU,
         extra_outputs: Sequence[str] = (),
-        limits: Limits | None = None,
         threads: int = THREADS,
     ) -> None:
         choose("cuda" if provider is Provider.CUDA else "cpu")
-        made = model if isinstance(model, Twin) else twin(model, precision, provider=provider, limits=limits)
+        made = model if isinstance(model, Twin) else twin(model, precision, provider=provider)
         self.precision = made.precision
         self.provider = provider
         self.lowered = made.lowered
@@ -148,7 +146,7 @@ def _split(proto: onnx.ModelProto) -> tuple[onnx.ModelProto, list[str], list[np.
         getattr(copy.graph, name).extend(getattr(proto.graph, name))
     copy.graph.name = proto.graph.name
     for tensor in stored_tensors(proto):
-        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+        if is_external(tensor):
             raise OnnxnullError(
                 Code.RUNTIME, f"the data of tensor {tensor.name!r} is not in the model", "save it with its data"
             )

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from onnxnull.errors import Code, OnnxnullError, one_line
-from onnxnull.graph import validity
+from onnxnull.graph.external import Files, chunks
+from onnxnull.graph.protobuf import is_external, stored_tensors
 from onnxnull.runtime.load_child import BESIDE
-from onnxnull.runtime.source import bring_in, external_chunks, is_external
 
 if TYPE_CHECKING:
     import onnx
@@ -40,7 +39,7 @@ class Transfer:
     model: bytes
     beside: int = 0
     _tensors: tuple[tuple[onnx.TensorProto, int], ...] = ()
-    _folder: Path = Path()
+    _files: Files | None = None
 
     @property
     def size(self) -> int:
@@ -50,7 +49,10 @@ class Transfer:
     def chunks(self) -> Iterator[bytes]:
         """The bytes beside the protobuf, piece by piece."""
         for tensor, size in self._tensors:
-            yield from external_chunks(tensor, self._folder) if is_external(tensor) else (tensor.raw_data,)
+            if self._files is not None and is_external(tensor):
+                yield from chunks(self._files.tensor(tensor))
+            else:
+                yield tensor.raw_data
             yield bytes(-size % _ALIGNED)
 
 
@@ -81,7 +83,7 @@ def prepare(model: Model) -> Transfer:
         beside.append((tensor, size))
         places.append((stub, offset, size))
         offset += size + -size % _ALIGNED
-    bring_in(validity.stored_tensors(copy), model.folder)
+    model.parsed.files.bring_in(stored_tensors(copy))
     for stub, start, size in places:
         stub.data_location = onnx.TensorProto.EXTERNAL
         for key, value in (("location", BESIDE), ("offset", str(start)), ("length", str(size))):
@@ -92,7 +94,7 @@ def prepare(model: Model) -> Transfer:
         raise OnnxnullError(Code.TOO_LARGE, f"the model does not fit into a protobuf: {one_line(error)}") from None
     if len(data) > _LARGEST:
         raise OnnxnullError(Code.TOO_LARGE, f"{len(data)} bytes beside its initializers, and a protobuf has less than 2 GiB")
-    return Transfer(data, offset, tuple(beside), model.folder)
+    return Transfer(data, offset, tuple(beside), model.parsed.files)
 
 
 def _without_files(function: onnx.FunctionProto) -> onnx.FunctionProto:
@@ -100,7 +102,7 @@ def _without_files(function: onnx.FunctionProto) -> onnx.FunctionProto:
     import onnx
 
     whole = onnx.ModelProto(functions=[function])
-    for tensor in validity.stored_tensors(whole):
+    for tensor in stored_tensors(whole):
         if is_external(tensor):
             del tensor.external_data[:]
             tensor.data_location = onnx.TensorProto.DEFAULT

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onnxnull.errors import Code, OnnxnullError, one_line
+from onnxnull.graph.protobuf import array_of
 from onnxnull.graph.types import Shape
 from onnxnull.runtime.convert_floats import FLOATS
-from onnxnull.runtime.source import array_of
 
 if TYPE_CHECKING:
     import onnx

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from onnxnull.errors import Code, OnnxnullError
-from onnxnull.runtime.source import array_of
+from onnxnull.graph.protobuf import array_of
 
 if TYPE_CHECKING:
     import onnx

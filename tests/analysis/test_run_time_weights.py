@@ -113,7 +113,7 @@ def test_slices_are_compared_one_by_one(tmp_path: Path) -> None:
     bank = weight(3, 4, 2)
     other = bank.copy()
     other[1, 0, 0] += 1
-    found = compare(saved(banked(bank), tmp_path), saved(banked(other), tmp_path, "other.onnx"))
+    found = compare(open_model(saved(banked(bank), tmp_path)), open_model(saved(banked(other), tmp_path, "other.onnx")))
     verdicts = {pair.a.names[0]: pair.verdict.name for pair in found.pairs}
     assert verdicts["B[0]"] == verdicts["B[2]"] == "IDENTICAL"
     assert verdicts.get("B[1]") != "IDENTICAL"

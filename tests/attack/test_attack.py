@@ -14,6 +14,7 @@ from onnxnull.collision.cases import Case, load_cases, pixel_box
 from onnxnull.collision.results import Verdict
 from onnxnull.collision.search import Execution
 from onnxnull.errors import Code, OnnxnullError
+from onnxnull.graph.model import open_model
 from onnxnull.inputs import PRESETS, Preprocessing
 from onnxnull.runtime.session import Runner
 from tests.shared import shared_file, shared_model
@@ -27,7 +28,7 @@ class Setting:
 
     def __init__(self, model: str, size: int) -> None:
         self.path = ROOT / f"models/{model}.onnx"
-        self.search = AttackSearch(self.path, Execution(), shapes={"image": (1, 3, size, size)})
+        self.search = AttackSearch(open_model(self.path, input_shapes={"image": (1, 3, size, size)}), Execution())
         self.samples = ROOT / f"models/samples/{model}"
         self.box = pixel_box(self.search.search.input(), RGB)
 
@@ -177,13 +178,13 @@ def test_intersection_over_union() -> None:
 def test_a_real_vision_transformer() -> None:
     """One of seventeen photographs: another class within 8/255, and five versions of it with the same top-5."""
     path = shared_model("vit_tiny_patch16_224.onnx")
-    search = AttackSearch(path, Execution(), scores="logits")
+    search = AttackSearch(open_model(path), Execution(), scores="logits")
     inputs = search.search.model.inputs
     (case,) = load_cases(shared_file("images/n02127052_10040.png"), inputs, PRESETS["half"])
     found = search.run(case, pixel_box(inputs[0], PRESETS["half"]), attack=Pgd(), epsilon=8 / 255, count=5)
     assert found.found.steps <= 40
-    clean = Runner(path).run({"pixel_values": found.ball.centre})["logits"]
-    after = [Runner(path).run({"pixel_values": each.colliding})["logits"] for each in found.collisions]
+    clean = Runner(open_model(path)).run({"pixel_values": found.ball.centre})["logits"]
+    after = [Runner(open_model(path)).run({"pixel_values": each.colliding})["logits"] for each in found.collisions]
     assert all(scores.argmax() != clean.argmax() for scores in after)
     assert min(found.rms()) >= 0.25
     assert found.apart() >= 0.25

@@ -17,6 +17,7 @@ from onnxnull.collision.perturb import Recipe
 from onnxnull.collision.results import Change, Claim, Collision, Kind, LayerCheck, Perturbation, Run, Space, TraceStep, Verdict
 from onnxnull.collision.search import Execution, Place, Search
 from onnxnull.evidence.write_bundle import Bundle
+from onnxnull.graph.model import open_model
 from onnxnull.inputs import Preprocessing
 from tests.helpers import model, value, weight
 from tests.schemas import conforms
@@ -62,7 +63,7 @@ def near_model(path: Path) -> Path:
 
 def searched(path: Path, place: Place | None = None, *, near: bool = False, cases: int = 1) -> tuple[Search, list[Collision]]:
     """A search and what it finds from random inputs in [0, 1]."""
-    search = Search(path, place or Place(), Execution(), near=near)
+    search = Search(open_model(path), place or Place(), Execution(), near=near)
     found: list[Collision] = []
     for seed in range(cases):
         rng = np.random.default_rng(seed)

@@ -48,7 +48,7 @@ def collisions(
 ) -> list[Collision]:
     """What a search finds from these inputs. As JSON it has to follow its schema."""
     shapes = {name: np.shape(array) for name, array in arrays.items()}
-    search = Search(path, place or Place(), Execution(tuple(precisions)), shapes=shapes, near=near)
+    search = Search(open_model(path, input_shapes=shapes), place or Place(), Execution(tuple(precisions)), near=near)
     other = None if toward is None else Case("toward", toward)
     found = list(search.run(Case("random", arrays), recipe or Recipe(beta=1.0), other))
     conforms(collision_document.render(model_facts(search), [collision_document.entry(each) for each in found]))
@@ -125,7 +125,7 @@ def placed(path: Path, name: str, space: Space, feeds: Mapping[str, Any], weight
         activation = (
             np.asarray(feeds[cut.tensor])
             if given
-            else Runner(path, extra_outputs=[cut.tensor]).run(feeds, [cut.tensor])[cut.tensor]
+            else Runner(open_model(path), extra_outputs=[cut.tensor]).run(feeds, [cut.tensor])[cut.tensor]
         )
     start = cut.start(activation, np.random.default_rng(0))
     return Placed(flow, cut, cut.site(activation, start), start)

@@ -17,6 +17,7 @@ from onnx import TensorProto, helper
 
 from onnxnull.collision.results import Collision, Decision, Judgement, Perturbation
 from onnxnull.collision.search import Execution, Place, Search
+from onnxnull.graph.model import open_model
 from onnxnull.kernel.maps.linear_map import Array
 from onnxnull.runtime.precision import Precision
 from tests.collision.searches import saved
@@ -53,7 +54,7 @@ def tried(
         way = np.random.default_rng(7).standard_normal(start.shape)
         control = start + np.linalg.norm(x1 - start) / np.linalg.norm(way) * way
     shapes = {"x": start.shape} | {name: array.shape for name, array in others.items()}
-    search = Search(saved(folder, proto), Place(), execution or Execution(), shapes=shapes)
+    search = Search(open_model(saved(folder, proto), input_shapes=shapes), Place(), execution or Execution())
     facts = Perturbation.measured("random", {}, start, x1, control)
     return search.verify_pair("test", (start, x1, control), others, facts)
 

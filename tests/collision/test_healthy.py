@@ -14,6 +14,7 @@ from onnxnull.collision.perturb import Recipe
 from onnxnull.collision.results import Decision
 from onnxnull.collision.search import Execution, Place, Search
 from onnxnull.errors import Code, OnnxnullError
+from onnxnull.graph.model import open_model
 from onnxnull.runtime.precision import Precision
 from onnxnull.runtime.providers import Provider
 from tests.collision.searches import collision, collisions, saved
@@ -86,7 +87,7 @@ def test_a_provider_that_is_named_twice_runs_once(tmp_path: Path) -> None:
     path = saved(tmp_path, behind(node("Relu", ["h"], ["y"])))
     twice = Execution((Precision.FLOAT64, Precision.FLOAT32), (Provider.CPU, Provider.CPU))
     for place in (Place(), Place(layer="first")):
-        (found,) = Search(path, place, twice).run(Case("random", {"x": X}), Recipe())
+        (found,) = Search(open_model(path), place, twice).run(Case("random", {"x": X}), Recipe())
         assert [run.precision for run in found.runs] == ["float64", "float32"]
         assert found.decision is Decision.HOLDS
 

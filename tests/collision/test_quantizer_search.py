@@ -21,6 +21,7 @@ from onnxnull.errors import Code, OnnxnullError
 from onnxnull.evidence.replay import replay
 from onnxnull.evidence.write_bundle import Bundle
 from onnxnull.frontier import Quantizer
+from onnxnull.graph.model import open_model
 from onnxnull.inputs import Preprocessing
 from onnxnull.kernel.maps.selection import identity
 from onnxnull.runtime.precision import Precision
@@ -152,7 +153,7 @@ def test_what_the_quantizer_hides_is_claimed_apart(tmp_path: Path) -> None:
         collision(path, {"x": x})
     assert refused.value.code is Code.INJECTIVE
     assert "--quantizer-cell" in str(refused.value)
-    search = Search(path, Place(), Execution(), cell=True)
+    search = Search(open_model(path), Place(), Execution(), cell=True)
     (found,) = search.run(Case("random", {"x": x}), Recipe())
     assert (found.kind, found.nullity, labels(found)) == (Kind.QUANTIZER_CELL, None, {"native": "bitwise"})
     assert np.array_equal(session_codes(proto, found.original), session_codes(proto, found.colliding))
@@ -163,7 +164,7 @@ def test_what_the_quantizer_hides_is_claimed_apart(tmp_path: Path) -> None:
 def test_a_cell_needs_a_quantizer(tmp_path: Path) -> None:
     path = saved(tmp_path, model([node("MatMul", ["x", "w"], ["y"])], {"w": weight(9, 4)}, inputs=[value("x", [1, 9])]))
     with pytest.raises(OnnxnullError) as refused:
-        list(Search(path, Place(), Execution(), cell=True).run(Case("random", {"x": weight(1, 9)}), Recipe()))
+        list(Search(open_model(path), Place(), Execution(), cell=True).run(Case("random", {"x": weight(1, 9)}), Recipe()))
     assert refused.value.code is Code.NOT_FOUND
 
 
@@ -191,7 +192,7 @@ def test_layers_of_codes_inside_a_network(patches: bool, tmp_path: Path) -> None
 @pytest.mark.parametrize("cell", [False, True])
 def test_evidence_is_confirmed_and_a_changed_code_is_not(cell: bool, tmp_path: Path) -> None:
     path = saved(tmp_path, mlp(codes(40, 12)))
-    search = Search(path, Place(), Execution(), cell=cell)
+    search = Search(open_model(path), Place(), Execution(), cell=cell)
     (found,) = search.run(Case("random", {"x": grey(2, 40)}), Recipe())
     with Bundle(tmp_path / "bundle", search, Preprocessing(), None) as bundle:
         bundle.add(found)

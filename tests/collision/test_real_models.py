@@ -65,7 +65,7 @@ class Photographs:
 @pytest.fixture(scope="module")
 def photographs() -> Photographs:
     folder = shared_file("images")
-    search = Search(shared_model("vit_tiny_patch16_224.onnx"), Place(), Execution())
+    search = Search(open_model(shared_model("vit_tiny_patch16_224.onnx")), Place(), Execution())
     box = pixel_box(search.model.inputs[0], HALF)
     assert box is not None
     return Photographs(search, load_cases(folder, search.model.inputs, HALF), box)
@@ -155,7 +155,7 @@ def test_metaroom_images_collide(boxed: bool) -> None:
 def test_the_segmentation_network_gives_the_same_mask_for_another_picture() -> None:
     """A square of the picture changed as far as black and white allow: anyone can see it, and no pixel changes its label."""
     path = ROOT / "models/digits_segmentation.onnx"
-    search = Search(path, Place(), Execution(), shapes={"image": (1, 3, 96, 96)})
+    search = Search(open_model(path, input_shapes={"image": (1, 3, 96, 96)}), Place(), Execution())
     (case,) = load_cases(ROOT / "models/samples/digits_segmentation/3.png", search.model.inputs, Preprocessing())
     box = pixel_box(search.model.inputs[0], Preprocessing())
     free = region((1, 3, 96, 96), None, (20, 20), (32, 32))
@@ -299,7 +299,7 @@ def test_lemma_1_holds_for_weights_of_every_kind(name: str, tmp_path: Path, monk
             collisions(path, feeds, place=Place(layer="all"))
         assert refused.value.code is Code.NOT_FOUND
         return
-    search = Search(path, places[0], Execution(), shapes=shapes)
+    search = Search(open_model(path, input_shapes=shapes), places[0], Execution())
     found: list[Collision] = []
     for place in places:
         search.place = place  # one search: the model's twins are made once

@@ -253,7 +253,7 @@ def test_a_quantized_model_runs_as_it_is(tmp_path: Path) -> None:
 @pytest.mark.skipif(cuda_problem() is None, reason="CUDA works here")
 def test_cuda_is_never_replaced_by_the_cpu(tmp_path: Path) -> None:
     path = saved(tmp_path, dense(weight(9, 4)))
-    search = Search(path, Place(), Execution(providers=(Provider.CUDA,)))
+    search = Search(open_model(path), Place(), Execution(providers=(Provider.CUDA,)))
     with pytest.raises(OnnxnullError) as refused:
         list(search.run(Case("random", {"x": weight(1, 9)}), Recipe(beta=1.0)))
     assert refused.value.code is Code.PROVIDER

@@ -15,6 +15,7 @@ from onnxnull.collision.perturb import Recipe
 from onnxnull.collision.results import Collision, Kind, Space
 from onnxnull.collision.search import Execution, Place, Search
 from onnxnull.errors import OnnxnullError
+from onnxnull.graph.model import open_model
 from onnxnull.runtime.precision import Precision
 from tests.collision.bundles import near_model, patch_model
 from tests.collision.searches import (
@@ -143,7 +144,7 @@ def test_near_is_no_collision(tmp_path: Path) -> None:
 
 
 def searched(path: Path, x: np.ndarray) -> tuple[Search, Collision]:
-    search = Search(path, Place(), Execution())
+    search = Search(open_model(path), Place(), Execution())
     (found,) = search.run(Case("random", {"x": x}), Recipe(beta=1.0))
     return search, found
 
@@ -214,7 +215,7 @@ def test_every_layer_moves_the_networks_own_outputs(tmp_path: Path) -> None:
 
 
 def test_an_altered_layer_of_a_network_is_broken(tmp_path: Path) -> None:
-    search = Search(patch_model(tmp_path / "m.onnx"), Place(layer="head"), Execution())
+    search = Search(open_model(patch_model(tmp_path / "m.onnx")), Place(layer="head"), Execution())
     x = weight(1, 3, 8, 8, seed=5)
     (found,) = search.run(Case("random", {"x": x}), Recipe(beta=1.0))
     found = replace(found, others={"x": x})

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from onnx import helper
 
-from onnxnull import Running, compare
+from onnxnull import Running, compare, open_model
 from onnxnull.comparison.results import Comparison, Pair
 from onnxnull.comparison.verdicts import Crossed, Factors, InputMap, Matched, Order, Outcome, Verdict
 from onnxnull.errors import Code, ExitCode, OnnxnullError
@@ -129,7 +129,7 @@ def by_name(comparison: Comparison) -> dict[str, Pair]:
 @pytest.mark.parametrize("name", FORMS)
 def test_forms(name: str, plain: Path, tmp_path: Path) -> None:
     expected = FORMS[name]
-    found = compare(plain, expected.write(tmp_path / "other.onnx"), running=Running())
+    found = compare(open_model(plain), open_model(expected.write(tmp_path / "other.onnx")), running=Running())
     pairs = by_name(found)
     assert set(pairs) == set(WEIGHTS)
     assert not found.only_a
@@ -159,7 +159,9 @@ def test_forms(name: str, plain: Path, tmp_path: Path) -> None:
 def test_ranks_stand_side_by_side(plain: Path, tmp_path: Path) -> None:
     weight = NET.weights["dense"].copy()
     weight[:, 7] = weight[:, 2]
-    pair = by_name(compare(plain, write(tmp_path / "b.onnx", with_weight(NET, "dense", weight))))["dense"]
+    pair = by_name(compare(open_model(plain), open_model(write(tmp_path / "b.onnx", with_weight(NET, "dense", weight)))))[
+        "dense"
+    ]
     assert pair.verdict is D
     assert pair.matched is Matched.CONTENT
     assert [side.ranks.nullity(Notion.FLOAT64) for side in (pair.a, pair.b) if side.ranks is not None] == [232, 233]
@@ -175,11 +177,10 @@ def test_angles_are_those_of_the_null_spaces(name: str, plain: Path, tmp_path: P
     from onnxnull.analysis.weights import find_weights
     from onnxnull.comparison.matching import matrix_of
     from onnxnull.graph.flow import Flow
-    from onnxnull.graph.model import open_model
 
     other = FORMS[name].write(tmp_path / "other.onnx")
     stored = [{w.node.name: matrix_of(w) for w in find_weights(Flow(open_model(path)))[0]} for path in (plain, other)]
-    for node, pair in by_name(compare(plain, other)).items():
+    for node, pair in by_name(compare(open_model(plain), open_model(other))).items():
         first, second = (matrices[node] for matrices in stored)
         if len(first) > 1 or first.shape[1] <= first.shape[2]:
             continue
@@ -195,7 +196,7 @@ class TestFused:
     @pytest.mark.parametrize("split_first", [True, False])
     def test_fused(self, net: Network, split_first: bool, plain: Path, tmp_path: Path) -> None:
         fused = write(tmp_path / "fused.onnx", net, fused=True, prefix="f")
-        found = compare(*((plain, fused) if split_first else (fused, plain)), running=Running())
+        found = compare(*map(open_model, (plain, fused) if split_first else (fused, plain)), running=Running())
         (whole,) = (pair for pair in found.pairs if len(pair.a.names) + len(pair.b.names) > 2)
         parts, one = (whole.a, whole.b) if split_first else (whole.b, whole.a)
         assert parts.names == ("q.weight", "k.weight", "v.weight")
@@ -208,7 +209,7 @@ class TestFused:
 
     def test_a_part_that_differs(self, plain: Path, tmp_path: Path) -> None:
         net = with_weight(NET, "k", network(3).weights["k"])
-        found = compare(plain, write(tmp_path / "fused.onnx", net, fused=True), running=Running())
+        found = compare(open_model(plain), open_model(write(tmp_path / "fused.onnx", net, fused=True)), running=Running())
         assert found.exit_code() is ExitCode.VIOLATED
         whole = [pair for pair in found.pairs if len(pair.a.names) == 3]
         assert [pair.verdict for pair in whole] == [D]
@@ -239,7 +240,7 @@ class TestFused:
         split = model(nodes, constants, inputs=[value("x", [1, 4, 16])])
         for name, proto in (("fused", fused), ("split", split)):
             (tmp_path / name).write_bytes(proto.SerializeToString())
-        found = compare(tmp_path / "split", tmp_path / "fused", running=Running())
+        found = compare(open_model(tmp_path / "split"), open_model(tmp_path / "fused"), running=Running())
         (pair,) = found.pairs
         assert (pair.a.names, pair.b.names, pair.verdict) == (("wq", "wk", "wv"), ("w",), I)
         assert found.outcome is Outcome.SAME_GRAPH
@@ -254,7 +255,7 @@ def test_many_weights_of_one_shape(tmp_path: Path) -> None:
         constants = {f"w{i}": w + step * (i % 2) * w for i, w in enumerate(weights)}
         proto = model(nodes, constants, inputs=[value("x0", [1, 2])])
         (tmp_path / name).write_bytes(proto.SerializeToString())
-    found = compare(tmp_path / "a", tmp_path / "b")
+    found = compare(open_model(tmp_path / "a"), open_model(tmp_path / "b"))
     assert len(found.pairs) == 520
     assert all(pair.a.names == pair.b.names for pair in found.pairs)
     assert {pair.verdict for pair in found.pairs} == {I, R}
@@ -276,14 +277,16 @@ class TestWhatIsNotTheSame:
         ids=["a bias", "a factor", "classes in another order", "two weights exchanged", "an entry", "an entry of a filter"],
     )
     def test_it_is_seen(self, change: Callable[[Network], Network], told: str, plain: Path, tmp_path: Path) -> None:
-        found = compare(plain, write(tmp_path / "other.onnx", change(NET)), running=Running(), weights=False)
+        found = compare(
+            open_model(plain), open_model(write(tmp_path / "other.onnx", change(NET))), running=Running(), weights=False
+        )
         assert found.exit_code() is ExitCode.VIOLATED
         assert [reason for reason in found.because if told in reason]
 
     def test_without_a_run_it_is_not_settled(self, plain: Path, tmp_path: Path) -> None:
         swapped = with_weight(with_weight(NET, "q", NET.weights["k"]), "k", NET.weights["q"])
         for net in (swapped, permuted(NET)):
-            found = compare(plain, write(tmp_path / "other.onnx", net), weights=False)
+            found = compare(open_model(plain), open_model(write(tmp_path / "other.onnx", net)), weights=False)
             assert found.outcome is Outcome.UNEXPLAINED
             assert found.exit_code() is ExitCode.INCOMPLETE
 
@@ -293,8 +296,8 @@ class TestWhatIsNotTheSame:
         weights = {"dense": NET.weights["dense"] * s, **{name: NET.weights[name] / s[:, None] for name in ("q", "k", "v")}}
         equal = replace(NET, weights={**NET.weights, **weights}, biases={**NET.biases, "dense": NET.biases["dense"] * s})
         other = write(tmp_path / "other.onnx", equal)
-        assert compare(plain, other, weights=False).exit_code() is ExitCode.INCOMPLETE
-        found = compare(plain, other, running=Running())
+        assert compare(open_model(plain), open_model(other), weights=False).exit_code() is ExitCode.INCOMPLETE
+        found = compare(open_model(plain), open_model(other), running=Running())
         pairs = by_name(found)
         assert found.outcome is Outcome.AGREES
         assert [found.exit_code(limit) for limit in (Outcome.QUANTIZED, Outcome.AGREES)] == [ExitCode.INCOMPLETE, ExitCode.PASS]
@@ -311,7 +314,7 @@ class TestWhatIsNotTheSame:
             with_weight(NET, "head", -head),
             replace(NET, biases={**NET.biases, "dense": dense + 20}),
         ):
-            found = compare(plain, write(tmp_path / "other.onnx", net, bits=bits), weights=False)
+            found = compare(open_model(plain), open_model(write(tmp_path / "other.onnx", net, bits=bits)), weights=False)
             assert found.outcome is Outcome.DIFFERENT
 
     @pytest.mark.parametrize(("weight", "mul", "same"), [(3, 3, False), (3, 1, True)])
@@ -322,22 +325,22 @@ class TestWhatIsNotTheSame:
             constants = {"w": numbers * np.float32(own), "m": np.float32(factor)}
             proto = model(nodes, constants, inputs=[value("x", [1, 8])])
             (tmp_path / name).write_bytes(proto.SerializeToString())
-        found = compare(tmp_path / "a", tmp_path / "b")
+        found = compare(open_model(tmp_path / "a"), open_model(tmp_path / "b"))
         assert found.pairs[0].scale.explained is same
         assert found.outcome is (Outcome.SAME_GRAPH if same else Outcome.DIFFERENT)
 
     def test_the_limit(self, plain: Path, tmp_path: Path) -> None:
-        found = compare(plain, write(tmp_path / "other.onnx", NET, dtype=np.float16), weights=False)
+        found = compare(open_model(plain), open_model(write(tmp_path / "other.onnx", NET, dtype=np.float16)), weights=False)
         limits = (Outcome.IDENTICAL, Outcome.SAME_GRAPH, Outcome.ROUNDED, Outcome.QUANTIZED)
         assert [found.exit_code(limit) for limit in limits] == [ExitCode.VIOLATED] * 2 + [ExitCode.PASS] * 2
 
     def test_an_input_map_is_allowed_by_its_name(self, plain: Path, tmp_path: Path) -> None:
         path = write(tmp_path / "b.onnx", NET, channels_last=True)
-        found = compare(plain, path, running=Running(), weights=False)
+        found = compare(open_model(plain), open_model(path), running=Running(), weights=False)
         assert (found.outcome, found.input_map) == (Outcome.MAPPED, "image:nhwc")
         assert found.exit_code() is ExitCode.VIOLATED
         for allowed, code in (("image:nhwc", ExitCode.PASS), ("image:bgr", ExitCode.VIOLATED)):
-            again = compare(plain, path, running=Running(), weights=False, allowed_map=allowed)
+            again = compare(open_model(plain), open_model(path), running=Running(), weights=False, allowed_map=allowed)
             assert again.exit_code() is code
 
 
@@ -349,7 +352,7 @@ def _touched(weight: np.ndarray, by: float) -> np.ndarray:
 
 def test_preprocessing_folded_into_the_first_weight(tmp_path: Path) -> None:
     inside = write(tmp_path / "inside.onnx", NET, preprocessing=True)
-    found = compare(inside, write(tmp_path / "folded.onnx", normalised_inside(NET)), running=Running())
+    found = compare(open_model(inside), open_model(write(tmp_path / "folded.onnx", normalised_inside(NET))), running=Running())
     stem = by_name(found)["stem"]
     assert (stem.verdict, stem.scale.factors, stem.scale.nodes_a) == (S, Factors.INPUTS, ("normalised",))
     assert found.inputs[0].mapped is InputMap.SAME
@@ -365,8 +368,8 @@ def test_permuted_duplicates(tmp_path: Path) -> None:
     weight[12] = weight[13]
     net = with_weight(with_weight(NET, "dense", weight), "k", NET.weights["q"])
     found = compare(
-        write(tmp_path / "a.onnx", net),
-        write(tmp_path / "b.onnx", permuted(net), prefix="x", backwards=True),
+        open_model(write(tmp_path / "a.onnx", net)),
+        open_model(write(tmp_path / "b.onnx", permuted(net), prefix="x", backwards=True)),
         running=Running(),
     )
     assert {pair.verdict for pair in found.pairs} == {I}
@@ -383,17 +386,17 @@ class TestWithoutPartner:
         model.graph.output[0].CopyFrom(onnx.helper.make_tensor_value_info("sum_out", onnx.TensorProto.FLOAT, [1, 16]))
         path = tmp_path / "b.onnx"
         onnx.save(model, path)
-        found = compare(plain, path, running=Running())
+        found = compare(open_model(plain), open_model(path), running=Running())
         assert [side.names for side in found.only_a] == [("head.weight",)]
         assert not found.only_b
         assert (found.only_a[0].inputs, found.only_a[0].outputs) == (16, 10)
         assert found.outcome is Outcome.DIFFERENT
-        turned = compare(path, plain)
+        turned = compare(open_model(path), open_model(plain))
         assert [side.names for side in turned.only_b] == [("head.weight",)]
 
     def test_a_weight_that_is_not_analysed(self, plain: Path, tmp_path: Path) -> None:
         net = with_weight(NET, "q", np.full_like(NET.weights["q"], np.nan))
-        found = compare(write(tmp_path / "a.onnx", net), plain)
+        found = compare(open_model(write(tmp_path / "a.onnx", net)), open_model(plain))
         assert [gap.code for gap in found.unsupported_a] == [Code.NONFINITE]
         assert found.outcome is Outcome.DIFFERENT
 
@@ -401,9 +404,9 @@ class TestWithoutPartner:
 def test_errors_name_the_file(plain: Path, tmp_path: Path) -> None:
     for paths in ((plain, tmp_path / "absent.onnx"), (tmp_path / "absent.onnx", plain)):
         with pytest.raises(OnnxnullError) as caught:
-            compare(*paths)
+            compare(*map(open_model, paths))
         assert caught.value.code is Code.FILE_NOT_FOUND
         assert "absent.onnx" in str(caught.value)
     with pytest.raises(OnnxnullError, match="neither model has an input 'nothing'") as caught:
-        compare(plain, plain, input_shapes={"nothing": (1,)})
+        compare(open_model(plain), open_model(plain), input_shapes={"nothing": (1,)})
     assert caught.value.code is Code.INPUT_SHAPE

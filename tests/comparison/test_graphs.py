@@ -15,6 +15,7 @@ from onnxnull import Running, compare
 from onnxnull.comparison.results import Comparison
 from onnxnull.comparison.verdicts import Outcome
 from onnxnull.errors import ExitCode
+from onnxnull.graph.model import open_model
 from tests.helpers import model, value
 
 Net = tuple[Sequence[onnx.NodeProto], dict[str, Any]]
@@ -37,7 +38,7 @@ def compared(
         proto = model(nodes, constants, inputs=[value("x", list(shape))], imports={MICROSOFT: 1})
         proto.opset_import[0].version = opset
         (folder / name).write_bytes(proto.SerializeToString())
-    return compare(folder / "a.onnx", folder / "b.onnx", weights=False, **how)
+    return compare(open_model(folder / "a.onnx"), open_model(folder / "b.onnx"), weights=False, **how)
 
 
 W, V, G, B = normal(8, 8), normal(8, 8), normal(8), normal(8)
@@ -509,7 +510,7 @@ def test_a_renamed_table_with_other_rows(tmp_path: Path) -> None:
         proto = model(nodes, {name: rows, "w": normal(4, 4) * 0 + W[:4, :4]}, inputs=[value("t", [1, 8], TensorProto.INT64)])
         paths.append(tmp_path / f"{name}.onnx")
         paths[-1].write_bytes(proto.SerializeToString())
-    found = compare(*paths, weights=False)
+    found = compare(*map(open_model, paths), weights=False)
     assert found.outcome is Outcome.DIFFERENT
     assert "constant" in found.because[0]
 
@@ -539,7 +540,7 @@ def test_an_open_batch_is_not_taken_for_one(tmp_path: Path) -> None:
         )
         paths.append(tmp_path / name)
         paths[-1].write_bytes(proto.SerializeToString())
-    found = compare(*paths, weights=False)
+    found = compare(*map(open_model, paths), weights=False)
     assert found.exit_code() is ExitCode.INCOMPLETE
     assert "one sample only" in found.because[0]
 

@@ -10,6 +10,7 @@ import pytest
 from onnxnull import Running, compare
 from onnxnull.comparison.verdicts import Crossed, Factors, Matched, Outcome, Verdict
 from onnxnull.errors import ExitCode
+from onnxnull.graph.model import open_model
 from onnxnull.kernel.rank import Notion
 from tests.shared import shared_model
 
@@ -26,7 +27,7 @@ def folded_by_onnxruntime(model: Path, path: Path) -> Path:
 
 def test_batch_normalization_folded_by_onnxruntime(tmp_path: Path) -> None:
     model = shared_model("resnet20_cifar10.onnx")
-    found = compare(model, folded_by_onnxruntime(model, tmp_path / "folded.onnx"), running=Running())
+    found = compare(open_model(model), open_model(folded_by_onnxruntime(model, tmp_path / "folded.onnx")), running=Running())
     assert found.outcome is Outcome.SAME_GRAPH
     assert [pair.verdict for pair in found.pairs].count(Verdict.SCALED) == 19
     assert [pair.verdict for pair in found.pairs].count(Verdict.IDENTICAL) == 1
@@ -58,7 +59,7 @@ def test_quantized_by_onnxruntime(per_channel: bool, tmp_path: Path) -> None:
     kind = quantization.QuantFormat.QDQ if per_channel else quantization.QuantFormat.QOperator
     path = tmp_path / "int8.onnx"
     quantization.quantize_static(folded, path, Reader(), quant_format=kind, per_channel=per_channel)
-    found = compare(model, path, running=Running())
+    found = compare(open_model(model), open_model(path), running=Running())
     assert {pair.verdict for pair in found.pairs} == {Verdict.QUANTIZED}
     assert len(found.pairs) == 20
     assert all(pair.steps is not None and pair.steps <= 0.51 for pair in found.pairs)
@@ -70,7 +71,7 @@ def test_quantized_by_onnxruntime(per_channel: bool, tmp_path: Path) -> None:
 
 def test_a_shipped_transformer_whose_batch_is_open() -> None:
     model = Path(__file__).parents[2] / "models" / "digits_vit.onnx"
-    found = compare(model, model, running=Running())
+    found = compare(open_model(model), open_model(model), running=Running())
     assert found.exit_code() is ExitCode.PASS
     assert [[run.crossed for run in crossing.runs] for crossing in found.crossings] == [[Crossed.COLLIDES] * 2] * 2
     assert found.inputs[0].nullity_a is not None
@@ -79,7 +80,7 @@ def test_a_shipped_transformer_whose_batch_is_open() -> None:
 
 def test_a_transformer_with_itself() -> None:
     model = shared_model("vit_cifar_pgd_2_3_16.onnx")
-    found = compare(model, model)
+    found = compare(open_model(model), open_model(model))
     assert {pair.verdict for pair in found.pairs} == {Verdict.IDENTICAL}
     assert {pair.angle.degrees for pair in found.pairs} <= {None, 0.0}
     assert found.exit_code() is ExitCode.PASS
@@ -93,7 +94,7 @@ def test_a_transformer_with_itself() -> None:
     ],
 )
 def test_other_trainings_are_different(first: str, second: str, pairs: int, code: ExitCode) -> None:
-    found = compare(shared_model(f"{first}.onnx"), shared_model(f"{second}.onnx"))
+    found = compare(open_model(shared_model(f"{first}.onnx")), open_model(shared_model(f"{second}.onnx")))
     assert {pair.verdict for pair in found.pairs} == {Verdict.DIFFERENT}
     assert {pair.matched for pair in found.pairs} == {Matched.ORDER}
     assert len(found.pairs) == pairs

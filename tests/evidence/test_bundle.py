@@ -20,6 +20,7 @@ from onnxnull.errors import Code, OnnxnullError
 from onnxnull.evidence import arrays
 from onnxnull.evidence.provenance import model_facts
 from onnxnull.evidence.write_bundle import Bundle, check
+from onnxnull.graph.model import open_model
 from onnxnull.inputs import Preprocessing
 from tests.collision.bundles import (
     LABELS,
@@ -37,7 +38,7 @@ PICTURES = {"original.png", "colliding.png", "perturbation.png", "figure.png"}
 
 @pytest.fixture(scope="module")
 def search(tmp_path_factory: pytest.TempPathFactory) -> Search:
-    return Search(patch_model(tmp_path_factory.mktemp("model") / "m.onnx"), Place(), Execution())
+    return Search(open_model(patch_model(tmp_path_factory.mktemp("model") / "m.onnx")), Place(), Execution())
 
 
 def unseen(where: str = "layer") -> Collision:
@@ -136,7 +137,7 @@ def test_vectors_and_scalars_can_be_drawn(tmp_path: Path, search: Search) -> Non
 def test_external_data_is_listed(tmp_path: Path) -> None:
     path = patch_model(tmp_path / "m.onnx")
     onnx.save(onnx.load(path), path, save_as_external_data=True, location="w.bin", size_threshold=0)
-    facts = model_facts(Search(path, Place(), Execution()))
+    facts = model_facts(Search(open_model(path), Place(), Execution()))
     assert facts.external == {"w.bin": digest(tmp_path / "w.bin")}
     assert (facts.file, facts.sha256) == ("m.onnx", digest(path))
     assert facts.input_shapes == {"x": (1, 3, 8, 8)}

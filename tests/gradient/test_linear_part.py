@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from onnxnull.gradient import Function
+from onnxnull.graph.model import open_model
 from onnxnull.runtime.precision import Precision
 from tests.gradient.cases import CASES, OneNode
 
@@ -29,7 +30,7 @@ def test_products_at_a_point(case: OneNode) -> None:
 def test_another_point_is_another_jacobian(precision: Precision) -> None:
     rng = np.random.default_rng(0)
     points = [rng.uniform(0, 1, (1, 3, 64, 64)) for _ in range(2)]
-    function = Function(MODELS / "digits_cnn.onnx", {"image": points[0]}, precision=precision, threads=1)
+    function = Function(open_model(MODELS / "digits_cnn.onnx"), {"image": points[0]}, precision=precision, threads=1)
     cotangents = rng.standard_normal((2, 1, 10))
     for x in (*points, points[0]):
         for cotangent in cotangents:

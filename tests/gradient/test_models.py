@@ -11,6 +11,7 @@ from onnx import TensorProto, helper
 
 from onnxnull.errors import Code, OnnxnullError
 from onnxnull.gradient import Function, SampleJacobian, jvp, vjp
+from onnxnull.graph.model import open_model
 from onnxnull.runtime.precision import Precision
 from tests.shared import shared_model
 
@@ -40,7 +41,7 @@ def check(path: Path, shape: tuple[int, ...], output: str | None) -> None:
     rng = np.random.default_rng(0)
     x = rng.uniform(0.0, 1.0, shape)
     name = next(i.name for i in onnx.load(path).graph.input)
-    function = Function(path, {name: x}, output=output, threads=1)
+    function = Function(open_model(path), {name: x}, output=output, threads=1)
     error = np.inf
     for _ in range(4):
         tangent = np.zeros(x.size)
@@ -73,7 +74,7 @@ def test_real_models(file: str, shape: tuple[int, ...], output: str | None) -> N
 
 def test_the_jacobian_is_a_linear_map() -> None:
     x = np.random.default_rng(1).uniform(0, 1, (1, 1, 8, 8))
-    function = Function(MODELS / "digits_mlp.onnx", {"image": x}, threads=1)
+    function = Function(open_model(MODELS / "digits_mlp.onnx"), {"image": x}, threads=1)
     jacobian = function.jacobian(x)
     matrix = jacobian.dense()
     assert matrix.shape == (64, 10)
@@ -88,8 +89,8 @@ def test_the_jacobian_is_a_linear_map() -> None:
 def test_many_directions_at_once(precision: Precision) -> None:
     """Where the model takes a batch, a batch of the same point takes as many directions."""
     x = np.random.default_rng(1).uniform(0, 1, (1, 3, 64, 64))
-    one = Function(MODELS / "digits_cnn.onnx", {"image": x}, precision=precision, threads=1).jacobian(x)
-    batch = Function(MODELS / "digits_cnn.onnx", {"image": np.repeat(x, 4, axis=0)}, precision=precision, threads=1)
+    one = Function(open_model(MODELS / "digits_cnn.onnx"), {"image": x}, precision=precision, threads=1).jacobian(x)
+    batch = Function(open_model(MODELS / "digits_cnn.onnx"), {"image": np.repeat(x, 4, axis=0)}, precision=precision, threads=1)
     many = SampleJacobian.at(batch, x[0])
     assert (many.input_shape, many.output_shape) == ((3, 64, 64), (10,))
     tolerance = 1e-12 if precision is Precision.FLOAT64 else 1e-4
@@ -104,10 +105,10 @@ def test_from_a_tensor_inside() -> None:
     x = np.random.default_rng(1).uniform(0, 1, (1, 1, 8, 8))
     path = MODELS / "digits_mlp.onnx"
     hidden = next(node.output[0] for node in onnx.load(path).graph.node if node.op_type == "Relu")
-    before = Function(path, {"image": x}, output=hidden, threads=1)
-    whole = Function(path, {"image": x}, threads=1)
+    before = Function(open_model(path), {"image": x}, output=hidden, threads=1)
+    whole = Function(open_model(path), {"image": x}, threads=1)
     h = before.value(x)
-    behind = Function(path, {hidden: h}, input=hidden, threads=1)
+    behind = Function(open_model(path), {hidden: h}, input=hidden, threads=1)
     cotangent = np.random.default_rng(2).standard_normal((1, 10))
     value, middle = behind.pull(h, cotangent)
     np.testing.assert_allclose(value, whole.value(x), rtol=0, atol=1e-13)
@@ -160,7 +161,7 @@ def test_outputs_that_do_not_depend_on_the_input() -> None:
 
 def test_quantized_models_have_no_gradient() -> None:
     with pytest.raises(OnnxnullError) as caught:
-        vjp(shared_model("anomaly_int8.onnx"))
+        vjp(open_model(shared_model("anomaly_int8.onnx")))
     assert caught.value.code is Code.NO_GRADIENT
 
 

@@ -17,7 +17,7 @@ import pytest
 
 from onnxnull.errors import Code, OnnxnullError
 from onnxnull.graph.model import open_model
-from onnxnull.graph.validity import stored_tensors
+from onnxnull.graph.protobuf import stored_tensors
 from onnxnull.runtime.loading import Loader, LoadOutcome
 from onnxnull.runtime.precision import Precision
 from onnxnull.runtime.session import Runner
@@ -181,7 +181,7 @@ def test_a_models_metadata_configures_nothing(tmp_path: Path, monkeypatch: pytes
     plain = onnxruntime.InferenceSession(laden_file(tmp_path), providers=["CPUExecutionProvider"])
     assert plain.get_session_options().enable_profiling, "the test would show nothing"
     before = set(tmp_path.iterdir())
-    runner = Runner(tmp_path / "model.onnx")
+    runner = Runner(open_model(tmp_path / "model.onnx"))
     np.testing.assert_allclose(runner.run({"x": np.ones((2, 4), np.float32)})["y"][0], W.sum(axis=0), rtol=1e-5)
     assert set(tmp_path.iterdir()) == before
 
@@ -222,7 +222,7 @@ def test_external_data_is_inside_what_a_session_gets(session: dict[str, Any], tm
     made = model([call], inputs=inputs, functions=[function], imports={"local": 1})
     (tmp_path / "model.onnx").write_bytes(made.SerializeToString())
     with pytest.raises((Seen, OnnxnullError)):
-        Runner(tmp_path / "model.onnx")
+        Runner(open_model(tmp_path / "model.onnx"))
     tensors = list(stored_tensors(onnx.ModelProto.FromString(session["data"])))
     assert len(tensors) == 2
     assert all(tensor.data_location != onnx.TensorProto.EXTERNAL and tensor.raw_data == W.tobytes() for tensor in tensors)

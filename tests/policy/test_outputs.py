@@ -11,6 +11,7 @@ import pytest
 from onnx import helper
 
 from onnxnull.analysis.analyze import analyze
+from onnxnull.graph.model import open_model
 from onnxnull.inputs import Preprocessing
 from onnxnull.policy.config import RunSettings
 from onnxnull.policy.outputs import OutputRuns, run_outputs
@@ -28,7 +29,7 @@ def ran(proto: onnx.ModelProto, folder: Path, data: Path | None = None) -> Outpu
     path = folder / "net.onnx"
     path.write_bytes(proto.SerializeToString())
     given = None if data is None else (data, Preprocessing())
-    return run_outputs(RunRequest(str(path), SETTINGS, given))
+    return run_outputs(RunRequest(open_model(path), SETTINGS, given))
 
 
 def network(*nodes: onnx.NodeProto, outputs: tuple[str, ...] = ("y",), **constants: Any) -> onnx.ModelProto:

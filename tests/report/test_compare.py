@@ -28,6 +28,7 @@ from onnxnull.comparison.runs.both import Runs
 from onnxnull.comparison.runs.outputs import TensorPair
 from onnxnull.comparison.runs.regions import RegionRun
 from onnxnull.comparison.verdicts import Crossed, Factors, InputMap, Matched, Order, Outcome, Verdict
+from onnxnull.graph.model import open_model
 from onnxnull.kernel.bounds import Bounds
 from onnxnull.report import compare_json, compare_markdown, compare_text
 from tests.comparison.networks import folded, network, permuted, write
@@ -146,7 +147,7 @@ class TestJson:
         texts = []
         for folder in (tmp_path, tmp_path / "elsewhere"):
             other = write(folder / "b.onnx", folded(permuted(net)), dtype=float_16())
-            texts.append(compare_json.render(compare(first, other, running=Running()), LIMIT))
+            texts.append(compare_json.render(compare(open_model(first), open_model(other), running=Running()), LIMIT))
         assert texts[0] == texts[1]
         assert texts[0].isascii()
         found = checked(texts[0])

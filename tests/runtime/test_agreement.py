@@ -11,6 +11,7 @@ import pytest
 from onnx import helper
 
 from onnxnull.errors import Code, OnnxnullError
+from onnxnull.graph.model import open_model
 from onnxnull.operators import lowering
 from onnxnull.operators.lowering import Emitter, Site
 from onnxnull.runtime.agreement import Original
@@ -26,8 +27,8 @@ def held(
     """Check the twin of a model at x; `off` is added to its outputs."""
     path = folder / "model.onnx"
     onnx.save(proto, path)
-    network = twin(path, precision, provider=Provider.CPU)
-    original = Original(path)
+    network = twin(open_model(path), precision, provider=Provider.CPU)
+    original = Original(open_model(path).parsed)
     outputs = {name: array + off for name, array in Runner(network).run({"x": x}).items()}
     original.check({"x": x}, original.run({"x": x}), outputs, network, Provider.CPU)
 

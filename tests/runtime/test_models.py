@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from onnxnull.errors import Code, OnnxnullError
+from onnxnull.graph.model import open_model
 from onnxnull.runtime.precision import Precision, twin
 from onnxnull.runtime.providers import Provider
 from onnxnull.runtime.session import Runner
@@ -78,9 +79,9 @@ def feeds_for(path: Path) -> dict[str, NDArray[Any]]:
 def test_the_float64_twin_agrees_with_float32(name: str) -> None:
     path = located(name)
     feeds = feeds_for(path)
-    twin64 = Runner(path, Precision.FLOAT64)
+    twin64 = Runner(open_model(path), Precision.FLOAT64)
     assert twin64.description["precision"] == "float64"
-    narrow, wide = Runner(path, Precision.FLOAT32).run(feeds), twin64.run(feeds)
+    narrow, wide = Runner(open_model(path), Precision.FLOAT32).run(feeds), twin64.run(feeds)
     assert list(narrow) == list(wide)
     for output, array in narrow.items():
         assert wide[output].shape == array.shape
@@ -92,6 +93,6 @@ def test_the_float64_twin_agrees_with_float32(name: str) -> None:
 def test_quantized_models_run_as_they_are(name: str) -> None:
     path = located(name)
     with pytest.raises(OnnxnullError) as error:
-        twin(path, Precision.FLOAT64, provider=Provider.CPU)
+        twin(open_model(path), Precision.FLOAT64, provider=Provider.CPU)
     assert error.value.code is Code.NO_DOUBLE_KERNEL
-    assert Runner(path, Precision.NATIVE).description["precision"] == "native"
+    assert Runner(open_model(path), Precision.NATIVE).description["precision"] == "native"

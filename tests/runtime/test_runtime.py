@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from onnxnull.errors import Code, OnnxnullError
+from onnxnull.graph.model import open_model
 from onnxnull.runtime import canary, session
 from onnxnull.runtime.canary import CanaryShape, check_float32, products_of
 from onnxnull.runtime.convert_floats import convert_floats
@@ -104,8 +105,8 @@ def test_external_data_is_read_after_its_checks(tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     onnx.save(perceptron(), path, save_as_external_data=True, location="weights.bin", size_threshold=0)
     expected = Runner(perceptron(), Precision.FLOAT64).run({"x": X})["y"]
-    np.testing.assert_array_equal(Runner(path, Precision.FLOAT64).run({"x": X})["y"], expected)
-    Runner(path, Precision.NATIVE).run({"x": X})
+    np.testing.assert_array_equal(Runner(open_model(path), Precision.FLOAT64).run({"x": X})["y"], expected)
+    Runner(open_model(path), Precision.NATIVE).run({"x": X})
     proto = onnx.load(path, load_external_data=False)
     for tensor in proto.graph.initializer:
         for entry in tensor.external_data:
@@ -113,7 +114,7 @@ def test_external_data_is_read_after_its_checks(tmp_path: Path) -> None:
                 entry.value = "../weights.bin"
     path.write_bytes(proto.SerializeToString())
     with pytest.raises(OnnxnullError) as error:
-        Runner(path, Precision.FLOAT64)
+        Runner(open_model(path), Precision.FLOAT64)
     assert error.value.code is Code.EXTERNAL_ESCAPES
 
 

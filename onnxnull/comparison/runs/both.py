@@ -10,7 +10,6 @@ import numpy as np
 from onnxnull.comparison.runs.outputs import TensorPair, judge
 from onnxnull.comparison.runs.samples import COUNT, SIZES, Feeds
 from onnxnull.errors import ExitCode, OnnxnullError
-from onnxnull.graph.limits import Limits
 from onnxnull.graph.model import Model
 from onnxnull.runtime.precision import Precision
 from onnxnull.runtime.providers import Provider
@@ -81,18 +80,9 @@ class Runs:
         return tuple(found)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class ModelToRun:
-    """A model to run."""
-
-    path: str
-    model: Model
-    limits: Limits | None
-
-
 def run_both(
-    a: ModelToRun,
-    b: ModelToRun,
+    a: Model,
+    b: Model,
     makers: Sequence[Callable[[int], Feeds]],
     outputs: Sequence[tuple[str, str]],
     to_b: Callable[[Feeds], Feeds],
@@ -110,7 +100,7 @@ def run_both(
         to_b: inputs of a → inputs of b.
         narrow: whether inputs on which only one overflows are left out.
     """
-    entering = [(name, pair) for name, other in outputs if (pair := _entering(a.model, b.model, name, other)) is not None]
+    entering = [(name, pair) for name, other in outputs if (pair := _entering(a, b, name, other)) is not None]
     wanted = [[pair[side] for _, pair in entering] + [pair[side] for pair in tensors] for side in (0, 1)]
     try:
         runners = [_runner(side, extra, provider) for side, extra in zip((a, b), wanted, strict=True)]
@@ -156,8 +146,8 @@ def run_both(
     return Runs(len(got), drawn, tuple(found), tuple(judged(pair) for pair in tensors), None, overflows)
 
 
-def _runner(side: ModelToRun, extra: Sequence[str], provider: Provider) -> Runner:
-    return Runner(side.path, Precision.NATIVE, provider=provider, extra_outputs=list(dict.fromkeys(extra)), limits=side.limits)
+def _runner(model: Model, extra: Sequence[str], provider: Provider) -> Runner:
+    return Runner(model, Precision.NATIVE, provider=provider, extra_outputs=list(dict.fromkeys(extra)))
 
 
 def _finite(array: object) -> bool:

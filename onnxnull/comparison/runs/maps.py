@@ -14,10 +14,9 @@ import numpy as np
 
 from onnxnull.collision.cases import random_case
 from onnxnull.comparison.input_links import Link, inverse
-from onnxnull.comparison.runs.both import ModelToRun
 from onnxnull.comparison.runs.samples import Feeds
 from onnxnull.comparison.verdicts import InputMap
-from onnxnull.graph.model import GraphInput
+from onnxnull.graph.model import GraphInput, Model
 from onnxnull.runtime.precision import Precision
 from onnxnull.runtime.session import Runner
 
@@ -41,7 +40,7 @@ def straight(pairs: Sequence[tuple[GraphInput, GraphInput]]) -> Map:
 
 
 def candidates(
-    pairs: Sequence[tuple[GraphInput, GraphInput]], links: Sequence[Link], sides: Sequence[ModelToRun]
+    pairs: Sequence[tuple[GraphInput, GraphInput]], links: Sequence[Link], sides: Sequence[Model]
 ) -> Iterator[tuple[str, Map]]:
     """Changes of one input, with what they are called."""
     for one, other in pairs:
@@ -72,7 +71,7 @@ def _shifted(way: Callable[[np.ndarray], np.ndarray], offset: np.ndarray, x: np.
     return np.asarray(way(x) + offset)
 
 
-def _shift(link: Link, sides: Sequence[ModelToRun]) -> np.ndarray | None:
+def _shift(link: Link, sides: Sequence[Model]) -> np.ndarray | None:
     """What has to be added to the image of an input of a, so that the first layers read the same numbers; None where nothing.
 
     With a(x) = L_a·x + t_a and the same for b, it is L_b⁻¹·(Π·t_a − t_b). The constants t are what the layers read of zeros.
@@ -84,12 +83,12 @@ def _shift(link: Link, sides: Sequence[ModelToRun]) -> np.ndarray | None:
     return shift if np.any(np.abs(shift) > 1e-6) else None
 
 
-def _of_zeros(side: ModelToRun, tensor: str) -> np.ndarray:
+def _of_zeros(model: Model, tensor: str) -> np.ndarray:
     """What a tensor of the main graph is where all inputs are zero. Raises `OnnxnullError`."""
-    zeros = {name: array * 0 for name, array in random_case(side.model.inputs, 0, {}).arrays.items()}
+    zeros = {name: array * 0 for name, array in random_case(model.inputs, 0, {}).arrays.items()}
     if tensor in zeros:
         return zeros[tensor]
-    runner = Runner(side.path, Precision.NATIVE, extra_outputs=[tensor], limits=side.limits)
+    runner = Runner(model, Precision.NATIVE, extra_outputs=[tensor])
     return runner.run(zeros, [tensor])[tensor].astype(np.float64)
 
 

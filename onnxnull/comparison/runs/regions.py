@@ -11,13 +11,14 @@ import numpy as np
 from onnxnull.comparison.graphs.matching import Region
 from onnxnull.comparison.graphs.reading import Reading
 from onnxnull.comparison.graphs.terms import Term
-from onnxnull.comparison.runs.both import ModelToRun, told
+from onnxnull.comparison.runs.both import told
 from onnxnull.comparison.runs.outputs import TensorPair, judge
 from onnxnull.comparison.runs.samples import Feeds
 from onnxnull.errors import OnnxnullError
+from onnxnull.graph.model import Model
+from onnxnull.graph.protobuf import reads
 from onnxnull.runtime.precision import Precision
 from onnxnull.runtime.session import Runner
-from onnxnull.runtime.source import load, reads
 
 if TYPE_CHECKING:
     import onnx
@@ -49,7 +50,7 @@ def tensor_of(reading: Reading, term: object) -> str | None:
 
 
 def run_regions(
-    a: ModelToRun, b: ModelToRun, readings: tuple[Reading, Reading], regions: Sequence[Region], feeds: Sequence[Feeds]
+    a: Model, b: Model, readings: tuple[Reading, Reading], regions: Sequence[Region], feeds: Sequence[Feeds]
 ) -> tuple[RegionRun, ...]:
     """Run each region on both sides.
 
@@ -59,7 +60,7 @@ def run_regions(
     return tuple(_run(a, b, readings, region, feeds) for region in regions)
 
 
-def _run(a: ModelToRun, b: ModelToRun, readings: tuple[Reading, Reading], region: Region, feeds: Sequence[Feeds]) -> RegionRun:
+def _run(a: Model, b: Model, readings: tuple[Reading, Reading], region: Region, feeds: Sequence[Feeds]) -> RegionRun:
     ends = [tensor_of(reading, value) for reading, value in zip(readings, (region.a, region.b), strict=True)]
     starts = [[tensor_of(reading, pair[i]) for pair in region.inputs] for i, reading in enumerate(readings)]
     names = tuple(name or "?" for name in starts[0])
@@ -75,19 +76,17 @@ def _run(a: ModelToRun, b: ModelToRun, readings: tuple[Reading, Reading], region
         return RegionRun(shown[0], shown[1], names, reason=told(error))
 
 
-def _measured(
-    a: ModelToRun, b: ModelToRun, ends: Sequence[str], starts: Sequence[list[str]], feeds: Sequence[Feeds]
-) -> RegionRun:
-    graph_inputs = {i.name for i in a.model.inputs}
+def _measured(a: Model, b: Model, ends: Sequence[str], starts: Sequence[list[str]], feeds: Sequence[Feeds]) -> RegionRun:
+    graph_inputs = {i.name for i in a.inputs}
     extra = [name for name in starts[0] if name not in graph_inputs]
-    recorder = Runner(a.path, Precision.NATIVE, extra_outputs=extra, limits=a.limits)
+    recorder = Runner(a, Precision.NATIVE, extra_outputs=extra)
     recorded = []
     for given in feeds:
         found = recorder.run(given, extra) if extra else {}
         recorded.append({name: given[name] if name in graph_inputs else found[name] for name in starts[0]})
     runners = [
-        Runner(_between(side, names, end, recorded[0], starts[0]), Precision.NATIVE)
-        for side, names, end in zip((a, b), starts, ends, strict=True)
+        Runner(_between(model, names, end, recorded[0], starts[0]), Precision.NATIVE)
+        for model, names, end in zip((a, b), starts, ends, strict=True)
     ]
     rng = np.random.default_rng(0)
     widened = [{name: wide(rng, x, number) for name, x in recorded[number % len(recorded)].items()} for number in range(6)]
@@ -117,7 +116,7 @@ def wide(rng: np.random.Generator, x: np.ndarray, number: int) -> np.ndarray:
 
 
 def _between(
-    side: ModelToRun, starts: Sequence[str], end: str, like: Mapping[str, np.ndarray], order: Sequence[str]
+    model: Model, starts: Sequence[str], end: str, like: Mapping[str, np.ndarray], order: Sequence[str]
 ) -> onnx.ModelProto:
     """The part of a model that computes one tensor from others."""
     import onnx
@@ -125,7 +124,7 @@ def _between(
 
     from onnxnull.runtime.cut import needed_nodes
 
-    proto = load(side.path, side.limits)
+    proto = model.parsed.whole
     graph = proto.graph
     needed = {end}
     stop = set(starts)
