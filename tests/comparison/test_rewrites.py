@@ -15,7 +15,7 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto
 
-from onnxnull import compare
+from onnxnull import Comparison, compare, open_model
 from onnxnull.comparison.verdicts import Outcome
 from onnxnull.errors import ExitCode
 from tests.comparison.test_graphs import MICROSOFT, Net, moved, node, normal
@@ -39,6 +39,10 @@ W, K, B = normal(6, 6), normal(4, 4, 3, 3), normal(4)
 TABLE = np.arange(4, dtype=np.int64)
 LSTM = {"lw": normal(1, 12, 6, size=0.5), "lr": normal(1, 12, 3, size=0.5), "lb": normal(1, 24, size=0.5)}
 ONE, HALF = np.array([1]), np.float32(0.5)
+
+
+def compared(first: Path, second: Path) -> Comparison:
+    return compare(open_model(first), open_model(second), weights=False)
 
 
 def sized(index: int, rest: Sequence[int]) -> Net:
@@ -222,9 +226,9 @@ def test_what_is_the_same_and_what_is_nearly(name: str, tmp_path: Path) -> None:
     np.testing.assert_allclose(outputs[1], outputs[0], rtol=1e-4, atol=1e-5)
     assert outputs[2].shape != outputs[0].shape or np.max(np.abs(outputs[2] - outputs[0])) > 1e-3
     for first, second in ((a, b), (b, a)):
-        assert compare(first, second, weights=False).outcome in PROVED
+        assert compared(first, second).outcome in PROVED
     for first, second in ((a, near), (near, a), (b, near)):
-        assert compare(first, second, weights=False).exit_code() is not ExitCode.PASS
+        assert compared(first, second).exit_code() is not ExitCode.PASS
 
 
 def quantized(scale: float, zero: int, *, relu: bool = False) -> Net:
@@ -269,7 +273,7 @@ def test_what_a_quantizer_cuts_off(a: Net, b: Net, explained: bool, tmp_path: Pa
     write(a, first, (2, 4, 6), 20)
     write(b, second, (2, 4, 6), 20)
     for one, other in ((first, second), (second, first)):
-        found = compare(one, other, weights=False)
+        found = compared(one, other)
         assert found.graph is not None
         assert (found.graph.proved, found.exit_code()) == (explained, ExitCode.INCOMPLETE)
 
@@ -295,7 +299,7 @@ def test_rows_of_codes(off: float, step: float, outcome: Outcome, tmp_path: Path
     picked = [node("Gather", "t x", "g"), node("Squeeze", "g z0", "q"), node("DequantizeLinear", "q s z", "d")]
     back = [node("Unsqueeze", "d z0", "y")]
     write((picked + back, {**constants, "z0": np.array([0])}), tmp_path / "b.onnx", (1, 7), 20, TensorProto.INT64)
-    assert compare(tmp_path / "a.onnx", tmp_path / "b.onnx", weights=False).outcome is outcome
+    assert compared(tmp_path / "a.onnx", tmp_path / "b.onnx").outcome is outcome
 
 
 @pytest.mark.parametrize("changed", [False, True])
@@ -317,6 +321,6 @@ def test_what_onnxruntime_blocks(changed: bool, tmp_path: Path) -> None:
     options.intra_op_num_threads, options.log_severity_level = 1, 4
     options.optimized_model_filepath = str(tmp_path / "b.onnx")
     ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
-    found = compare(tmp_path / "a.onnx", tmp_path / "b.onnx", weights=False)
+    found = compared(tmp_path / "a.onnx", tmp_path / "b.onnx")
     assert (found.outcome is Outcome.SAME_GRAPH) is not changed
     assert found.exit_code() is (ExitCode.PASS if not changed else found.exit_code())
