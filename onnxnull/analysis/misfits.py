@@ -17,15 +17,13 @@ from onnxnull.graph.node import Node
 from onnxnull.graph.rounds import failing_round
 from onnxnull.intervals.domain import Range
 from onnxnull.operators.linear_use import is_constant
+from onnxnull.operators.lookup import indexed_axis
 from onnxnull.operators.steps import constant_value
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
     from onnxnull.graph.flow import Flow
-
-_INDICES = {"Gather": 0, "GatherElements": 0, "Scatter": 0, "ScatterElements": 0}
-"""Operator → default of its axis; operand 1 counts along it."""
 
 _LAYERS = frozenset({"LayerNormalization", "RMSNormalization"})
 _PARAMETERS = {
@@ -43,9 +41,8 @@ def misfits(node: Node, range_of: Callable[[ir.Value], Range]) -> Iterator[OddCo
     """Indices beyond the axis, shapes that do not fit, and a NonMaxSuppression that may keep no box."""
     if node.domain not in ("", "ai.onnx"):
         return
-    if node.op_type in _INDICES:
-        yield from _indices(node)
-    elif node.op_type in ("GatherND", "ScatterND"):
+    yield from _indices(node)
+    if node.op_type in ("GatherND", "ScatterND"):
         yield from _tuples(node)
     elif node.op_type == "Reshape":
         yield from _shape(node)
@@ -124,16 +121,16 @@ def _repeated(node: Node) -> Iterator[OddConstant]:
 
 
 def _indices(node: Node) -> Iterator[OddConstant]:
-    source, indices = node.input(0), node.input(1)
-    axis = int(node.attribute("axis", _INDICES[node.op_type]))
-    if source is None or indices is None or source.shape is None or not -len(source.shape) <= axis < len(source.shape):
-        return
-    length, found = source.shape[axis], constant_value(node, 1)
-    if length is None or found is None or (node.one_sample and axis % len(source.shape) == 0 and not is_constant(node, 0)):
-        return
-    beyond = int(np.count_nonzero((found < -length) | (found >= length)))
-    if beyond:
-        yield OddConstant(indices.name, node.name, node.op_type, "an index beyond the axis", beyond, found.size)
+    for index, operand in enumerate(node.inputs):
+        along, found = indexed_axis(node, index), constant_value(node, index)
+        if operand is None or along is None or found is None:
+            continue
+        source, axis, length = along
+        if length is None or (node.one_sample and axis == 0 and not is_constant(node, source)):
+            continue
+        beyond = int(np.count_nonzero((found < -length) | (found >= length)))
+        if beyond:
+            yield OddConstant(operand.name, node.name, node.op_type, "an index beyond the axis", beyond, found.size)
 
 
 def _tuples(node: Node) -> Iterator[OddConstant]:

@@ -17,15 +17,12 @@ import numpy as np
 from onnxnull.graph import external
 from onnxnull.graph.model import Model
 from onnxnull.graph.types import dtype_name, shape_of
+from onnxnull.operators.traits import commutes
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
 Number = bytes
-COMMUTATIVE = frozenset(
-    {"Add", "Mul", "And", "Or", "Xor", "Equal", "Max", "Min", "Sum", "Mean", "BitwiseAnd", "BitwiseOr", "BitwiseXor"}
-)
-"""Operators of ONNX's own domain whose operands may change places."""
 
 
 def equal_graphs(a: Model, b: Model, alike: tuple[Mapping[int, Number], Mapping[int, Number]] = ({}, {})) -> bool:
@@ -76,7 +73,7 @@ class Walk:
         operands = [b"" if value is None or not value.name else numbers[value] for value in node.inputs]
         while operands and not operands[-1]:
             operands.pop()
-        if node.domain == "" and node.op_type in COMMUTATIVE:
+        if commutes(node):
             operands.sort()
         version, defaults = defaults_of(node.domain, node.op_type, self._opsets.get(node.domain, 1))
         attributes = {**defaults, **{name: self._attribute(value, numbers) for name, value in node.attributes.items()}}

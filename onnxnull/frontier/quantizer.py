@@ -22,7 +22,7 @@ from onnxnull.graph.node import Node, Operand
 from onnxnull.kernel.maps.linear_map import LinearMap
 from onnxnull.kernel.maps.selection import NOTHING, Selection
 from onnxnull.operators.movement.steps import MOVEMENT
-from onnxnull.operators.steps import constant_value
+from onnxnull.operators.steps import constant_value, shifts
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -94,7 +94,7 @@ class OnGrid:
             self._values.update(made)
         if node.op_type in MOVEMENT and any(value in self._codes for value in read):
             self._codes.update(made)
-        if _shifts(node, read) or any(value in self._shifted for value in read):
+        if shifts(node, read) or any(value in self._shifted for value in read):
             self._shifted.update(made)
 
     def wraps(self, node: Node, read: Collection[ir.Value]) -> bool:
@@ -156,16 +156,6 @@ def rounds_by_itself(node: Node, index: int, integer: bool) -> bool:
     operand = node.input(index)
     is_float = operand is not None and operand.dtype is not None and operand.dtype.is_floating_point()
     return is_float and (integer or (node.op_type == "MatMulNBits" and int(node.attribute("accuracy_level", 0)) == 4))
-
-
-def _shifts(node: Node, read: Collection[ir.Value]) -> bool:
-    """Whether a linear step adds something that is no image of the input, other than zeros."""
-    if node.op_type == "BatchNormalization":
-        return True
-    return node.op_type in ("Add", "Sum", "Sub") and any(
-        operand is not None and operand.value not in read and ((known := constant_value(node, index)) is None or known.any())
-        for index, operand in enumerate(node.inputs)
-    )
 
 
 def _quantizer(node: Node, path: LinearMap | None) -> Quantizer | str:

@@ -11,6 +11,7 @@ from onnxnull.graph.constants import Constant, EvaluationError
 from onnxnull.graph.evaluable import Evaluation, Operands, draws_at_random, evaluated
 from onnxnull.operators.linear_use import holds_no_weight
 from onnxnull.operators.range_rules import shaped_by_values
+from onnxnull.operators.traits import TypeAttribute, names_type
 
 
 def _least_of_range(operands: Operands) -> int:
@@ -40,5 +41,7 @@ evaluated("ConstantOfShape EyeLike Shape Size")
 evaluated("Range", Evaluation(least=_least_of_range))
 holds_no_weight(" ".join(_RANDOM))
 holds_no_weight("Constant ConstantOfShape EyeLike Range Shape Size")
+names_type(TypeAttribute("dtype"), "Bernoulli", "EyeLike", "RandomNormalLike", "RandomUniformLike")
+names_type(TypeAttribute("dtype", is_float=True), "RandomNormal", "RandomUniform")
 shaped_by_values("ConstantOfShape", operands=(0,))
 shaped_by_values("Range", operands=(0, 1, 2))

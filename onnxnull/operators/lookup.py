@@ -19,7 +19,7 @@ import numpy as np
 
 from onnxnull.graph.constants import Blocked, Constant
 from onnxnull.graph.node import Node
-from onnxnull.graph.operator_facts import OperatorFacts
+from onnxnull.graph.operator_facts import OperatorFacts, operator_of
 from onnxnull.operators.linear_use import holds_no_weight, is_constant, shape_at
 
 _MICROSOFT = "com.microsoft"
@@ -41,6 +41,39 @@ class TableUse:
     shape: tuple[int, int] | None
     arrange: partial[np.ndarray] | None
     obstacle: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Indexing:
+    """An operand that holds indices along an axis of another one.
+
+    Attributes:
+        indices, of: the operands.
+        axis: the attribute that says along which; None for the first.
+    """
+
+    indices: int
+    of: int
+    axis: str | None = "axis"
+
+
+_INDEXING: OperatorFacts[tuple[Indexing, ...]] = OperatorFacts("account of indices")
+counts_along = _INDEXING.add
+"""Register the operands of these operators that hold indices along one axis."""
+counts_along((Indexing(1, 0),), "Gather", "GatherElements", "Scatter", "ScatterElements")
+counts_along((Indexing(0, 2, None), Indexing(1, 4, None)), "EmbedLayerNormalization", domain=_MICROSOFT)
+counts_along((Indexing(1, 0, None),), "TorchEmbedding", domain=_MICROSOFT)
+counts_along((Indexing(1, 0, "gather_axis"),), "GatherBlockQuantized", domain=_MICROSOFT)
+
+
+def indexed_axis(node: Node, index: int) -> tuple[int, int, int | None] | None:
+    """(operand, its axis, the axis's length) that operand `index` of a node counts along; None where it holds no indices."""
+    found = next((each for each in _INDEXING.get(operator_of(node), ()) if each.indices == index), None)
+    operand = None if found is None else node.input(found.of)
+    if found is None or operand is None or operand.shape is None:
+        return None
+    axis, rank = 0 if found.axis is None else int(node.attribute(found.axis, 0)), len(operand.shape)
+    return (found.of, axis % rank, operand.shape[axis]) if -rank <= axis < rank else None
 
 
 Tables = Callable[[Node], Iterator[TableUse]]

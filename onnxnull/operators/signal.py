@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from onnxnull.operators.linear_use import holds_no_weight
 from onnxnull.operators.range_rules import finite_of_finite, shaped_by_values
+from onnxnull.operators.traits import TypeAttribute, names_type
 
 _MICROSOFT = "com.microsoft"
 
@@ -14,6 +15,7 @@ finite_of_finite("Irfft", "Rfft", domain="com.microsoft")
 holds_no_weight("BlackmanWindow DFT HammingWindow HannWindow MelWeightMatrix STFT")
 holds_no_weight("ComplexMul ComplexMulConj Irfft Rfft", domain=_MICROSOFT)
 
+names_type(TypeAttribute("output_datatype", is_float=True), "BlackmanWindow", "HammingWindow", "HannWindow", "MelWeightMatrix")
 shaped_by_values("DFT", operands=(1, 2))
 shaped_by_values("MelWeightMatrix", operands=(0, 1, 2))
 shaped_by_values("STFT", operands=(1, 3))

@@ -7,7 +7,9 @@ perturbation), or None where the node is not linear in that operand. The map nee
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,9 +17,12 @@ from onnxnull.errors import one_line
 from onnxnull.graph.constants import Constant, EvaluationError, apply
 from onnxnull.graph.evaluable import is_one_by_one
 from onnxnull.graph.node import Node
-from onnxnull.graph.operator_facts import OperatorFacts
+from onnxnull.graph.operator_facts import OperatorFacts, operator_of
 from onnxnull.kernel.maps.linear_map import LinearMap, size
 from onnxnull.kernel.maps.selection import Selection
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
 
 MakeMap = Callable[[int], LinearMap]
 """Number of the output → the map from the operand to it. Raises `UnknownShapeError`."""
@@ -36,6 +41,12 @@ _STEPS: OperatorFacts[Step] = OperatorFacts("linear step")
 linear_step = _STEPS.registers
 """Register the step of these operators."""
 
+_SHIFTS: OperatorFacts[bool] = OperatorFacts("note on shifts")
+shifts_always = partial(_SHIFTS.add, True)
+"""Note that the steps of these operators add something that is no image of the input."""
+shifts_by_operands = partial(_SHIFTS.add, False)
+"""Note that the steps of these operators add what their other operands hold."""
+
 
 class UnknownShapeError(Exception):
     """A map was asked for at an operand whose shape is not known, or is too large to write its map down."""
@@ -45,6 +56,17 @@ def step_of(node: Node, index: int) -> MakeMap | None:
     """The step from operand `index` of `node` to its outputs; None where there is none that we know to be linear."""
     function = _STEPS.of(node)
     return None if function is None else function(node, index)
+
+
+def shifts(node: Node, read: Collection[ir.Value]) -> bool:
+    """Whether the step of a node adds something other than zeros that is not among the values `read`."""
+    always = _SHIFTS.get(operator_of(node))
+    if always is None or always:
+        return bool(always)
+    return any(
+        operand is not None and operand.value not in read and ((known := constant_value(node, index)) is None or known.any())
+        for index, operand in enumerate(node.inputs)
+    )
 
 
 def holds(wide: str, narrow: str) -> bool:

@@ -13,8 +13,10 @@ import numpy as np
 
 from onnxnull.collision.cases import Case, load_cases
 from onnxnull.errors import Code, OnnxnullError
+from onnxnull.graph.entries import MOVING, entry_kind
 from onnxnull.graph.runnable import check_runnable
 from onnxnull.inputs import random_sample
+from onnxnull.operators.lookup import indexed_axis
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
 
 RUNS = 8
 """Different inputs that a model runs on."""
-_MOVES_INDICES = frozenset({"Cast", "Flatten", "Identity", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"})
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,15 +111,9 @@ def _rows(flow: Flow, value: ir.Value) -> int | None:
             if view is None or (node, index) in seen:
                 continue
             seen.add((node, index))
-            if node.op_type in _MOVES_INDICES and index == 0:
+            along = indexed_axis(view, index)
+            if along is not None:
+                found += [] if along[2] is None else [along[2]]
+            elif index == 0 and (entry_kind(node) in MOVING or node.op_type == "Cast"):
                 pending.extend(node.outputs)
-            elif node.op_type == "Gather" and index == 1:
-                table = view.input(0)
-                axis = int(view.attribute("axis", 0))
-                size = None if table is None or table.shape is None or not table.shape else table.shape[axis]
-                found += [] if size is None else [size]
-            elif node.op_type == "EmbedLayerNormalization" and index in (0, 1):
-                table = view.input(2 if index == 0 else 4)
-                size = None if table is None or not table.shape else table.shape[0]
-                found += [] if size is None else [size]
     return min(found, default=None) or None

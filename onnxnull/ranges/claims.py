@@ -19,6 +19,7 @@ from onnxnull.graph.constants import Constant
 from onnxnull.graph.flow import Flow
 from onnxnull.graph.node import Node
 from onnxnull.intervals.domain import Range
+from onnxnull.operators.traits import guards
 from onnxnull.ranges.propagation import Propagation
 from onnxnull.ranges.results import Effect, OutputClaim
 
@@ -154,10 +155,6 @@ def live_nodes(propagation: Propagation) -> set[ir.Node]:
     return live
 
 
-_GUARDS = frozenset({"Clip", "IsInf", "IsNaN", "Max", "Min", "Where"})
-"""What makes numbers of NaN and infinities again, or asks for them."""
-
-
 def _loses(found: Range) -> bool:
     """Whether an entry has no finite number left, in a tensor of a sequence also."""
     return bool(found.empty.any()) or any(_loses(member.range) for member in found.members or ())
@@ -175,7 +172,7 @@ def lost_tensors(propagation: Propagation, live: set[ir.Node]) -> Iterator[tuple
         output = view.outputs[0]
         if output is None or not propagation.of(output.value).empty.all():
             continue
-        if not any(use.node.op_type in _GUARDS for use in output.value.uses()):
+        if not any(guards(use.node) for use in output.value.uses()):
             yield view, int(np.prod([size or 1 for size in output.shape or ()], dtype=np.float64))
 
 

@@ -12,39 +12,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onnxnull.graph.protobuf import array_of, graphs
+from onnxnull.operators.traits import type_attribute
 
 if TYPE_CHECKING:
     import onnx
 
 FLOATS = {1: "FLOAT", 10: "FLOAT16", 11: "DOUBLE", 16: "BFLOAT16"}
 """TensorProto.DataType numbers of the floats that networks compute in."""
-
-_TYPE_ATTRIBUTES = {
-    "Bernoulli": "dtype",
-    "BlackmanWindow": "output_datatype",
-    "Cast": "to",
-    "EyeLike": "dtype",
-    "HammingWindow": "output_datatype",
-    "HannWindow": "output_datatype",
-    "MelWeightMatrix": "output_datatype",
-    "RandomNormal": "dtype",
-    "RandomNormalLike": "dtype",
-    "RandomUniform": "dtype",
-    "RandomUniformLike": "dtype",
-    "SequenceEmpty": "dtype",
-}
-_DEFAULT_FLOAT = frozenset(
-    {
-        "BlackmanWindow",
-        "HammingWindow",
-        "HannWindow",
-        "MelWeightMatrix",
-        "RandomNormal",
-        "RandomUniform",
-        "SequenceEmpty",
-    }
-)
-"""Ops whose type attribute is FLOAT where it is left out."""
 
 
 def floats_of(proto: onnx.ModelProto) -> set[int]:
@@ -55,11 +29,12 @@ def floats_of(proto: onnx.ModelProto) -> set[int]:
         found.update(t.values.data_type for t in graph.sparse_initializer)
         found.update(i.type.tensor_type.elem_type for i in (*graph.input, *graph.output))
         for node in graph.node:
+            named = type_attribute(node)
             for attribute in node.attribute:
                 if attribute.HasField("t"):
                     found.add(attribute.t.data_type)
                 found.update(t.data_type for t in attribute.tensors)
-                if attribute.name == _TYPE_ATTRIBUTES.get(node.op_type):
+                if named is not None and attribute.name == named.name:
                     found.add(attribute.i)
     return found & FLOATS.keys()
 
@@ -95,7 +70,7 @@ def convert_tensor(tensor: onnx.TensorProto, target: int) -> None:
 def _node(node: onnx.NodeProto, target: int) -> None:
     from onnx import helper, numpy_helper
 
-    type_attribute = _TYPE_ATTRIBUTES.get(node.op_type) if node.domain in ("", "ai.onnx") else None
+    named = type_attribute(node)
     given = {a.name for a in node.attribute}
     for attribute in node.attribute:
         if attribute.HasField("t"):
@@ -106,10 +81,10 @@ def _node(node: onnx.NodeProto, target: int) -> None:
             convert_tensor(tensor, target)
         if attribute.HasField("tp"):
             _type(attribute.tp, target)
-        if attribute.name == type_attribute and attribute.i in FLOATS:
+        if named is not None and attribute.name == named.name and attribute.i in FLOATS:
             attribute.i = target
-    if node.op_type in _DEFAULT_FLOAT and type_attribute is not None and type_attribute not in given:
-        node.attribute.append(helper.make_attribute(type_attribute, target))
+    if named is not None and named.is_float and named.name not in given:
+        node.attribute.append(helper.make_attribute(named.name, target))
     if node.op_type == "ConstantOfShape" and "value" not in given:
         zero = numpy_helper.from_array(np.zeros(1, dtype=helper.tensor_dtype_to_np_dtype(target)))
         node.attribute.append(helper.make_attribute("value", zero))

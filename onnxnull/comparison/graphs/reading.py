@@ -15,8 +15,8 @@ from onnxnull.comparison.graphs.inference import folded, with_shapes
 from onnxnull.comparison.graphs.rewrites import ReadNode, Result, find_rule
 from onnxnull.comparison.graphs.rewrites.dimensions import on_dimensions
 from onnxnull.comparison.graphs.terms import Shape, Term, Value
-from onnxnull.comparison.numbering import COMMUTATIVE, defaults_of, digest, plain
 from onnxnull.comparison.numbering import content as number_of
+from onnxnull.comparison.numbering import defaults_of, digest, plain
 from onnxnull.graph.bodies import subgraphs
 from onnxnull.graph.constants import SMALL, Constant, EvaluationError
 from onnxnull.graph.evaluable import is_random
@@ -24,6 +24,7 @@ from onnxnull.graph.flow import Flow
 from onnxnull.graph.node import Node, Operand
 from onnxnull.graph.quantization import Quantized, moved, quantized_from
 from onnxnull.graph.types import dtype_name
+from onnxnull.operators.traits import commutes
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -234,7 +235,7 @@ class _Reader:
         out = view.outputs[index]
         assert out is not None
         shape: Shape | None = out.shape
-        commutative = view.domain == "" and view.op_type in COMMUTATIVE
+        commutative = commutes(view)
         op = f"{view.domain or 'ai.onnx'}.{view.op_type}"  # no name of a normal form
         kind = _kind(out)
         return self._terms.apply(op, operands, attributes, shape=shape, kind=kind, commutative=commutative)

@@ -9,6 +9,7 @@ from onnxnull.operators.flatness import is_flat, keeps_entries
 from onnxnull.operators.linear_use import holds_no_weight
 from onnxnull.operators.parameters import holds_parameters
 from onnxnull.operators.range_rules import tells_zeros_apart
+from onnxnull.operators.traits import errs_relative_to_one
 
 _MICROSOFT = "com.microsoft"
 
@@ -32,3 +33,4 @@ is_flat(
 )
 keeps_entries("Abs")
 tells_zeros_apart("Reciprocal")
+errs_relative_to_one("Erf", "Sigmoid", "Tanh")

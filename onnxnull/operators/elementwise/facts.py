@@ -12,6 +12,7 @@ from onnxnull.operators.flatness import is_flat, keeps_entries
 from onnxnull.operators.linear_use import holds_no_weight
 from onnxnull.operators.parameters import NO_NUMBER, accounts_for, hands_on_nan
 from onnxnull.operators.range_rules import tells_zeros_apart
+from onnxnull.operators.traits import TypeAttribute, handles_nonfinite, is_commutative, names_type
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -60,3 +61,6 @@ keeps_entries(
     "Add", "And", "Cast", "CastLike", "Div", "Dropout", "Max", "Min", "Mul", "Neg", "Not", "Or", "Sub", "Where", "Xor"
 )
 tells_zeros_apart("BitCast", "Div", "Mod", "Pow")
+is_commutative("Add", "And", "BitwiseAnd", "BitwiseOr", "BitwiseXor", "Equal", "Max", "Mean", "Min", "Mul", "Or", "Sum", "Xor")
+handles_nonfinite("Clip", "IsInf", "IsNaN", "Max", "Min", "Where")
+names_type(TypeAttribute("to"), "Cast")

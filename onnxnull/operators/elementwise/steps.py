@@ -23,6 +23,8 @@ from onnxnull.operators.steps import (
     linear_step,
     only_operand,
     output_shape,
+    shifts_always,
+    shifts_by_operands,
 )
 
 _LARGEST_NUMBER = {
@@ -39,6 +41,10 @@ def shifted(node: Node, index: int) -> MakeMap | None:
     if node.attribute("axis", None) is not None:
         return None
     return _scaled(node, index, lambda: np.array(-1.0 if node.op_type == "Sub" and index == 1 else 1.0))
+
+
+shifts_by_operands("Add", "Sum", "Sub", "Mean")
+shifts_always("BatchNormalization")
 
 
 @linear_step("Mul", "Div")

@@ -9,6 +9,7 @@ from onnxnull.operators.flatness import keeps_entries
 from onnxnull.operators.linear_use import holds_no_weight
 from onnxnull.operators.parameters import NAN, NO_NUMBER, accounts_for
 from onnxnull.operators.range_rules import shaped_by_values
+from onnxnull.operators.traits import TypeAttribute, names_type
 
 _MICROSOFT = "com.microsoft"
 
@@ -55,6 +56,7 @@ holds_no_weight(
 holds_no_weight("ExpandDims GatherND Pad RemovePadding RestorePadding Trilu UnfoldTensor", domain=_MICROSOFT)
 
 keeps_entries(*MOVING, "Concat", "Pad", "ScatterElements", "ScatterND")
+names_type(TypeAttribute("dtype", is_float=True), "SequenceEmpty")
 shaped_by_values("CenterCropPad", "Compress", "Expand", "Reshape", "Split", "Squeeze", "Tile", "Unsqueeze")
 shaped_by_values("Pad", operands=(1, 3))
 shaped_by_values("Slice", operands=(1, 2, 3, 4))

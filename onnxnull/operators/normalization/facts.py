@@ -8,6 +8,7 @@ from onnxnull.operators.flatness import is_flat
 from onnxnull.operators.linear_use import holds_no_weight
 from onnxnull.operators.parameters import holds_parameters
 from onnxnull.operators.range_rules import tells_zeros_apart
+from onnxnull.operators.traits import errs_relative_to_one
 
 _MICROSOFT = "com.microsoft"
 
@@ -37,3 +38,4 @@ holds_no_weight(
 
 is_flat("Hardmax", "LogSoftmax", "Softmax")
 tells_zeros_apart("BatchNormalization")
+errs_relative_to_one("Softmax")
