@@ -99,6 +99,22 @@ def test_integers_are_rows_of_their_table_and_masks_hide_not_everything(tmp_path
     assert (found.problem, found.nan, found.constant) == (None, {}, ())
 
 
+def test_integers_that_pick_entries_one_by_one_are_within_the_axis(tmp_path: Path) -> None:
+    """Behind a Squeeze; an index beyond the 3 rows would fail."""
+    nodes = [
+        helper.make_node("Squeeze", ["i", "first"], ["j"]),
+        helper.make_node("GatherElements", ["t", "j"], ["y"], axis=0),
+    ]
+    proto = model(
+        nodes,
+        {"t": W[:3], "first": np.array([0])},
+        inputs=[value("i", [1, 8, 4], INT64)],
+        outputs=[value("y", None)],
+    )
+    found = ran(proto, tmp_path)
+    assert (found.problem, found.nan, found.constant) == (None, {}, ())
+
+
 def test_the_given_inputs_run(tmp_path: Path) -> None:
     """All above 0, where the logarithm is a number."""
     folder = tmp_path / "data"
