@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxnull.collision.results import Change
+from onnxnull.graph.floats import is_float
 from onnxnull.kernel.maps.linear_map import Array
 
 MOST_LABELS = 256
@@ -63,7 +64,7 @@ def ulps(before: np.ndarray, after: np.ndarray) -> float | None:
 
     NaN where a NaN or an Inf stands on one side only; None for types other than float16, bfloat16, float32 and float64.
     """
-    if not _is_float(before):
+    if not is_float(before):
         return None
     if np.isnan(_max_abs(before, after)):
         return float("nan")
@@ -83,7 +84,7 @@ def classes(array: np.ndarray) -> np.ndarray | None:
     Taken as one is every float output of shape (K,), (N, K), or (N, K, 1, 1) as SqueezeNet gives. A list of K other numbers
     looks the same: its "classes" are then the places of its largest entries.
     """
-    if not _is_float(array) or array.size == 0:
+    if not is_float(array) or array.size == 0:
         return None
     if array.ndim > 2 and set(array.shape[2:]) == {1}:
         array = array.reshape(array.shape[:2])
@@ -147,10 +148,6 @@ def probabilities(scores: np.ndarray) -> Array:
     return normalised
 
 
-def _is_float(array: np.ndarray) -> bool:
-    return array.dtype.name in ("float16", "bfloat16", "float32", "float64")
-
-
 def _is_nan(array: np.ndarray) -> NDArray[np.bool_]:
     """Where an array of any numbers holds NaN."""
     return np.asarray(array != array)  # NumPy's isnan knows no bfloat16
@@ -200,11 +197,11 @@ def _same_best(before: np.ndarray, after: np.ndarray, k: int) -> bool | None:
 
 def _threshold(array: np.ndarray) -> float:
     """What a map of one class is compared with."""
-    return 0.5 if _is_float(array) and bool(np.all((array >= 0) & (array <= 1))) else 0.0
+    return 0.5 if is_float(array) and bool(np.all((array >= 0) & (array <= 1))) else 0.0
 
 
 def _labels(array: np.ndarray, threshold: float) -> NDArray[np.int64] | None:
-    if not _is_float(array) or array.ndim != 4 or array.size == 0:
+    if not is_float(array) or array.ndim != 4 or array.size == 0:
         return None
     channels, height, width = array.shape[1:]
     if height * width == 1 or channels > min(MOST_LABELS, 2 * min(height, width)):

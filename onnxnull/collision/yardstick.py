@@ -28,6 +28,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from onnxnull.graph.floats import is_float
 from onnxnull.kernel.maps.linear_map import Array
 from onnxnull.runtime.precision import Precision
 
@@ -144,11 +145,6 @@ def change(before: np.ndarray, after: np.ndarray) -> Array:
         moved: Array = np.where(same, 0.0, np.abs(second - first))
     moved[np.isnan(moved)] = np.inf
     return moved
-
-
-def is_float(array: np.ndarray) -> bool:
-    """Whether it holds floats of 16 bits or more."""
-    return array.dtype.name in ("float16", "bfloat16", "float32", "float64")
 
 
 def _pooled_both(before: np.ndarray, noise: Array, spread: Array, axis: int | None) -> Yardstick:

@@ -49,7 +49,7 @@ def convert_floats(proto: onnx.ModelProto, target: int) -> None:
         for value in (*graph.input, *graph.output, *graph.value_info):
             _type(value.type, target)
         for node in graph.node:
-            _node(node, target)
+            convert_node(node, target)
 
 
 def convert_tensor(tensor: onnx.TensorProto, target: int) -> None:
@@ -67,7 +67,8 @@ def convert_tensor(tensor: onnx.TensorProto, target: int) -> None:
     tensor.CopyFrom(numpy_helper.from_array(np.asarray(array.astype(dtype)), tensor.name))
 
 
-def _node(node: onnx.NodeProto, target: int) -> None:
+def convert_node(node: onnx.NodeProto, target: int) -> None:
+    """The same of what one node stores and declares; its bodies stay."""
     from onnx import helper, numpy_helper
 
     named = type_attribute(node)

@@ -133,15 +133,21 @@ def settle(proto: onnx.ModelProto, emit: Emitter) -> None:
 
     for graph in graphs(proto.graph):
         del graph.value_info[:]
+    needed = drop_unread(proto)
+    there = {tensor.name for tensor in proto.graph.initializer}
+    for name, array in emit.constants.items():
+        if name in needed and name not in there:
+            proto.graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(array).reshape(array.shape), name))
+
+
+def drop_unread(proto: onnx.ModelProto) -> set[str]:
+    """Drop initializers of the main graph that nothing reads; the names that are read."""
     needed = {name for node in proto.graph.node for name in reads(node)} | {o.name for o in proto.graph.output}
     kept = [tensor for tensor in proto.graph.initializer if tensor.name in needed]
     if len(kept) < len(proto.graph.initializer):
         del proto.graph.initializer[:]
         proto.graph.initializer.extend(kept)
-    there = {tensor.name for tensor in kept}
-    for name, array in emit.constants.items():
-        if name in needed and name not in there:
-            proto.graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(array).reshape(array.shape), name))
+    return needed
 
 
 def site_of(node: onnx.NodeProto, version: int, scope: Scope) -> Site:

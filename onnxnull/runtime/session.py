@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from onnxnull.errors import Code, OnnxnullError, one_line
+from onnxnull.graph.floats import bfloat16, is_float
 from onnxnull.graph.protobuf import array_of, is_external, stored_tensors
 from onnxnull.runtime.precision import Precision, Twin, twin
 from onnxnull.runtime.providers import Provider, choose, load, options
@@ -54,9 +55,11 @@ class Runner:
         self._threads = threads
         self._session, self._held = _session(made.proto, provider, threads, extra_outputs)
         stored = {tensor.name for tensor in made.proto.graph.initializer}
-        self._types = {i.name: _dtype(i.type) for i in self._session.get_inputs() if i.name not in stored}
+        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+        self._types = {_own(i.name): _dtype(i) for i in inputs if _own(i.name) not in stored}
+        self._there = {_own(each.name): each.name for each in (*inputs, *outputs)}
         self.inputs: tuple[str, ...] = tuple(self._types)
-        self.outputs: tuple[str, ...] = tuple(o.name for o in self._session.get_outputs())
+        self.outputs: tuple[str, ...] = tuple(_own(o.name) for o in outputs)
 
     def run(self, feeds: Mapping[str, np.ndarray], fetch: Sequence[str] | None = None) -> dict[str, np.ndarray]:
         """Outputs and extra outputs by name.
@@ -70,16 +73,26 @@ class Runner:
         """
         if set(feeds) != set(self._types):
             raise OnnxnullError(Code.DATA, f"inputs {sorted(feeds)} were given, and the model takes {sorted(self._types)}")
-        arrays = {name: _cast(array, self._types[name]) for name, array in feeds.items()}
+        arrays = {self._there[name]: _fed(self.stored(name, array)) for name, array in feeds.items()}
         names = list(self.outputs if fetch is None else fetch)
+        there = [self._there.get(name, name) for name in names]
         try:
-            results = self._session.run(names, arrays)
+            results = self._session.run(there, arrays)
         except Exception as error:  # noqa: BLE001 - onnxruntime's errors have no common base
             code = Code.DATA if type(error).__name__ == "InvalidArgument" else Code.RUNTIME
             raise OnnxnullError(
                 code, one_line(error), "see the inputs that `onnxnull analyze` lists" if code is Code.DATA else None
             ) from None
-        return dict(zip(names, results, strict=True))
+        return {
+            name: result.astype(bfloat16()) if each.startswith(_AS_FLOAT32) else result
+            for name, each, result in zip(names, there, results, strict=True)
+        }
+
+    def stored(self, name: str, array: np.ndarray) -> np.ndarray:
+        """What an input takes of an array: floats rounded to its own type; other arrays as they are."""
+        dtype, array = self._types[name], np.asarray(array)
+        with np.errstate(over="ignore"):  # what is too large for the type is infinite in it
+            return array.astype(dtype) if dtype is not None and is_float(array) else array
 
     @property
     def description(self) -> dict[str, Any]:
@@ -121,8 +134,12 @@ def _session(
     if names:
         values = [runtime.OrtValue.ortvalue_from_numpy(array) for array in arrays]
         chosen.add_external_initializers(names, values)
+    _take_float32(shell)
     try:
         session = runtime.InferenceSession(shell.SerializeToString(), chosen, providers=provider.options)
+        if any(output.type == _BFLOAT16 for output in session.get_outputs()):
+            _give_float32(shell, [output.name for output in session.get_outputs() if output.type == _BFLOAT16])
+            session = runtime.InferenceSession(shell.SerializeToString(), chosen, providers=provider.options)
     except Exception as error:  # noqa: BLE001 - onnxruntime's errors have no common base
         raise OnnxnullError(Code.RUNTIME, one_line(error)) from None
     got = session.get_providers()
@@ -166,15 +183,58 @@ def _split(proto: onnx.ModelProto) -> tuple[onnx.ModelProto, list[str], list[np.
     return copy, names, arrays
 
 
-_DTYPES: dict[str, type[np.floating[Any]]] = {"double": np.float64, "float": np.float32, "float16": np.float16}
+_BFLOAT16 = "tensor(bfloat16)"
+_AS_FLOAT32 = "onnxnull/as float32/"
+"""Before the names of inputs and outputs of bfloat16: onnxruntime hands no array of that type over, so they pass as float32."""
+_DTYPES: dict[str, type[np.floating[Any]]] = {
+    "tensor(double)": np.float64,
+    "tensor(float)": np.float32,
+    "tensor(float16)": np.float16,
+}
 
 
-def _dtype(kind: str) -> type[np.floating[Any]] | None:
-    """NumPy's type of an input such as "tensor(float)"; None where it is no float."""
-    return _DTYPES.get(kind.removeprefix("tensor(").removesuffix(")"))
+def _take_float32(shell: onnx.ModelProto) -> None:
+    """Inputs of bfloat16 become inputs of float32 that are cast."""
+    import onnx
+    from onnx import helper
+
+    given = [i for i in shell.graph.input if i.type.tensor_type.elem_type == onnx.TensorProto.BFLOAT16]
+    stored = {tensor.name for tensor in shell.graph.initializer}
+    casts = []
+    for each in given:
+        if each.name not in stored:
+            casts.append(helper.make_node("Cast", [_AS_FLOAT32 + each.name], [each.name], to=onnx.TensorProto.BFLOAT16))
+            each.name = _AS_FLOAT32 + each.name
+            each.type.tensor_type.elem_type = onnx.TensorProto.FLOAT
+    if casts:
+        nodes = list(shell.graph.node)
+        del shell.graph.node[:]
+        shell.graph.node.extend([*casts, *nodes])
 
 
-def _cast(array: np.ndarray, dtype: type[np.floating[Any]] | None) -> np.ndarray:
-    array = np.asarray(array)
-    with np.errstate(over="ignore"):  # what is too large for the type is infinite in it
-        return array.astype(dtype) if dtype is not None and array.dtype.kind == "f" else array
+def _give_float32(shell: onnx.ModelProto, names: Sequence[str]) -> None:
+    """These outputs become their casts to float32."""
+    import onnx
+    from onnx import helper
+
+    for each in shell.graph.output:
+        if each.name in names:
+            node = helper.make_node("Cast", [each.name], [_AS_FLOAT32 + each.name], to=onnx.TensorProto.FLOAT)
+            shell.graph.node.append(node)
+            each.CopyFrom(onnx.ValueInfoProto(name=_AS_FLOAT32 + each.name))
+
+
+def _own(name: str) -> str:
+    return name.removeprefix(_AS_FLOAT32)
+
+
+def _dtype(given: Any) -> np.dtype[Any] | None:
+    """NumPy's type of an input of a session; None where it is no float."""
+    if given.name.startswith(_AS_FLOAT32):
+        return bfloat16()
+    found = _DTYPES.get(given.type)
+    return None if found is None else np.dtype(found)
+
+
+def _fed(array: np.ndarray) -> np.ndarray:
+    return array.astype(np.float32) if array.dtype.name == "bfloat16" else array

@@ -61,6 +61,15 @@ def infer(proto: onnx.ModelProto) -> None:
 
     What the file says in `value_info` itself is not believed.
     """
+    _adopt(inferred(proto), proto.graph)
+
+
+def inferred(proto: onnx.ModelProto) -> onnx.GraphProto:
+    """The graph with its `value_info` filled, as `infer` does; large initializers are inputs, without their data.
+
+    Raises:
+        OnnxnullError: `invalid-model` where types cannot be inferred.
+    """
     import onnx
 
     skeleton = onnx.ModelProto()
@@ -68,10 +77,11 @@ def infer(proto: onnx.ModelProto) -> None:
     skeleton.opset_import.extend(proto.opset_import)
     _skeleton(proto.graph, skeleton.graph)
     try:
-        inferred = onnx.shape_inference.infer_shapes(skeleton, data_prop=True)
+        found = onnx.shape_inference.infer_shapes(skeleton, data_prop=True)
     except Exception as error:  # noqa: BLE001 - inference raises what it likes on a model that breaks the rules
         raise OnnxnullError(Code.INVALID_MODEL, f"types cannot be inferred: {one_line(error)}") from None
-    _adopt(inferred.graph, proto.graph)
+    graph: onnx.GraphProto = found.graph
+    return graph
 
 
 def enter(graph: onnx.GraphProto, outer: Scope | None) -> Scope:
