@@ -14,7 +14,8 @@ def bfloat16() -> np.dtype[Any]:
     """NumPy's type of such numbers."""
     import ml_dtypes
 
-    return np.dtype(ml_dtypes.bfloat16)
+    found: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
+    return found
 
 
 def is_float(array: np.ndarray) -> bool:

@@ -34,16 +34,20 @@ def constants(kind: int) -> dict[str, np.ndarray]:
     return {"w": numbers(8, 4, kind=kind), "v": numbers(4, 4, seed=1, kind=kind), "b": numbers(4, seed=2, kind=kind)}
 
 
+def cast(one: str, other: str, given: int, to: int) -> onnx.NodeProto:
+    return node("Identity", [one], [other]) if given == to else node("Cast", [one], [other], to=to)
+
+
 def mixed(kind: int, ends: Sequence[int] = (FLOAT, FLOAT)) -> onnx.ModelProto:
     """x → Cast → MatMul, Add, Softmax, MatMul in 16 bits → Cast → y; without the casts where that end has 16 bits."""
     first, last = ends
     nodes = [
-        node("Cast" if first != kind else "Identity", ["x"], ["h"], **({"to": kind} if first != kind else {})),
+        cast("x", "h", first, kind),
         node("MatMul", ["h", "w"], ["a"]),
         node("Add", ["a", "b"], ["c"]),
         node("Softmax", ["c"], ["p"]),
         node("MatMul", ["p", "v"], ["z"]),
-        node("Cast" if last != kind else "Identity", ["z"], ["y"], **({"to": last} if last != kind else {})),
+        cast("z", "y", kind, last),
     ]
     return model(nodes, constants(kind), inputs=[value("x", [3, 8], first)], outputs=[value("y", None, last)])
 
