@@ -18,6 +18,8 @@ from onnxnull.kernel.maps.selection import NOTHING, Selection
 from onnxnull.kernel.nullspace import null_space
 from onnxnull.kernel.numerics.enclosures import Make, Near, enclose, through
 from onnxnull.kernel.numerics.error_free import two_difference, two_product, two_sum
+from onnxnull.kernel.rank.problem import prepare
+from onnxnull.kernel.rank.spectrum import apply
 
 WILD = st.floats(allow_nan=False, allow_infinity=False, width=64)
 MILD = st.floats(-1e100, 1e100, allow_subnormal=False).filter(lambda x: x == 0 or abs(x) > 1e-100)
@@ -165,6 +167,24 @@ def test_underflow_is_in_the_radius() -> None:
     blocks, change = np.full((1, 1, 1), np.ldexp(1 + 2.0**-52, -600)), np.full(1, np.ldexp(1 + 2.0**-52, -470))
     _, radius = assert_within(matrix, blocks, (change, np.zeros(1)))
     assert 0 < radius[0] < 1e-307
+
+
+def test_products_of_a_band_are_as_near_as_they_say() -> None:
+    """1300 rows are three bands; integers so large that neither the factors' slices nor their products are short."""
+    rng = np.random.default_rng(3)
+    band = np.zeros((1300, 60))
+    for row in range(1300):
+        band[row, row // 26 : row // 26 + 11] = rng.integers(-(2**52), 2**52, 11)
+    x = rng.integers(-(2**52), 2**52, (60, 3)).astype(np.float64)
+    x[:, 1] *= 2.0**-80
+    image, error = apply(prepare(band).blocks[0], x)
+    truth = [
+        [sum(Fraction(a) * Fraction(b) for a, b in zip(row, column, strict=True) if a) for column in x.T.tolist()]
+        for row in band.tolist()
+    ]
+    off = sum((Fraction(y) - t) ** 2 for y, t in zip(image.ravel().tolist(), (t for row in truth for t in row), strict=True))
+    assert off <= Fraction(error) ** 2
+    assert error <= 2.0**-50 * np.linalg.norm(image)
 
 
 SELECTION = Selection((2, 3), np.array([[0, 4, NOTHING], [5, 5, 1]]), np.array([0.1, -3.0, 7.0]))

@@ -222,7 +222,9 @@ def _dense_bounds(convolution: Convolution, span: ColumnSpan | None) -> RankBoun
     total = NOTHING
     for block in convolution.blocks if span is None else span.bases:
         matrix = Convolution(alone, block[None]).dense()
-        found = rank(matrix, Notion.EXACT if span is None else Notion.FLOAT64)
+        # position by position, so that what some outputs read lies together
+        by_position = matrix.reshape(len(matrix), -1, geometry.positions).transpose(2, 1, 0).reshape(-1, len(matrix))
+        found = rank(by_position.T, Notion.EXACT if span is None else Notion.FLOAT64)
         proved = found.certainty.is_proved
         total = total + RankBounds(found.lower, found.upper, "dense", "dense", proved, proved)
     return total

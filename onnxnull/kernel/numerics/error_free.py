@@ -10,6 +10,7 @@ for it. Everything is IEEE double, rounded to nearest.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -40,31 +41,50 @@ def two_product(a: Array, b: Array) -> tuple[Array, Array]:
         return p, a2 * b2 - (((p - a1 * b1) - a2 * b1) - a1 * b2)
 
 
-def product(a: Array, x: Array) -> tuple[Array, float]:
+@dataclass(frozen=True, slots=True)
+class Sliced:
+    """The right factor x (n, k) of many products, cut into slices once: x = first + second + rest."""
+
+    first: Array
+    second: Array
+    rest: Array
+    bits: int
+
+    @classmethod
+    def of(cls, x: Array) -> Sliced:
+        """Cut x so that products of the leading slices, sums of up to n terms, are exact."""
+        bits = (53 - math.ceil(math.log2(max(len(x), 2)))) // 2
+        first, rest = _slice(x, bits, axis=0)
+        second, rest = _slice(rest, bits, axis=0)
+        return cls(first, second, rest, bits)
+
+    def rows(self, start: int, stop: int) -> Sliced:
+        """Some rows of x."""
+        return Sliced(self.first[start:stop], self.second[start:stop], self.rest[start:stop], self.bits)
+
+
+def product(a: Array, x: Sliced) -> tuple[Array, float]:
     """a @ x for a (m, n), x (n, k), and a bound of its error in the Frobenius norm.
 
     The bound is about u·‖a @ x‖_F + n²·2⁻⁹⁰·‖a‖_F·‖x‖_F: tiny results of large factors keep their leading digits.
     """
-    n = a.shape[1]
-    bits = (53 - math.ceil(math.log2(max(n, 2)))) // 2
-    a1, rest = _slice(a, bits, axis=1)
-    a2, a3 = _slice(rest, bits, axis=1)
-    x1, rest = _slice(x, bits, axis=0)
-    x2, x3 = _slice(rest, bits, axis=0)
+    a1, rest = _slice(a, x.bits, axis=1)
+    a2, a3 = _slice(rest, x.bits, axis=1)
     # Exact: sums of n integers below 2^bits·2^bits, times a power of two per row and column.
-    leading, second, third = a1 @ x1, a1 @ x2, a2 @ x1
-    tail = a1 @ x3 + a2 @ (x2 + x3)
-    size = _norm(a1) * _norm(x3) + _norm(a2) * (_norm(x2) + _norm(x3))
+    leading, second, third = a1 @ x.first, a1 @ x.second, a2 @ x.first
+    beyond = x.second + x.rest
+    tail = a1 @ x.rest + a2 @ beyond
+    size = _norm(a1) * _norm(x.rest) + _norm(a2) * (_norm(x.second) + _norm(x.rest))
     if a3.any():
-        tail += a3 @ x
-        size += _norm(a3) * _norm(x)
+        tail += a3 @ (x.first + beyond)
+        size += _norm(a3) * (_norm(x.first) + _norm(beyond))
     total, lost = two_sum(leading, second)
     total, lost_too = two_sum(total, third)
     small = lost + lost_too + tail
     y = total + small
     # The tail: γ_{n+4} per product. The sum of the three small terms, and the last addition: one rounding each.
-    error = gamma(n + 8) * size + 4 * UNIT * (_norm(lost) + _norm(lost_too) + _norm(tail)) + UNIT * 2 * _norm(y)
-    return y, up(error) * (1 + gamma(x.size + a.size)) + UNDERFLOW
+    error = gamma(a.shape[1] + 8) * size + 4 * UNIT * (_norm(lost) + _norm(lost_too) + _norm(tail)) + UNIT * 2 * _norm(y)
+    return y, up(error) * (1 + gamma(x.first.size + a.size)) + UNDERFLOW
 
 
 def _slice(a: Array, bits: int, axis: int) -> tuple[Array, Array]:

@@ -66,7 +66,7 @@ class Block:
         source = self.source.T if self.transposed else self.source
         rows, columns = (self.columns, self.rows) if self.transposed else (self.rows, self.columns)
         part = source[start:stop] if len(rows) == source.shape[0] else source[rows[start:stop]]
-        return part if len(columns) == source.shape[1] else part[:, columns]
+        return part if len(columns) == source.shape[1] else part.take(columns, axis=1)
 
     def _piece(self, start: int, stop: int) -> Array:
         piece = np.ascontiguousarray(self._native(start, stop), dtype=np.float64)

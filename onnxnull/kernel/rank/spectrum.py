@@ -13,11 +13,14 @@ from typing import Protocol
 
 import numpy as np
 
-from onnxnull.kernel.numerics.error_free import product
+from onnxnull.kernel.numerics.error_free import Sliced, product
 from onnxnull.kernel.numerics.rounding import Array, Gram, gamma
 
 _LARGE = 1e-4
 """Singular values above this share of σ_max are taken from the Gram matrix: λ is right to 10⁻¹⁵/10⁻⁸ there."""
+
+_ROWS = 512
+"""Rows of a weight that are worked through at a time."""
 
 
 class Tall(Protocol):
@@ -58,25 +61,38 @@ def spectrum(block: Tall) -> Spectrum:
         return Spectrum(big, vectors, large)
     v1, small = vectors[:, :large], vectors[:, large:]
     sigma = np.zeros(0)
-    for _ in range(3):
+    for _ in range(2):  # the first correction is exact up to its own rounding, the second is exact
         # What of W·N lies along the large left singular vectors is an error of N: take it out.
-        image, _ = apply(block, small)
-        coupling = sum(
-            (piece @ v1).T @ image[i : i + len(piece)]
-            for i, piece in zip(range(0, block.m, 2048), block.pieces(2048), strict=True)
-        )
+        coupling = v1.T @ _back(block, apply(block, small)[0])
         small = small - v1 @ (coupling / (big**2)[:, None])
         image, _ = apply(block, small)
-        _, sigma, turn = np.linalg.svd(image, full_matrices=False)
+        _, sigma, turn = np.linalg.svd(np.linalg.qr(image, mode="r"))
         small = small @ turn.T
     return Spectrum(np.concatenate([big, sigma]), np.hstack([v1, small]), large)
 
 
 def apply(block: Tall, x: Array) -> tuple[Array, float]:
     """W·x for x (n, k), accurately, and a bound of the error in the Frobenius norm."""
-    parts, square = [], 0.0
-    for piece in block.pieces(2048):
-        part, error = product(piece, x)
+    parts, square, sliced = [], 0.0, Sliced.of(x)
+    for piece, start, stop in _bands(block):
+        part, error = product(piece, sliced.rows(start, stop))
         parts.append(part)
         square += error**2
     return np.concatenate(parts), square**0.5 * (1 + gamma(len(parts) + 4))
+
+
+def _back(block: Tall, image: Array) -> Array:
+    """Wᵀ·image for image (m, k), in plain arithmetic."""
+    result, row = np.zeros((block.n, image.shape[1])), 0
+    for piece, start, stop in _bands(block):
+        result[start:stop] += piece.T @ image[row : row + len(piece)]
+        row += len(piece)
+    return result
+
+
+def _bands(block: Tall) -> Iterator[tuple[Array, int, int]]:
+    """Some rows at a time, and between which columns they are not zero: W as an operator on a signal is a band."""
+    for piece in block.pieces(_ROWS):
+        used = np.flatnonzero(piece.any(axis=0))
+        start, stop = (int(used[0]), int(used[-1]) + 1) if len(used) else (0, 1)
+        yield (piece if stop - start == block.n else np.ascontiguousarray(piece[:, start:stop])), start, stop
