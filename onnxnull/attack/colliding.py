@@ -121,13 +121,14 @@ class AttackSearch:
 
         Raises:
             OnnxnullError: `not-found` where the attack fails, what is given is not adversarial, or fewer examples collide than
-                were wanted; `injective` and others as `Search.run`; `data` where something does not fit.
+                were wanted; `injective` and others as `Search.run`; `data` where something does not fit; `runtime` where scores
+                hold NaN or Inf.
         """
         name = self.search.input().name
         centre = self.search.stored(name, case.arrays[name])
         ball = Ball.around(centre, norm, epsilon, box)
         scores = self._function({**case.arrays, name: centre}, name)
-        clean = scores.value(centre)
+        clean = self._finite(scores.value(centre), "the clean input")
         if attack is None:
             assert adversarial is not None, "something to start from"
             found = self._given(self.search.stored(name, adversarial.arrays[name]), ball)
@@ -148,7 +149,7 @@ class AttackSearch:
         if not found.succeeded:
             seen = f"{method} found no adversarial example in {found.steps} steps (it reached {found.score:.3g})"
             raise OnnxnullError(Code.NOT_FOUND, seen, "raise --epsilon or --steps")
-        after = scores.value(found.x)
+        after = self._finite(scores.value(found.x), "the adversarial example")
         if attack is None and _same_prediction(clean, after, label):
             seen = f"what is given is no adversarial example: {self.scores!r} says of it what is said of the clean input"
             raise OnnxnullError(Code.NOT_FOUND, seen, "give an example that changes the prediction, or let --attack find one")
@@ -156,6 +157,12 @@ class AttackSearch:
         collisions = self._collisions(start, ball, count, seed, method)
         repeated = tuple(scores.value(each.colliding) for each in collisions)
         return Attacked(case, ball, method, found, clean, after, tuple(collisions), repeated)
+
+    def _finite(self, scores: Array, of: str) -> Array:
+        if not np.all(np.isfinite(scores)):
+            seen = f"{self.scores!r} holds NaN or Inf for {of}: nothing is ahead of that, or behind"
+            raise OnnxnullError(Code.RUNTIME, seen, "start from another input, or name other scores: --scores")
+        return scores
 
     def _collisions(self, start: Case, ball: Ball, count: int, seed: int, method: str) -> list[Collision]:
         made: list[Collision] = []

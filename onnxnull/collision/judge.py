@@ -3,8 +3,11 @@
 | | |
 |---|---|
 | broken | a claim fails; an output has another shape, other whole numbers, truth values or texts, or NaN or Inf on one side; it moves by more than `TIMES` its noise; a label changes whose margin is above twice the noise |
-| undecided | a claim is refused; an output moves by more than τ of its scale; or the control moves nothing: to be seen it moves an output by more than `TIMES` its noise, or at all where the pair is equal to the last bit |
+| undecided | a claim is refused; an output is NaN in an entry of both; it moves by more than τ of its scale; or the control moves nothing: to be seen it moves an output by more than `TIMES` its noise, or at all where the pair is equal to the last bit |
 | holds | the rest |
+
+An entry that is the same infinity in both (a mask, an overflow) is equal. It shows nothing, whatever the control makes of it, and
+is counted, as NaN is, which is no number and equals nothing.
 """  # noqa: E501 - a table
 
 from __future__ import annotations
@@ -19,7 +22,8 @@ from onnxnull.collision.results import Decision, Judgement, Kind, LayerCheck, Ve
 from onnxnull.collision.yardstick import DROWNED, TIMES, Tensors, Yardstick, change
 from onnxnull.kernel.maps.linear_map import Array
 
-_ELSEWHERE = "start from another input, or take a larger change"
+_OTHER_INPUT = "start from another input"
+_ELSEWHERE = f"{_OTHER_INPUT}, or take a larger change"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -113,6 +117,10 @@ def _judged(name: str, tried: Tried) -> Judgement:
         return replace(found, decision=Decision.BROKEN, why=f"{what} holds no floats, and differs: there it has to be equal")
     far, beyond = change(before, after), change(before, beside)
     known = beyond.shape == before.shape
+    entries, others = before.astype(np.float64), after.astype(np.float64)
+    if known:
+        beyond = np.where(np.isfinite(entries), beyond, 0.0)
+    nan = int(np.count_nonzero(np.isnan(entries) & np.isnan(others)))
     labels = _labels(before, after, yardstick.noise)
     noise_ratio, scale_ratio = _ratio(far, yardstick.noise), _ratio(far, yardstick.scale)
     seen_ratio = _ratio(beyond, yardstick.noise) if known else np.inf
@@ -127,8 +135,10 @@ def _judged(name: str, tried: Tried) -> Judgement:
         margin=None if labels is None else labels[0],
         ties=None if labels is None else labels[1],
         relabelled=None if labels is None else labels[2],
+        seen=seen_ratio > TIMES or (moved.bitwise and (not known or bool(np.any(beyond > 0.0)))),
+        nan=nan,
+        infinite=int(np.count_nonzero(np.isinf(entries) & (entries == others))),
     )
-    found = replace(found, seen=seen_ratio > TIMES or found.seen)
     slack = tried.slack.get(name, 0.0)
     if np.isnan(moved.max_abs) or np.any(far > TIMES * yardstick.noise + slack * yardstick.scale):
         times = f"{_number(noise_ratio)} times what rounding moves it (at most {TIMES:g})"
@@ -137,6 +147,10 @@ def _judged(name: str, tried: Tried) -> Judgement:
     if labels is not None and labels[2]:
         why = f"{what} has another label at {labels[2]:,} of its positions, whose margins are above twice the rounding"
         return replace(found, decision=Decision.BROKEN, why=why)
+    if nan:
+        share = f"in {nan:,} of its {before.size:,} entries"
+        why = f"{what} is NaN for both inputs {share}, of which nothing is shown: {_OTHER_INPUT}"
+        return replace(found, decision=Decision.UNDECIDED, why=why)
     if np.any(far > tried.tolerance * yardstick.scale):
         share = f"{_number(scale_ratio)} of what other inputs do (at most {tried.tolerance:g})"
         why = f"{what} moves by {_number(moved.max_abs)}, as rounding moves it, which is {share}: {DROWNED}"

@@ -163,6 +163,7 @@ class Judgement:
         control_noise_ratio, control_scale_ratio: the same for the control.
         margin: of labels that are derived from it, the least by which a best score leads; None where it has no labels.
         ties: labels whose margin rounding may turn; relabelled: others, that are not the same.
+        nan, infinite: entries that are NaN, or the same infinity, for both inputs; they show nothing.
     """
 
     name: str
@@ -181,6 +182,8 @@ class Judgement:
     margin: float | None = None
     ties: int | None = None
     relabelled: int | None = None
+    nan: int = 0
+    infinite: int = 0
 
     @property
     def bitwise(self) -> bool:

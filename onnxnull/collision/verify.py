@@ -14,8 +14,18 @@ from onnxnull.collision.executables import Outcome, Seen, Subject
 from onnxnull.collision.judge import Tried, judgements, verdict_of
 from onnxnull.collision.output_change import compare, identical
 from onnxnull.collision.results import Change, Claim, Kind, LayerCheck, Run
-from onnxnull.collision.yardstick import NOISE_RUNS, SCALE_RUNS, Box, Yardstick, distances, nearby, one_ulp, yardsticks
+from onnxnull.collision.yardstick import (
+    NOISE_RUNS,
+    SCALE_RUNS,
+    Box,
+    Yardstick,
+    distances,
+    nearby,
+    one_ulp,
+    yardsticks,
+)
 from onnxnull.errors import Code, OnnxnullError
+from onnxnull.graph.floats import is_float
 from onnxnull.kernel.maps.linear_map import Array
 from onnxnull.operators.products import product_called
 from onnxnull.runtime.precision import Precision
@@ -190,7 +200,7 @@ def _check_repeats(outcome: Outcome, again: Outcome) -> None:
             raise OnnxnullError(
                 Code.RUNTIME, f"output {name!r} of one input differs from run to run", "take out what is random"
             )
-        if array.dtype.kind == "f" and array.size and not np.any(np.isfinite(array)):
+        if is_float(array) and array.size and not np.any(np.isfinite(array.astype(np.float64))):
             raise OnnxnullError(Code.RUNTIME, f"output {name!r} is NaN or Inf everywhere", "start from another input")
 
 

@@ -55,7 +55,7 @@ class Yardstick:
     """Of one tensor, entry by entry: arrays of its shape, float64.
 
     Attributes:
-        noise: of its channel; inf where a run gave NaN, Inf or another shape.
+        noise: of its channel; inf for an entry that a run gave as NaN or Inf, and for all where one gave another shape.
         scale: of its channel; 0 where nothing of it moves.
     """
 
@@ -95,7 +95,10 @@ def distances(runs: Mapping[Precision, Tensors]) -> dict[Precision, dict[str, Ar
             if other is not None and is_float(array) and is_float(other) and array.shape == other.shape:
                 found[lower][name] = change(other, array)
     if order[:2] == [Precision.FLOAT64, Precision.FLOAT32]:
-        found[Precision.FLOAT64] = {name: _BELOW_FLOAT32 * far for name, far in found[Precision.FLOAT32].items()}
+        found[Precision.FLOAT64] = {
+            name: np.where(np.isfinite(far), _BELOW_FLOAT32 * far, 0.0)  # beyond the range of float32
+            for name, far in found[Precision.FLOAT32].items()
+        }
     return found
 
 
@@ -151,9 +154,10 @@ def _pooled_both(before: np.ndarray, noise: Array, spread: Array, axis: int | No
     spread = np.where(np.isfinite(spread), spread, 0.0)
     least = _LEAST_ULPS * _ulps(before)
     moving = (noise > 0.0) | (spread > 0.0)
-    pools = list(_pools(np.maximum(noise, np.where(moving, least, 0.0)), lambda rows: rows.max(axis=-1, initial=0.0), axis))
+    lent = np.where(np.isfinite(noise), np.maximum(noise, np.where(moving, least, 0.0)), 0.0)
+    pools = list(_pools(lent, lambda rows: rows.max(axis=-1, initial=0.0), axis))
     pooled = pools[0] if len(pools) == 1 else np.minimum.reduce(np.broadcast_arrays(*pools))
-    noise = np.maximum(pooled, least)
+    noise = np.maximum(pooled, np.where(np.isfinite(noise), least, np.inf))
     first, *rest = _pools(spread, _median_of_moving, axis)
     low = high = np.broadcast_to(first, before.shape)
     for medians in rest:

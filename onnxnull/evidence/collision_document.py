@@ -235,6 +235,8 @@ def _judgement(each: Judgement) -> dict[str, Any]:
         "scale": number(each.scale),
         "noise_ratio": number(each.noise_ratio),
         "scale_ratio": number(each.scale_ratio),
+        "nan": each.nan,
+        "infinite": each.infinite,
         "control": control,
         "labels": labels,
     }

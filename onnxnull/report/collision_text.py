@@ -145,10 +145,17 @@ def measured(each: Judgement, run: Run) -> str:
         parts.append(f"{each.noise_ratio:.2g} times what rounding moves it (at most {TIMES:g})")
         parts.append(f"{each.scale_ratio:.2g} times what other inputs do (at most {run.tolerance:g})")
     parts.append(f"the control {each.control_noise_ratio:.2g} and {each.control_scale_ratio:.2g} times")
+    parts += no_numbers(each)
     if each.margin is not None:
         ties = "" if not each.ties else f", {each.ties:,} {'tie' if each.ties == 1 else 'ties'} that rounding may turn"
         parts.append(f"labels lead by {each.margin:.3g} or more{ties}")
     return "; ".join(parts)
+
+
+def no_numbers(each: Judgement) -> list[str]:
+    """How many entries are NaN, or Inf, for both inputs."""
+    found = (("NaN", each.nan), ("Inf", each.infinite))
+    return [f"{count:,} {'entry' if count == 1 else 'entries'} {what} for both" for what, count in found if count]
 
 
 def claim_words(claim: Claim) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from onnx import helper
 from PIL import Image
 
 from onnxnull.attack import Asma, Attacked, AttackSearch, Ball, Norm, Pgd
@@ -17,6 +18,8 @@ from onnxnull.errors import Code, OnnxnullError
 from onnxnull.graph.model import open_model
 from onnxnull.inputs import PRESETS, Preprocessing
 from onnxnull.runtime.session import Runner
+from tests.collision.searches import dense, saved
+from tests.helpers import weight
 from tests.shared import shared_file, shared_model
 
 ROOT = Path(__file__).parents[2]
@@ -116,6 +119,18 @@ def test_an_attack_that_fails_says_so(vit: Setting) -> None:
         vit.search.run(vit.case("0.png"), vit.box, attack=Pgd(steps=2), epsilon=1 / 255)
     assert caught.value.code is Code.NOT_FOUND
     assert "2 steps" in caught.value.seen
+
+
+def test_scores_that_are_no_numbers_are_not_attacked(tmp_path: Path) -> None:
+    """√h of scores, of which some are negative."""
+    proto = dense(weight(8, 4))
+    proto.graph.node.append(helper.make_node("Sqrt", ["y"], ["s"]))
+    proto.graph.output[0].name = "s"
+    search = AttackSearch(open_model(saved(tmp_path, proto)), Execution())
+    with pytest.raises(OnnxnullError) as caught:
+        search.run(Case("random", {"x": weight(1, 8)}), (np.array(-9.0), np.array(9.0)), attack=Pgd(), epsilon=0.1)
+    assert caught.value.code is Code.RUNTIME
+    assert "'s' holds NaN or Inf for the clean input" in caught.value.seen
 
 
 def test_a_network_without_kernel_has_no_colliding_examples() -> None:

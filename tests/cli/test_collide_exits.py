@@ -6,7 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+
+from onnxnull.cli.main import main
+from tests.helpers import value, weight
+
+from .collide_models import node, write
 
 STARTS = "m.onnx --input good.npy --box -1,1"
 EXITS: list[tuple[str, int, str]] = [
@@ -146,3 +152,29 @@ def test_what_is_undecided_says_why_and_what_to_do(here: Path, collide: Any) -> 
     code, out, _ = collide("m.onnx", "--random", "0", "--tolerance", "float32=1e-30", "--layer", "all")
     assert code == 2
     assert "undecided !" in out
+
+
+def test_outputs_that_are_no_numbers_are_not_green(
+    here: Path, collide: Any, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """√ of scores, some of them negative: `collide` and `replay` are undecided, `check` finds NaN. √(−|h| − 1) is refused."""
+    nodes = [node("MatMul", ["x", "w"], ["h"], name="first"), node("Sqrt", ["h"], ["y"])]
+    write(here / "roots.onnx", nodes, {"w": weight(8, 5)}, [value("x", [1, 8])])
+    code, out, _ = collide("roots.onnx", "--random", 1, "-o", "roots")
+    assert code == 2
+    assert "is NaN for both inputs in" in out
+    for arguments, wanted, says in (
+        (["replay", "roots", "roots.onnx"], 2, "is NaN for both inputs in"),
+        (["check", "roots.onnx", "--run", "--provider", "cpu"], 2, "NaN"),
+    ):
+        monkeypatch.setattr("sys.argv", ["onnxnull", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        printed = capfd.readouterr()
+        assert ended.value.code == wanted
+        assert says in printed.out
+    inside = [node("Abs", ["h"], ["a"]), node("Sub", ["c", "a"], ["n"]), node("Sqrt", ["n"], ["y"])]
+    write(here / "none.onnx", [nodes[0], *inside], {"w": weight(8, 5), "c": np.float32(-1)}, [value("x", [1, 8])])
+    code, _, err = collide("none.onnx", "--random", 0)
+    assert code == 2
+    assert "error[runtime]: output 'y' is NaN or Inf everywhere" in err

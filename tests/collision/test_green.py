@@ -19,6 +19,7 @@ from onnxnull.collision.results import Collision, Decision, Judgement, Perturbat
 from onnxnull.collision.search import Execution, Place, Search
 from onnxnull.graph.model import open_model
 from onnxnull.kernel.maps.linear_map import Array
+from onnxnull.report.collision_text import render
 from onnxnull.runtime.precision import Precision
 from tests.collision.searches import saved
 from tests.helpers import INT64, model, value, weight
@@ -148,7 +149,39 @@ def two_outputs() -> onnx.ModelProto:
     return proto
 
 
+def roots(*nodes: onnx.NodeProto) -> Callable[[], onnx.ModelProto]:
+    """√h, NaN where h is negative: in two of six entries at x₀."""
+    return lambda: behind(node("Sqrt", ["h"], ["s" if nodes else "y"]), *nodes, first=np.array([0]))
+
+
+IN_A_CHANNEL, LABEL = node("Unsqueeze", ["s", "first"], ["y"]), node("ArgMax", ["s"], ["y"], axis=1)
+
+
+def spliced(scale: float, last: onnx.NodeProto) -> onnx.ModelProto:
+    """(Exp(scale·h₀..₂), last(h)₃..₅): some entries overflow where the scale is large."""
+    nodes = [
+        node("Split", ["h"], ["a", "b"], axis=1),
+        *(node("Mul", ["a", "c"], ["m"]), node("Exp", ["m"], ["e"]), last),
+        node("Concat", ["e", "l"], ["y"], axis=1),
+    ]
+    return behind(*nodes, c=np.float32(scale), zero=np.float32(0))
+
+
 CASES = [
+    Case("NaN in some entries", roots(), 1.0, UNDECIDED, UNDECIDED, "output 'y' is NaN for both inputs in 2 of its 6 entries"),
+    Case("NaN in a channel", roots(IN_A_CHANNEL), 1.0, UNDECIDED, UNDECIDED, "is NaN for both"),
+    Case("NaN enters a label", roots(LABEL), 1.0, UNDECIDED, UNDECIDED, "'s', which enters ArgMax"),
+    Case("NaN, and the rest far from equal", roots(), 1e9, UNDECIDED, UNDECIDED),
+    Case("masks of -Inf", lambda: behind(node("Relu", ["h"], ["r"]), node("Log", ["r"], ["y"])), 1.0, HOLDS, HOLDS),
+    Case("overflow, and the rest lives", lambda: spliced(400, node("Neg", ["b"], ["l"])), 1.0, HOLDS, HOLDS),
+    Case(
+        "overflow, and the rest is constant",
+        lambda: spliced(1e6, node("Mul", ["b", "zero"], ["l"])),
+        1.0,
+        UNDECIDED,
+        UNDECIDED,
+        "the control moves nothing",
+    ),
     Case("plain", lambda: behind(node("Sin", ["h"], ["y"])), 1.0, HOLDS, HOLDS),
     Case("long", lambda: behind(node("Neg", ["h"], ["y"])), 1e8, UNDECIDED, UNDECIDED, "rounding drowns"),
     Case("too long for anything", lambda: behind(node("Neg", ["h"], ["y"])), 1e18, UNDECIDED, UNDECIDED, "rounding drowns"),
@@ -215,6 +248,44 @@ def test_a_pair_beside_the_kernel_is_broken_everywhere(name: str, beside: float,
     case = next(case for case in CASES if case.name == name)
     other = X0 + PHI + beside * weight(1, Q, seed=9)
     assert set(decisions(tried(tmp_path, case.proto(), X0, other)).values()) == {BROKEN}
+
+
+@pytest.mark.parametrize("op", ["Sqrt", "Log"])
+@pytest.mark.parametrize("seed", range(3))
+def test_an_entry_that_is_a_number_for_one_alone_is_broken(seed: int, op: str, tmp_path: Path) -> None:
+    """Of scores beside 0, √ and log are NaN for one of the two."""
+    scores = X0.astype(np.float32) @ W
+    nearest = int(np.argmin(np.abs(scores)))
+    proto = behind(node("Add", ["h", "c"], ["s"]), node(op, ["s"], ["y"]), c=np.float32(1e-5) - scores[0, nearest])
+    step = np.linalg.lstsq(W.astype(np.float64).T, -1e-3 * np.eye(P)[nearest], rcond=None)[0]
+    run = tried(tmp_path, proto, X0.astype(np.float32), X0 + kernel_vector(W, seed)[None] + step).runs[1]
+    one, other = (np.isfinite(array[0, nearest]) for array in run.arrays["y"][:2])
+    assert one != other
+    assert run.verdict.decision is BROKEN
+
+
+def test_entries_that_are_no_numbers_are_counted(tmp_path: Path) -> None:
+    """In the report and as JSON; the finite entry of a channel with NaN keeps a noise of its own."""
+    found = tried(tmp_path, roots(IN_A_CHANNEL)(), X0, X0 + PHI)
+    for judged in (judged_of(found, precision, "y") for precision in ("float64", "float32")):
+        assert (judged.nan, judged.infinite) == (2, 0)
+    assert "2 entries NaN for both" in render(found)
+    found = tried(tmp_path, spliced(400, node("Neg", ["b"], ["l"])), X0, X0 + PHI)
+    assert judged_of(found, "float32", "y").infinite == 1
+    assert "1 entry Inf for both" in render(found)
+
+
+def test_what_overflows_at_float32_alone_has_a_noise_at_float64(tmp_path: Path) -> None:
+    """The distance to float32 says nothing where that is Inf: it made noises infinite, above which no control was seen."""
+    proto = spliced(60, node("Neg", ["b"], ["l"]))
+    found = tried(tmp_path, proto, X0, X0 + PHI)
+    assert found.runs[0].verdict.decision is HOLDS
+    noise = judged_of(found, "float64", "y").noise
+    assert noise is not None
+    assert np.isfinite(noise)
+    assert (
+        tried(tmp_path, spliced(60, node("Neg", ["b"], ["l"])), X0, X0 + 1.001 * PHI + 1e-6).runs[0].verdict.decision is BROKEN
+    )
 
 
 def test_a_feature_far_from_zero_that_the_graph_normalises(tmp_path: Path) -> None:

@@ -253,7 +253,7 @@ def _measured(runs: Sequence[Run]) -> list[Markup]:
         (
             _name(run),
             words.shown(change.name),
-            "0, to the last bit" if change.bitwise else f"{change.max_abs:.3g}",
+            _moved(change),
             "-" if change.relative is None else f"{change.relative:.2g}",
             f"{control.max_abs:.3g}",
             _kept(change),
@@ -267,7 +267,9 @@ def _measured(runs: Sequence[Run]) -> list[Markup]:
             _name(run),
             words.shown(each.name),
             "-" if each.enters is None else words.shown(each.enters),
-            "0, to the last bit" if each.bitwise else f"{each.moved.max_abs:.3g}",
+            "; ".join(
+                ["0, to the last bit" if each.bitwise else f"{each.moved.max_abs:.3g}", *collision_text.no_numbers(each)]
+            ),
             _share(each.noise_ratio),
             _share(each.scale_ratio),
             _share(each.control_noise_ratio),
@@ -331,6 +333,10 @@ def _trace(runs: Sequence[Run]) -> list[Markup]:
     shown = [words.shown(name) for name in names]
     drawn = tag("figure", charts.key(*key), charts.trace(series, shown), tag("figcaption", told))
     return [tag("h3", "How the difference grows"), drawn]
+
+
+def _moved(change: Change) -> str:
+    return "0, to the last bit" if change.bitwise else f"{change.max_abs:.3g}"
 
 
 def _share(ratio: float | None) -> str:
