@@ -28,8 +28,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from onnxnull import Case, Execution, OnnxnullError, Place, Precision, Recipe, Search
 from onnxnull.collision.results import Collision, Decision, Run
-from onnxnull.collision.search import box_of
-from onnxnull.collision.yardstick import NOISE_RUNS, SCALE_RUNS, nearby, one_ulp
+from onnxnull.collision.yardstick import NOISE_RUNS, SCALE_RUNS, box_in, nearby, one_ulp
 from onnxnull.graph.model import open_model
 
 BITS = 300
@@ -196,7 +195,7 @@ def violations(net: Network, name: str, run: Run, found: Collision) -> list[str]
     # what computing at this precision loses, against the truth
     noise = np.maximum(noise, [abs(float(v) - float(w)) for v, w in zip(before, y0.ravel(), strict=True)])
     spread = np.zeros(len(before))
-    box = box_of(found.perturbation)
+    box = box_in(found.perturbation.parameters)
     near = [net.evaluate(nearby(found.original, number, box).astype(kind)) for number in range(SCALE_RUNS)] + [before]
     for i in range(len(before)):
         values = [float(values[i]) for values in near]

@@ -13,10 +13,11 @@ from pathlib import Path
 import numpy as np
 
 from onnxnull.collision.cases import load_cases, pixel_box
-from onnxnull.collision.fiber import FiberSearch
 from onnxnull.collision.output_change import best, probabilities
 from onnxnull.collision.perturb import Recipe
+from onnxnull.collision.results import Kind
 from onnxnull.collision.search import Execution, Place, Search
+from onnxnull.collision.strategies.strategy import Method
 from onnxnull.drawing import Panel, figure
 from onnxnull.graph.model import open_model
 from onnxnull.inputs import Preprocessing, pixels
@@ -36,7 +37,8 @@ def main() -> None:
     network, digits, file = FIBER if arguments.fiber else KERNEL
     output, opened = arguments.output or ROOT / "docs" / file, open_model(ROOT / "models" / f"{network}.onnx")
     samples = [ROOT / "models" / "samples" / network / f"{digit}.png" for digit in digits]
-    search = (FiberSearch if arguments.fiber else Search)(opened, Place(), Execution((Precision.FLOAT32,)))
+    method = Method(Kind.FIBER if arguments.fiber else Kind.KERNEL)
+    search = Search(opened, Place(), Execution((Precision.FLOAT32,)), method=method)
     inputs, plain = search.model.inputs, Preprocessing()
     (start,), (wish,) = (load_cases(path, inputs, plain) for path in samples)
     (found,) = search.run(start, Recipe(pattern="toward", box=pixel_box(inputs[0], plain)), wish)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from onnxnull.collision.perturb import Recipe
     from onnxnull.collision.results import Collision
     from onnxnull.collision.search import Search
+    from onnxnull.collision.strategies.strategy import Method
     from onnxnull.graph.model import GraphInput
     from onnxnull.inputs import Preprocessing
 
@@ -185,20 +186,7 @@ def prepare(
     opened = opened.completed(found[0].arrays)
     patches = None if settings["space"] is None else settings["space"] == "patches"
     place = Place(settings["input_name"], settings["layer"], patches)
-    if settings["method"] == "fiber":
-        from onnxnull.collision.fiber import FiberSearch
-
-        chosen = {"equal": settings["equal"], "time_limit": settings["time_limit"] or 1200.0}
-        search: Search = FiberSearch(opened, place, execution, progress=progress, **chosen)
-    else:
-        search = Search(
-            opened,
-            place,
-            execution,
-            near=settings["near_kernel"],
-            cell=settings["quantizer_cell"],
-            progress=progress,
-        )
+    search = Search(opened, place, execution, method=_method(settings), progress=progress)
     toward = None
     if settings["toward"] is not None:
         (toward, *_) = cases.load_cases(settings["toward"], inputs, preprocessing)
@@ -216,6 +204,17 @@ def prepare(
                 yield from search.run(case, _in_place(recipe, search, boxes, case, settings), toward)
 
     return search, work()
+
+
+def _method(settings: dict[str, Any]) -> Method:
+    from onnxnull.collision.results import Kind
+    from onnxnull.collision.strategies.strategy import Method
+
+    if settings["method"] == "fiber":
+        return Method(Kind.FIBER, tuple(settings["equal"]), settings["time_limit"] or 1200.0)
+    if settings["near_kernel"]:
+        return Method(Kind.NEAR_KERNEL)
+    return Method(Kind.QUANTIZER_CELL if settings["quantizer_cell"] else Kind.KERNEL)
 
 
 def _in_place(recipe: Recipe, search: Search, boxes: Mapping[str, Any], case: Case, settings: dict[str, Any]) -> Recipe:

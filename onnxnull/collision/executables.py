@@ -85,9 +85,12 @@ class Subject(Protocol):
 class AtInput:
     """A network, at one of its inputs."""
 
-    def __init__(self, network: Twin, provider: Provider, site: Site, enters: Mapping[str, str]) -> None:
-        self.precision, self.provider = network.precision, provider
-        self._name = site.where
+    def __init__(
+        self, network: Twin, provider: Provider, site: Site, enters: Mapping[str, str], watched: Sequence[str] = ()
+    ) -> None:
+        """Make a session; tensors that are `watched` count as outputs of the network."""
+        self.network, self.precision, self.provider = network, network.precision, provider
+        self._name = site.tensor
         self._others: Feeds = {}
         computed = {name for node in network.proto.graph.node for name in node.output}
         inputs = {value.name for value in network.proto.graph.input}
@@ -96,12 +99,12 @@ class AtInput:
         wanted = [name for pair in self._tensors for name in pair if name in computed]
         wanted += [] if self._codes is None else [self._codes]
         self._known = computed | inputs
-        self.enters: Mapping[str, str] = {name: op for name, op in enters.items() if name in computed}
+        self._outputs = list(dict.fromkeys([*(value.name for value in network.proto.graph.output), *watched]))
+        self.enters: Mapping[str, str] = {n: op for n, op in enters.items() if n in computed and n not in self._outputs}
         self.channels: Mapping[str, int] = {}
-        wanted += self.enters
+        wanted += [*watched, *self.enters]
         self._runner = Runner(network, provider=provider, extra_outputs=list(dict.fromkeys(wanted)))
-        self._outputs = [value.name for value in network.proto.graph.output]
-        self._network, self._computed = network, computed
+        self._computed = computed
         self._switched: list[tuple[OverridableTwin, Runner]] = []  # made where it is needed, for all copies
 
     def with_other_inputs(self, others: Feeds) -> AtInput:
@@ -146,7 +149,7 @@ class AtInput:
         if self._codes is None or not read:
             return self.run(nudge(x))
         if not self._switched:
-            board = with_overrides(self._network, read)
+            board = with_overrides(self.network, read)
             self._switched.append((board, Runner(board.twin, provider=self.provider, extra_outputs=list(self.enters))))
         board, runner = self._switched[0]
         moved = board.feeds({name: nudge(array) for name, array in read.items()})

@@ -1,4 +1,4 @@
-"""Run a pair on the grid of a quantizer, and judge it: codes and products in whole numbers, then the outputs.
+"""The claims of a pair on the grid of a quantizer: codes and products in whole numbers.
 
 - **Kernel claim**: A·(k₁ − k₀) = 0 in whole numbers, k the codes that the session itself made of the two inputs, A the layer's
   integers on its path. For inputs in the same cells: k₁ − k₀ = 0. No rounding is allowed for: the value has to be 0.
@@ -17,10 +17,9 @@ from onnxnull.collision.claims import Reader, drowned, runtime_claim
 from onnxnull.collision.executables import Outcome, Seen, Subject
 from onnxnull.collision.integer_windows import integer_layer
 from onnxnull.collision.quantizer_grid import Rounding
-from onnxnull.collision.results import Claim, Kind, LayerCheck, Run, Steps
-from onnxnull.collision.tensors import Site
-from onnxnull.collision.verify import UNIT_ROUNDOFF, Start, Trial, outcomes, run_of
-from onnxnull.frontier import Layer, Quantizer
+from onnxnull.collision.results import Claim, Kind, LayerCheck, Steps
+from onnxnull.collision.verify import UNIT_ROUNDOFF, Checks, Outcomes, Trial
+from onnxnull.frontier import Frontier, Layer, Quantizer
 from onnxnull.kernel.lattice.reduction import Integers
 from onnxnull.kernel.maps.linear_map import Array, LinearMap
 from onnxnull.kernel.maps.primitives import Identity
@@ -28,22 +27,22 @@ from onnxnull.kernel.maps.selection import NOTHING
 from onnxnull.kernel.numerics.rounding_model import magnitude
 
 
-def verify_on_grid(subject: Subject, site: Site, trial: Trial, start: Start) -> Run:
-    """Run the three inputs and check every claim."""
-    quantizer = site.frontier.quantizer
+def check_on_grid(frontier: Frontier, subject: Subject, trial: Trial, found: Outcomes) -> Checks:
+    """Hold the claims of every layer against the runs."""
+    quantizer = frontier.quantizer
     assert quantizer is not None
-    found = outcomes(subject, trial, start)
     stored = [subject.stored(x).astype(np.float64) for x in (trial.original, trial.colliding)]
     moved = _moved(quantizer, stored, found.pair)
-    checks = tuple(
-        LayerCheck(
-            layer.node,
-            _kernel_claim(layer, moved, trial, (found.before.seen[number], found.after.seen[number]), subject),
-            _runtime_claim(layer, found.before.seen[number], found.after.seen[number], UNIT_ROUNDOFF[subject.precision]),
+    return Checks(
+        tuple(
+            LayerCheck(
+                layer.node,
+                _kernel_claim(layer, moved, trial, (found.before.seen[number], found.after.seen[number]), subject),
+                _runtime_claim(layer, found.before.seen[number], found.after.seen[number], UNIT_ROUNDOFF[subject.precision]),
+            )
+            for number, layer in enumerate(frontier.layers)
         )
-        for number, layer in enumerate(site.frontier.layers)
     )
-    return run_of(subject, trial, checks, found)
 
 
 def steps_between(quantizer: Quantizer, original: Array, colliding: Array) -> Steps:

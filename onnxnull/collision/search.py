@@ -12,22 +12,18 @@ import numpy as np
 
 from onnxnull.analysis.weights import find_weights
 from onnxnull.collision.cases import Case
-from onnxnull.collision.claims import Reader
-from onnxnull.collision.coordinates import Coordinates
 from onnxnull.collision.entering import entering
 from onnxnull.collision.executables import AtInput, InLayer, Network, Subject, networks_twin, rounded
-from onnxnull.collision.kernel import FrontierKernel, Kernel
-from onnxnull.collision.near_kernel import NearKernel
 from onnxnull.collision.output_change import all_identical
 from onnxnull.collision.perturb import Recipe
-from onnxnull.collision.quantized_claims import steps_between, verify_on_grid
-from onnxnull.collision.quantizer_search import kind_on_grid, pair_on_grid
 from onnxnull.collision.results import Collision, EightBit, Kind, Perturbation, Space
-from onnxnull.collision.sizing import Fitted, Target, fitted
-from onnxnull.collision.tensors import Cut, Site, cuts, input_site
+from onnxnull.collision.sizing import Target
+from onnxnull.collision.strategies import strategy_at
+from onnxnull.collision.strategies.strategy import IN_KERNEL, Method, Setting, Strategy
+from onnxnull.collision.tensors import Cut, Site, cuts, fiber_site, float_input, input_site
 from onnxnull.collision.trace import trace
 from onnxnull.collision.verify import UNIT_ROUNDOFF, Trial, compare_all, starts, verify
-from onnxnull.collision.yardstick import TOLERANCES, Box
+from onnxnull.collision.yardstick import TOLERANCES, box_in
 from onnxnull.errors import Code, ExitCode, OnnxnullError
 from onnxnull.frontier import find
 from onnxnull.graph.constants import EvaluationError
@@ -40,6 +36,7 @@ from onnxnull.operators.products import is_integer_arithmetic
 from onnxnull.operators.steps import UnknownShapeError
 from onnxnull.runtime.agreement import Original
 from onnxnull.runtime.canary import check_float32, products_of
+from onnxnull.runtime.cut import cut as cut_at
 from onnxnull.runtime.precision import Precision, Twin
 from onnxnull.runtime.providers import Provider
 from onnxnull.runtime.session import Runner
@@ -92,32 +89,19 @@ class Execution:
     tolerances: Mapping[Precision, float] = field(default_factory=lambda: dict(TOLERANCES))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Prepared:
-    """A site with what every search in it needs. `kernel` is None on the grid of a quantizer."""
-
-    site: Site
-    kernel: Kernel | NearKernel | None
-    kind: Kind
-    sigma: float
-    nullity: tuple[int, int] | None
-    readers: tuple[Reader, ...]
-
-
 class Search:
     """A model prepared for searches.
 
     Args:
         model: opened at shapes that are known.
-        near: make near-kernel perturbations, which are no collisions.
-        cell: make inputs that the network's quantizer rounds to the same codes.
+        method: which pairs are made; in the kernel if not given.
         progress: called with what comes next.
 
     Attributes:
         skipped: of all layers, why those that gave no collision did not: injective, or a weight that is not analysed.
 
     Raises:
-        OnnxnullError: the model is too large to be run, or a float32 product is not computed in float32.
+        OnnxnullError: the model is too large to be run; `layer` where a walk along a fibre cannot start at the place.
     """
 
     def __init__(
@@ -126,22 +110,25 @@ class Search:
         place: Place,
         execution: Execution,
         *,
-        near: bool = False,
-        cell: bool = False,
+        method: Method = IN_KERNEL,
         progress: Progress = lambda _: None,
     ) -> None:
         self.model, self.place = model, place
-        self._near, self._cell, self._progress = near, cell, progress
+        self._method, self._progress = method, progress
         self.skipped: list[OnnxnullError] = []
         self._flow = model.flow
+        if method.kind is Kind.FIBER and (place.space is Space.PATCHES or place.layer == "all"):
+            raise OnnxnullError(Code.LAYER, "a walk along a fibre starts at one tensor", "name an input or one layer")
         check_runnable(self._flow)
         self.execution = replace(execution, precisions=self._precisions(execution.precisions))
         self._twins: dict[_Key, Twin] = {}
-        self._at_input: tuple[_Prepared, list[AtInput]] | None = None
+        self._at_network: tuple[Strategy, list[AtInput]] | None = None
         self._expected: tuple[dict[str, np.ndarray], dict[str, np.ndarray]] | None = None
 
     def input(self) -> GraphInput:
-        """The input that changes. Raises `OnnxnullError` as `run` where there is none."""
+        """The input that changes, or that a value inside the network is computed from. Raises as `run` where there is none."""
+        if self._method.kind is Kind.FIBER:
+            return float_input(self.model, self.place.input)
         return self._described(self._site.where)
 
     @functools.cached_property
@@ -151,8 +138,18 @@ class Search:
 
     @functools.cached_property
     def _site(self) -> Site:
-        """At the input."""
-        return input_site(find(self._flow), self.place.input)
+        """Where the network is run from: at an input, or for a fibre at what reaches a layer."""
+        if self._method.kind is not Kind.FIBER:
+            return input_site(find(self._flow), self.place.input)
+        if self.place.layer is None:
+            return fiber_site(self.input())
+        (found,) = cuts(self._flow, self.place.layer, Space.ACTIVATION, self.place.weight)
+        return fiber_site(self.input(), found)
+
+    @property
+    def _from_network(self) -> bool:
+        """Whether the network is run from the tensor on; else a layer alone, and the network behind it."""
+        return self.place.space is Space.INPUT or self._method.kind is Kind.FIBER
 
     def run(self, case: Case, recipe: Recipe, toward: Case | None = None) -> Iterator[Collision]:
         """The collisions from one case: one, or one for every layer; `skipped` says which layers gave none.
@@ -164,8 +161,8 @@ class Search:
             OnnxnullError: `injective` or `not-guaranteed` where there is nothing to find, and what running the model raises.
         """
         try:
-            if self.place.space is Space.INPUT:
-                yield self._input(case, recipe, toward)
+            if self._from_network:
+                yield self._found(case, recipe, toward)
             else:
                 yield from self._layers(case, recipe, toward)
         except (UnknownShapeError, EvaluationError) as error:
@@ -191,29 +188,41 @@ class Search:
             OnnxnullError: as `run`; `data` where the tensors do not fit the model.
         """
         case = Case(source, others)
-        if self.place.space is Space.INPUT:
-            prepared, subjects = self._subjects(case, others)
-            case = Case(source, {**others, prepared.site.where: arrays[0]})
-            self._check_shapes(arrays, prepared.site.shape)
-            return self._verified(prepared, subjects, source, arrays, others, facts)
+        if self._from_network:
+            site = self._site
+            if site.inside is None:
+                case = Case(source, {**others, site.where: arrays[0]})
+            strategy, subjects = self._prepared(case, others)
+            if site.inside is None:
+                self._check_shapes(arrays, site.shape)
+            else:
+                self._check_original(arrays, self._start(case), site.where)
+            return self._verified(site, strategy, subjects, source, arrays, others, facts)
         ((cut, activation, networks),) = self._cut_out(case)
         start = cut.start(activation, np.random.default_rng(0))
-        self._check_shapes(arrays, start.shape)
-        if activation is not None and np.abs(arrays[0] - start).max(initial=0.0) > 1e-3 * np.abs(start).max(initial=0.0):
-            raise OnnxnullError(
-                Code.DATA, f"the original is not what reaches layer {cut.view.name!r} from the network's inputs"
-            )
+        if activation is None:
+            self._check_shapes(arrays, start.shape)
+        else:
+            self._check_original(arrays, start, cut.view.name)
         site = cut.site(activation, arrays[0])
-        return self._verified(self._prepare(site), self._in_layer(cut, site, networks, case), source, arrays, others, facts)
+        subjects_of = self._in_layer(cut, site, networks, case)
+        return self._verified(site, self._strategy(site), subjects_of, source, arrays, others, facts)
 
-    def _input(self, case: Case, recipe: Recipe, toward: Case | None) -> Collision:
-        prepared, subjects = self._subjects(case, case.arrays)
-        name = prepared.site.where
-        others = {other: array for other, array in case.arrays.items() if other != name}
+    def _found(self, case: Case, recipe: Recipe, toward: Case | None) -> Collision:
+        strategy, subjects = self._prepared(case, case.arrays)
+        site = self._site
+        others = {name: array for name, array in case.arrays.items() if name != site.tensor}
         if toward is not None:
-            recipe = replace(recipe, toward=self.stored(name, toward.arrays[name]), toward_source=toward.source)
-        start = self.stored(name, case.arrays[name])
-        return self._shown(self._pair(prepared, start, recipe, subjects, case, others), case, subjects)
+            recipe = replace(recipe, toward=self._start(toward), toward_source=toward.source)
+        collision = self._pair(site, strategy, self._start(case), recipe, subjects, case, others)
+        return collision if site.inside is not None else self._shown(collision, case, subjects)
+
+    def _start(self, case: Case) -> Array:
+        """x₀: an input as it is stored, or a value inside as the network computes it."""
+        site = self._site
+        if site.inside is None:
+            return self.stored(site.where, case.arrays[site.where])
+        return self._activations(case, [site.inside])[site.inside].astype(np.float64)
 
     def _shown(self, collision: Collision, case: Case, subjects: Sequence[Subject]) -> Collision:
         """A collision of the network's input with what shows it: the trace, and what 8 bits leave of it."""
@@ -231,17 +240,21 @@ class Search:
             collision = replace(collision, eight_bit=self._eight_bit(collision, case.image, subjects))
         return collision
 
-    def _subjects(self, case: Case, feeds: Mapping[str, np.ndarray]) -> tuple[_Prepared, list[AtInput]]:
-        """The network at its input, sessions made once."""
-        if self._at_input is None:
-            prepared = self._prepare(self._site)
-            self._at_input = (
-                prepared,
-                [AtInput(self._twin(*key, case), key[1], prepared.site, self._enters) for key in self._runs()],
-            )
-        prepared, subjects = self._at_input
-        others = {name: array for name, array in feeds.items() if name != prepared.site.where}
-        return prepared, [subject.with_other_inputs(others) for subject in subjects]
+    def _prepared(self, case: Case, feeds: Mapping[str, np.ndarray]) -> tuple[Strategy, list[AtInput]]:
+        """The network from the tensor on, sessions made once."""
+        site = self._site
+        if self._at_network is None:
+            strategy = self._strategy(site)
+            subjects = []
+            for key in self._runs():
+                network = self._twin(*key, case)
+                if site.inside is not None:
+                    network = Twin(cut_at(network.proto, site.inside), network.precision, network.lowered)
+                subjects.append(AtInput(network, key[1], site, self._enters, strategy.watched))
+            self._at_network = strategy, subjects
+        strategy, subjects = self._at_network
+        others = {name: array for name, array in feeds.items() if name != site.tensor}
+        return strategy, [subject.with_other_inputs(others) for subject in subjects]
 
     def _layers(self, case: Case, recipe: Recipe, toward: Case | None) -> Iterator[Collision]:
         if self.place.layer == "all":
@@ -260,7 +273,7 @@ class Search:
             site = cut.site(activation, start)
             try:
                 subjects = self._in_layer(cut, site, networks, case)
-                yield self._pair(self._prepare(site), start, here, subjects, case, case.arrays)
+                yield self._pair(site, self._strategy(site), start, here, subjects, case, case.arrays)
             except OnnxnullError as error:
                 if self.place.layer != "all" or error.exit_code is not ExitCode.NOTHING:
                     raise
@@ -273,16 +286,14 @@ class Search:
 
     def _cut_out(self, case: Case) -> Iterator[tuple[Cut, np.ndarray | None, dict[_Key, Network | None]]]:
         """Every wanted layer with its activation, and the networks whose rest runs behind it."""
-        notion = Notion.FLOAT32 if self._near else Notion.FLOAT64
+        notion = Notion.FLOAT32 if self._method.kind is Kind.NEAR_KERNEL else Notion.FLOAT64
         wanted = cuts(self._flow, self._layer_name(), self.place.space, self.place.weight, notion)
         if not wanted:
             seen = f"no weight that was analysed has a kernel at the {notion.value} cut-off"
             raise OnnxnullError(Code.NOT_FOUND, seen, "there is nothing to find")
-        doubles = any(described.dtype == "float64" for described in self.model.inputs)
-        native = self._twin(Precision.FLOAT64 if doubles else Precision.FLOAT32, Provider.CPU, case)
         computed = [name for cut in wanted for name in cut.computed.values()]
         tensors = list(dict.fromkeys([*(cut.tensor for cut in wanted if cut.tensor is not None), *computed]))
-        activations = activations_of(native, case.arrays, tensors)
+        activations = self._activations(case, tensors)
         products = list(dict.fromkeys(cut.product for cut in wanted if cut.product is not None))
         networks = {
             key: Network(self._twin(*key, case), key[1], case.arrays, products, self._enters) if products else None
@@ -307,41 +318,22 @@ class Search:
             raise OnnxnullError(Code.LAYER, seen, "say whose patches: --layer NAME, or --layer all")
         return layers[0].node
 
-    def _prepare(self, site: Site) -> _Prepared:
+    def _activations(self, case: Case, tensors: Sequence[str]) -> dict[str, np.ndarray]:
+        """Tensors of the main graph as the network computes them; inputs among them as they are given."""
+        doubles = any(described.dtype == "float64" for described in self.model.inputs)
+        network = self._twin(Precision.FLOAT64 if doubles else Precision.FLOAT32, Provider.CPU, case)
+        computed = [name for name in tensors if name not in case.arrays]
+        found = Runner(network, extra_outputs=computed).run(case.arrays, computed) if computed else {}
+        return {name: found[name] if name in found else rounded(case.arrays[name], network.precision) for name in tensors}
+
+    def _strategy(self, site: Site) -> Strategy:
         self._progress("finding the kernel")
-        if site.frontier.quantizer is not None:
-            kind, nullity = kind_on_grid(site, cell=self._cell, near=self._near)
-            return _Prepared(site, None, kind, 0.0, nullity, ())
-        if self._cell:
-            seen = f"no quantizer rounds {site.where!r} before anything else reads it"
-            raise OnnxnullError(Code.NOT_FOUND, seen, "leave out --quantizer-cell")
-        for layer in site.frontier.layers:
-            if not np.all(np.isfinite(layer.use.matrix())):
-                raise OnnxnullError(Code.NONFINITE, f"the weight of {layer.node!r} holds NaN or Inf")
-        if self._near:
-            near = NearKernel.of(site)
-            readers = site.readers(patchwise=True, balanced=False)
-            readers = tuple(replace(reader, dropped=np.maximum(reader.dropped, near.sigma)) for reader in readers)
-            return _Prepared(site, near, Kind.NEAR_KERNEL, near.sigma, None, readers)
-        found = site.nullity()
-        if found.upper == 0:
-            shape = "×".join(map(str, site.shape))
-            proof = " (proved)" if found.proved else ""
-            layers = " and ".join(repr(layer.node) for layer in site.frontier.layers)
-            verb = "is" if len(site.frontier.layers) == 1 else "are together"
-            seen = f"{layers} {verb} injective on inputs of shape {shape}{proof}: no two of them collide"
-            raise OnnxnullError(Code.INJECTIVE, seen)
-        balanced = site.has_balanced_kernel()
-        if not balanced:
-            below = "only directions below the float64 cut-off are in this kernel, and what follows may amplify what they leave"
-            site = replace(site, caveat=_joined(site.caveat, below))
-        kernel = site.kernel(balanced=balanced)
-        readers = site.readers(patchwise=not isinstance(kernel, FrontierKernel), balanced=balanced)
-        return _Prepared(site, kernel, Kind.KERNEL, 0.0, (found.lower, found.upper), readers)
+        return strategy_at(site, self._method, self.model)
 
     def _pair(
         self,
-        prepared: _Prepared,
+        site: Site,
+        strategy: Strategy,
         start: Array,
         recipe: Recipe,
         subjects: Sequence[Subject],
@@ -349,73 +341,53 @@ class Search:
         others: Mapping[str, np.ndarray],
     ) -> Collision:
         if not np.all(np.isfinite(start)):
-            seen = f"what {prepared.site.where!r} starts from holds NaN or Inf, from which no number differs by a length"
+            seen = f"what {site.where!r} starts from holds NaN or Inf, from which no number differs by a length"
             raise OnnxnullError(Code.DATA, seen, "start from another input")
-        if prepared.kernel is None:
-            colliding, beside = pair_on_grid(prepared.site, prepared.kind, start, recipe, self._progress)
-        else:
-            change, beside, told = self._in_kernel(prepared, prepared.kernel, start, recipe, subjects)
-            colliding = start + change
-            prepared = replace(prepared, site=replace(prepared.site, caveat=_joined(prepared.site.caveat, told)))
-        facts = Perturbation.measured(recipe.pattern, recipe.parameters(), start, colliding, beside)
-        return self._verified(prepared, subjects, case.source, (start, colliding, beside), others, facts)
-
-    def _in_kernel(
-        self, prepared: _Prepared, kernel: Kernel | NearKernel, start: Array, recipe: Recipe, subjects: Sequence[Subject]
-    ) -> tuple[Array, Array, str | None]:
-        """(δ, the control, what the reader should know of the size)."""
-        plain = Coordinates(prepared.site, kernel)
-        if isinstance(kernel, NearKernel):
-            found = Fitted(plain.perturbation(start, recipe, self._progress), plain)
-        else:
-            ways = filter(None, (Coordinates.of(prepared.site, start), plain))
-            lowest_first = sorted(subjects, key=lambda subject: -UNIT_ROUNDOFF[subject.precision])
-            targets = [
-                Target(
-                    each.precision.value, UNIT_ROUNDOFF[each.precision], self.execution.tolerances[each.precision], each.stored
-                )
-                for each in lowest_first
-            ]
-            box = _box(recipe.parameters())
-            found = fitted(ways, recipe, start, prepared.readers, targets, box, self._progress)
-        return found.change, found.coordinates.control(start, start + found.change, recipe), found.told
+        lowest_first = sorted(subjects, key=lambda subject: -UNIT_ROUNDOFF[subject.precision])
+        targets = [
+            Target(each.precision.value, UNIT_ROUNDOFF[each.precision], self.execution.tolerances[each.precision], each.stored)
+            for each in lowest_first
+        ]
+        made = strategy.pair(start, recipe, Setting(targets, others, self._progress))
+        parameters = {**recipe.parameters(), **made.parameters}
+        facts = Perturbation.measured(recipe.pattern, parameters, start, made.colliding, made.control)
+        arrays = start, made.colliding, made.control
+        found = self._verified(site, strategy, subjects, case.source, arrays, others, facts)
+        return replace(found, caveat=_joined(found.caveat, made.caveat))
 
     def _verified(
         self,
-        prepared: _Prepared,
+        site: Site,
+        strategy: Strategy,
         subjects: Sequence[Subject],
         source: str,
         arrays: tuple[Array, Array, Array],
         others: Mapping[str, np.ndarray],
         facts: Perturbation,
     ) -> Collision:
-        site, readers, quantizer = prepared.site, prepared.readers, prepared.site.frontier.quantizer
         self._check_twins({**others, site.where: arrays[0]} if site.space is Space.INPUT else others, subjects, arrays[0])
         runs = []
-        trial = Trial(prepared.kind, *arrays, box_of(facts), self.execution.tolerances)
+        trial = Trial(strategy.kind, *arrays, box_in(facts.parameters), self.execution.tolerances)
         for subject, start in zip(subjects, starts(subjects, arrays[0]), strict=True):
             self._progress(f"running {subject.precision.value}")
-            if prepared.kernel is None:
-                runs.append(verify_on_grid(subject, site, trial, start))
-            else:
-                runs.append(verify(subject, readers, trial, start))
+            runs.append(verify(subject, trial, start, strategy.check))
         return Collision(
             source=source,
             space=site.space,
             where=site.where,
             weight=site.weight,
             op=site.op,
-            readers=tuple(layer.node for layer in site.frontier.layers),
-            nullity=prepared.nullity,
-            kind=prepared.kind,
-            perturbation=replace(facts, sigma=prepared.sigma),
+            readers=strategy.claimed,
+            nullity=strategy.nullity,
+            kind=strategy.kind,
+            perturbation=replace(facts, sigma=strategy.sigma),
             original=arrays[0],
             colliding=arrays[1],
             control=arrays[2],
             others=others,
             runs=tuple(runs),
-            caveat=site.caveat,
-            steps=None if quantizer is None else steps_between(quantizer, arrays[0], arrays[1]),
+            caveat=_joined(site.caveat, strategy.caveat),
+            steps=strategy.steps(arrays[0], arrays[1]),
         )
 
     def _precisions(self, asked: tuple[Precision, ...]) -> tuple[Precision, ...]:
@@ -459,6 +431,12 @@ class Search:
             if outputs.keys() >= expected.keys():
                 original.check(feeds, expected, {name: outputs[name] for name in expected}, self._twins[key], key[1])
 
+    def _check_original(self, arrays: Sequence[Array], start: Array, layer: str) -> None:
+        """Whether the tensors fit what reaches a layer, and the first of them is that."""
+        self._check_shapes(arrays, start.shape)
+        if np.abs(arrays[0] - start).max(initial=0.0) > 1e-3 * np.abs(start).max(initial=0.0):
+            raise OnnxnullError(Code.DATA, f"the original is not what reaches {layer!r} from the network's inputs")
+
     @staticmethod
     def _check_shapes(arrays: Sequence[Array], shape: tuple[int, ...]) -> None:
         for array in arrays:
@@ -486,25 +464,5 @@ class Search:
         return EightBit(float(np.abs(whole - exact).max()), subject.precision.value, compare_all(before, after))
 
 
-def box_of(facts: Perturbation) -> Box:
-    """The least and the largest bound of the box that a pair was made in, to the digits that evidence has; None for no box."""
-    return _box(facts.parameters)
-
-
-def _box(parameters: Mapping[str, object]) -> Box:
-    found = parameters.get("box")
-    if not isinstance(found, list) or len(found) != 2 or not all(isinstance(bound, int | float) for bound in found):
-        return None
-    low, high = (float(f"{bound:.6g}") for bound in found)
-    return low, high
-
-
 def _joined(*parts: str | None) -> str | None:
     return "; ".join(filter(None, parts)) or None
-
-
-def activations_of(network: Twin, feeds: Mapping[str, np.ndarray], tensors: Sequence[str]) -> dict[str, np.ndarray]:
-    """Tensors of the main graph as the network computes them; inputs among them as they are given."""
-    computed = [name for name in tensors if name not in feeds]
-    found = Runner(network, extra_outputs=computed).run(feeds, computed) if computed else {}
-    return {name: found[name] if name in found else rounded(feeds[name], network.precision) for name in tensors}

@@ -19,7 +19,7 @@ from onnxnull.frontier.quantizer import RANGES, Quantizer
 from onnxnull.frontier.walk import Frontier, Layer
 from onnxnull.graph.constants import Constant
 from onnxnull.graph.flow import Flow
-from onnxnull.graph.model import GraphInput
+from onnxnull.graph.model import GraphInput, Model
 from onnxnull.graph.node import Node
 from onnxnull.graph.types import dtype_name
 from onnxnull.kernel.bounds import Bounds
@@ -53,6 +53,7 @@ class Site:
         op: of the layer; "" for an input.
         frontier: the layers, as if the tensor were an input.
         caveat: what the reader should know of this place.
+        inside: the tensor in the main graph, where the network runs on from there; None for an input, or a layer alone.
     """
 
     space: Space
@@ -61,6 +62,12 @@ class Site:
     op: str
     frontier: Frontier
     caveat: str | None = None
+    inside: str | None = None
+
+    @property
+    def tensor(self) -> str:
+        """The tensor by its name in the graph that runs."""
+        return self.where if self.inside is None else self.inside
 
     def kernel(self, *, balanced: bool = True) -> Kernel:
         """What the layers cannot see. Raises `UnknownShapeError`, `EvaluationError`.
@@ -212,6 +219,28 @@ def input_site(fronts: Sequence[Frontier], name: str | None) -> Site:
     if not good:
         raise OnnxnullError(Code.NOT_GUARANTEED, "; ".join(front.obstacle or "" for front in chosen))
     return Site(Space.INPUT, good[0].input.name, "", "", good[0])
+
+
+def fiber_site(described: GraphInput, cut: Cut | None = None) -> Site:
+    """The tensor that changes along a fibre: an input, or what reaches a layer.
+
+    Raises:
+        OnnxnullError: `layer` where what reaches the layer cannot be cut out.
+    """
+    nobody = Frontier(described, (), None, None)
+    if cut is None:
+        return Site(Space.INPUT, described.name, "", "", nobody)
+    if cut.tensor is None or cut.space is not Space.ACTIVATION:
+        raise OnnxnullError(Code.LAYER, f"what reaches {cut.view.name!r} cannot be cut out: {cut.caveat}", "name another")
+    return Site(Space.ACTIVATION, cut.view.name, cut.weight, cut.view.op_type, nobody, inside=cut.tensor)
+
+
+def float_input(model: Model, name: str | None) -> GraphInput:
+    """The input `name`, or the first one of floats. Raises `OnnxnullError` `data` where there is none."""
+    floats = [each for each in model.inputs if each.dtype.startswith("float") and name in (None, each.name)]
+    if not floats:
+        raise OnnxnullError(Code.DATA, f"the model has no floating-point input {name or ''!r}")
+    return floats[0]
 
 
 def cuts(flow: Flow, name: str | None, space: Space, weight: str | None = None, notion: Notion = Notion.FLOAT64) -> list[Cut]:

@@ -1,35 +1,22 @@
-"""Run a pair at one precision on one provider, and judge it: the two claims of design §4, and the outputs (`judge`)."""
+"""Run a pair at one precision on one provider, hold its claims against the runs, and judge the outputs (`judge`)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
 
-from onnxnull.collision.claims import Reader, kernel_claim, runtime_claim
-from onnxnull.collision.claims import rounded as with_weights
-from onnxnull.collision.executables import Outcome, Seen, Subject
+from onnxnull.collision.executables import Outcome, Subject
 from onnxnull.collision.judge import Tried, judgements, verdict_of
 from onnxnull.collision.output_change import compare, identical
-from onnxnull.collision.results import Change, Claim, Kind, LayerCheck, Run
-from onnxnull.collision.yardstick import (
-    NOISE_RUNS,
-    SCALE_RUNS,
-    Box,
-    Yardstick,
-    distances,
-    nearby,
-    one_ulp,
-    yardsticks,
-)
+from onnxnull.collision.results import Change, Kind, LayerCheck, Run
+from onnxnull.collision.yardstick import NOISE_RUNS, SCALE_RUNS, Box, Yardstick, distances, nearby, one_ulp, yardsticks
 from onnxnull.errors import Code, OnnxnullError
 from onnxnull.graph.floats import is_float
 from onnxnull.kernel.maps.linear_map import Array
-from onnxnull.operators.products import product_called
 from onnxnull.runtime.precision import Precision
-from onnxnull.runtime.providers import Provider
 
 UNIT_ROUNDOFF = {
     Precision.FLOAT64: 2.0**-53,
@@ -81,6 +68,24 @@ class Outcomes:
         return self.before, self.after
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Checks:
+    """The claims of a pair, held against the runs of one precision.
+
+    Attributes:
+        claims: of each layer that reads the tensor, or of each tensor of a fibre.
+        equal: which tensors are to stay equal beside; None for all that are judged.
+        slack: tensor → the share of its scale that is allowed beside its noise.
+    """
+
+    claims: tuple[LayerCheck, ...]
+    equal: Container[str] | None = None
+    slack: Mapping[str, float] = field(default_factory=dict)
+
+
+Check = Callable[["Subject", "Trial", "Outcomes"], Checks]
+
+
 def starts(subjects: Sequence[Subject], original: Array) -> list[Start]:
     """The original at every precision on every provider. Raises `OnnxnullError` where two runs of it differ (`runtime`)."""
     outcomes = []
@@ -113,58 +118,32 @@ def outcomes(subject: Subject, trial: Trial, start: Start) -> Outcomes:
     return Outcomes(before, after, control, found)
 
 
-def verify(subject: Subject, readers: Sequence[Reader], trial: Trial, start: Start) -> Run:
-    """Run the three inputs and check every claim.
-
-    Args:
-        readers: the layers, in the order of the subject's `Outcome.seen`.
-    """
+def verify(subject: Subject, trial: Trial, start: Start, check: Check) -> Run:
+    """Run the three inputs, check the claims, and judge what is claimed to stay equal."""
     found = outcomes(subject, trial, start)
-    stored = [subject.stored(x).astype(np.float64) for x in (trial.original, trial.colliding)]
-    checks = tuple(
-        LayerCheck(
-            reader.node,
-            _kernel(subject, reader, trial, stored, found.before.seen[number], found.after.seen[number]),
-            _runtime(subject, reader, found.before.seen[number], found.after.seen[number]),
-        )
-        for number, reader in enumerate(readers)
-    )
-    return run_of(subject, trial, checks, found)
+    return _run_of(subject, trial, check(subject, trial, found), found)
 
 
-def run_of(
-    subject: Subject,
-    trial: Trial,
-    checks: Sequence[LayerCheck],
-    found: Outcomes,
-    *,
-    claimed: Callable[[str], bool] = lambda name: True,
-    slack: Mapping[str, float] | None = None,
-) -> Run:
-    """The run with its verdict.
-
-    Args:
-        claimed: which tensors are to stay equal.
-        slack: tensor → the share of its scale that is allowed beside its noise.
-    """
+def _run_of(subject: Subject, trial: Trial, checks: Checks, found: Outcomes) -> Run:
+    """The run with its verdict."""
     before, after, control = found.before, found.after, found.control
     tolerance = trial.tolerances[subject.precision]
     tried = Tried(
-        {name: array for name, array in before.tensors.items() if claimed(name)},
+        {name: array for name, array in before.tensors.items() if checks.equal is None or name in checks.equal},
         after.tensors,
         control.tensors,
         found.yardsticks,
         tolerance,
         subject.enters,
-        slack or {},
+        checks.slack,
     )
     judged = judgements(tried)
     differ = not np.array_equal(subject.stored(trial.original), subject.stored(trial.colliding))
-    verdict, why = verdict_of(trial.kind, checks, judged, differ=differ, read=bool(checks))
+    verdict, why = verdict_of(trial.kind, checks.claims, judged, differ=differ, read=bool(checks.claims))
     return Run(
         precision=subject.precision.value,
         session=subject.description,
-        layers=tuple(checks),
+        layers=checks.claims,
         outputs=compare_all(before, after),
         control=compare_all(before, control),
         verdict=verdict,
@@ -173,24 +152,6 @@ def run_of(
         tolerance=tolerance,
         why=why,
     )
-
-
-def _kernel(subject: Subject, reader: Reader, trial: Trial, stored: Sequence[Array], before: Seen, after: Seen) -> Claim:
-    """A near-kernel claims nothing that its scale could refuse."""
-    tolerance = None if trial.kind is Kind.NEAR_KERNEL else trial.tolerances[subject.precision]
-    seen = None if isinstance(before, str) or isinstance(after, str) else (before[0], after[0])
-    unit = UNIT_ROUNDOFF[subject.precision]
-    return kernel_claim(reader, stored[0], stored[1], unit, tolerance=tolerance, box=trial.box, seen=seen)
-
-
-def _runtime(subject: Subject, reader: Reader, before: Seen, after: Seen) -> Claim:
-    if isinstance(before, str) or isinstance(after, str):
-        return Claim(float("nan"), None, None, before if isinstance(before, str) else str(after))
-    reason = None
-    if subject.provider is Provider.CUDA and (kind := product_called(reader.op)) is not None and kind.may_be_transformed:
-        reason = "cuDNN may compute it by Winograd's or Fourier transforms"
-    own = with_weights(reader, before[0].dtype)
-    return runtime_claim(own, before[0], after[0], before[1], after[1], UNIT_ROUNDOFF[subject.precision], reason)
 
 
 def _check_repeats(outcome: Outcome, again: Outcome) -> None:

@@ -63,6 +63,15 @@ class Yardstick:
     scale: Array
 
 
+def box_in(parameters: Mapping[str, object]) -> Box:
+    """The least and the largest bound of the box that a pair was made in, to the digits that evidence has; None for no box."""
+    found = parameters.get("box")
+    if not isinstance(found, list) or len(found) != 2 or not all(isinstance(bound, int | float) for bound in found):
+        return None
+    low, high = (float(f"{bound:.6g}") for bound in found)
+    return low, high
+
+
 def one_ulp(x: np.ndarray, which: int, run: int) -> np.ndarray:
     """Floats moved to a neighbour, up or down at random; other numbers as they are.
 

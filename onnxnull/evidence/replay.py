@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from onnxnull.collision.fiber import FiberSearch
 from onnxnull.collision.results import Collision, Decision, Kind, Run, Space, Verdict
 from onnxnull.collision.search import Execution, Place, Search
+from onnxnull.collision.strategies.strategy import Method
 from onnxnull.collision.yardstick import TOLERANCES
 from onnxnull.errors import Code, OnnxnullError
 from onnxnull.evidence.collision_document import steps
@@ -123,7 +123,7 @@ class _Searches:
 
     def __init__(self, model: Model, record: Record, execution: Execution, progress: Progress) -> None:
         self._model, self._record, self._execution, self._progress = model, record, execution, progress
-        self._kept: tuple[tuple[Place, Kind, tuple[str, ...], Mapping[str, Sequence[int]]], Search] | None = None
+        self._kept: tuple[tuple[Place, Method, Mapping[str, Sequence[int]]], Search] | None = None
 
     def of(self, recorded: RecordedCollision, tensors: Tensors) -> Search:
         """The search that finds this collision's site. Raises `OnnxnullError`."""
@@ -134,21 +134,10 @@ class _Searches:
         if recorded.space is Space.INPUT:
             shapes[recorded.where] = tensors.original.shape
         shapes |= self._record.input_shapes
-        key = place, recorded.kind, recorded.readers if recorded.kind is Kind.FIBER else (), shapes
+        method = Method(recorded.kind, recorded.readers if recorded.kind is Kind.FIBER else ())
+        key = place, method, shapes
         if self._kept is None or self._kept[0] != key:
-            if recorded.kind is Kind.FIBER:
-                search: Search = FiberSearch(
-                    self._model.at(shapes), place, self._execution, equal=recorded.readers, progress=self._progress
-                )
-            else:
-                search = Search(
-                    self._model.at(shapes),
-                    place,
-                    self._execution,
-                    near=recorded.kind is Kind.NEAR_KERNEL,
-                    cell=recorded.kind is Kind.QUANTIZER_CELL,
-                    progress=self._progress,
-                )
+            search = Search(self._model.at(shapes), place, self._execution, method=method, progress=self._progress)
             self._kept = key, search
         return self._kept[1]
 

@@ -16,6 +16,7 @@ from onnxnull.collision.cases import Case
 from onnxnull.collision.perturb import Recipe
 from onnxnull.collision.results import Change, Claim, Collision, Kind, LayerCheck, Perturbation, Run, Space, TraceStep, Verdict
 from onnxnull.collision.search import Execution, Place, Search
+from onnxnull.collision.strategies.strategy import Method
 from onnxnull.evidence.write_bundle import Bundle
 from onnxnull.graph.model import open_model
 from onnxnull.inputs import Preprocessing
@@ -63,7 +64,7 @@ def near_model(path: Path) -> Path:
 
 def searched(path: Path, place: Place | None = None, *, near: bool = False, cases: int = 1) -> tuple[Search, list[Collision]]:
     """A search and what it finds from random inputs in [0, 1]."""
-    search = Search(open_model(path), place or Place(), Execution(), near=near)
+    search = Search(open_model(path), place or Place(), Execution(), method=Method(Kind.NEAR_KERNEL if near else Kind.KERNEL))
     found: list[Collision] = []
     for seed in range(cases):
         rng = np.random.default_rng(seed)

@@ -15,8 +15,9 @@ from onnxnull.analysis.weights import find_weights
 from onnxnull.collision.cases import Case
 from onnxnull.collision.executables import InLayer
 from onnxnull.collision.perturb import Recipe
-from onnxnull.collision.results import Collision, Run, Space
+from onnxnull.collision.results import Collision, Kind, Run, Space
 from onnxnull.collision.search import Execution, Place, Search
+from onnxnull.collision.strategies.strategy import Method
 from onnxnull.collision.tensors import Cut, Site, cuts
 from onnxnull.evidence import collision_document
 from onnxnull.evidence.provenance import model_facts
@@ -48,7 +49,12 @@ def collisions(
 ) -> list[Collision]:
     """What a search finds from these inputs. As JSON it has to follow its schema."""
     shapes = {name: np.shape(array) for name, array in arrays.items()}
-    search = Search(open_model(path, input_shapes=shapes), place or Place(), Execution(tuple(precisions)), near=near)
+    search = Search(
+        open_model(path, input_shapes=shapes),
+        place or Place(),
+        Execution(tuple(precisions)),
+        method=Method(Kind.NEAR_KERNEL if near else Kind.KERNEL),
+    )
     other = None if toward is None else Case("toward", toward)
     found = list(search.run(Case("random", arrays), recipe or Recipe(beta=1.0), other))
     conforms(collision_document.render(model_facts(search), [collision_document.entry(each) for each in found]))

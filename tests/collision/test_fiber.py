@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,16 +13,16 @@ import pytest
 from onnx import TensorProto, helper
 
 from onnxnull.collision.cases import Case, load_cases, pixel_box
-from onnxnull.collision.fiber import FiberSearch
 from onnxnull.collision.fiber_claim import WITHIN
 from onnxnull.collision.invariant_tensors import default_equal
 from onnxnull.collision.perturb import Recipe
 from onnxnull.collision.results import Collision, Kind, Perturbation, Space, Verdict
-from onnxnull.collision.search import Execution, Place
+from onnxnull.collision.search import Execution, Place, Search
+from onnxnull.collision.strategies.strategy import Method
 from onnxnull.errors import Code, OnnxnullError
 from onnxnull.evidence.replay import replay
 from onnxnull.evidence.write_bundle import Bundle
-from onnxnull.graph.model import open_model
+from onnxnull.graph.model import Model, open_model
 from onnxnull.inputs import Preprocessing
 from onnxnull.runtime.precision import Precision
 from onnxnull.runtime.session import Runner
@@ -33,7 +34,13 @@ CNN = ROOT / "models/digits_cnn.onnx"
 SAMPLES = ROOT / "models/samples/digits_cnn"
 
 
-def from_three_to_seven(search: FiberSearch, **settings: object) -> Collision:
+def fiber_search(
+    model: Model, place: Place, execution: Execution, equal: Sequence[str] = (), time_limit: float | None = None
+) -> Search:
+    return Search(model, place, execution, method=Method(Kind.FIBER, tuple(equal), time_limit))
+
+
+def from_three_to_seven(search: Search, **settings: object) -> Collision:
     three, seven = (load_cases(SAMPLES / name, search.model.inputs, Preprocessing())[0] for name in ("3.png", "7.png"))
     box = pixel_box(search.input(), Preprocessing()) if search.place.space is Space.INPUT else None
     (found,) = search.run(three, Recipe(pattern="toward", box=box, **settings), seven)  # type: ignore[arg-type]
@@ -45,7 +52,7 @@ SHAPES = {"image": (1, 3, 64, 64)}
 
 @pytest.fixture(scope="module")
 def found() -> Collision:
-    return from_three_to_seven(FiberSearch(open_model(CNN, input_shapes=SHAPES), Place(), Execution()))
+    return from_three_to_seven(fiber_search(open_model(CNN, input_shapes=SHAPES), Place(), Execution()))
 
 
 def test_an_injective_first_layer_does_not_matter(found: Collision) -> None:
@@ -75,7 +82,7 @@ def test_the_network_says_the_same_when_somebody_else_runs_it(found: Collision) 
 
 
 def test_evidence_is_replayed(found: Collision, tmp_path: Path) -> None:
-    search = FiberSearch(open_model(CNN, input_shapes=SHAPES), Place(), Execution())
+    search = fiber_search(open_model(CNN, input_shapes=SHAPES), Place(), Execution())
     with Bundle(tmp_path / "e", search, Preprocessing()) as kept:
         kept.add(found)
     (again,) = replay(tmp_path / "e", CNN)
@@ -101,7 +108,7 @@ def test_evidence_is_replayed(found: Collision, tmp_path: Path) -> None:
 def test_from_a_layer() -> None:
     """What reaches a layer changes, with all logits equal."""
     layer = [n.name for n in onnx.load(CNN).graph.node if n.op_type == "Conv"][5]
-    search = FiberSearch(open_model(CNN, input_shapes=SHAPES), Place(layer=layer), Execution((Precision.FLOAT64,)))
+    search = fiber_search(open_model(CNN, input_shapes=SHAPES), Place(layer=layer), Execution((Precision.FLOAT64,)))
     three, seven = (load_cases(SAMPLES / name, search.model.inputs, Preprocessing())[0] for name in ("3.png", "7.png"))
     (found,) = search.run(three, Recipe(pattern="toward"), seven)
     assert found.space is Space.ACTIVATION
@@ -114,7 +121,7 @@ def test_from_a_layer() -> None:
 def test_bounds_and_a_region() -> None:
     free = np.zeros((1, 3, 64, 64), dtype=bool)
     free[..., 8:40, 8:40] = True
-    search = FiberSearch(open_model(CNN, input_shapes=SHAPES), Place(), Execution((Precision.FLOAT64,)))
+    search = fiber_search(open_model(CNN, input_shapes=SHAPES), Place(), Execution((Precision.FLOAT64,)))
     found = from_three_to_seven(search, epsilon=0.1, free=free)
     change = found.colliding - found.original
     assert found.holds
@@ -124,7 +131,7 @@ def test_bounds_and_a_region() -> None:
 
 
 def test_at_random() -> None:
-    search = FiberSearch(
+    search = fiber_search(
         open_model(ROOT / "models/digits_mlp.onnx", input_shapes={"image": (1, 1, 8, 8)}),
         Place(),
         Execution((Precision.FLOAT64,)),
@@ -159,7 +166,7 @@ def test_logits_stay_equal_where_a_softmax_follows(tmp_path: Path) -> None:
     assert names == ("logits",)
     assert "the logits of 'probabilities'" in why
     start, wish = (Case("x", {"x": np.random.default_rng(seed).standard_normal((1, 6))}) for seed in (0, 1))
-    (found,) = FiberSearch(open_model(path), Place(), Execution()).run(start, Recipe(pattern="toward"), wish)
+    (found,) = fiber_search(open_model(path), Place(), Execution()).run(start, Recipe(pattern="toward"), wish)
     assert found.holds
     assert found.caveat is not None
     changes = {change.name: change.max_abs for change in found.runs[0].outputs}
@@ -171,7 +178,7 @@ def test_logits_stay_equal_where_a_softmax_follows(tmp_path: Path) -> None:
 def test_several_tensors_stay_equal(tmp_path: Path) -> None:
     path = softmax_model(tmp_path)
     start, wish = (Case("x", {"x": np.random.default_rng(seed).standard_normal((1, 6))}) for seed in (0, 1))
-    (found,) = FiberSearch(open_model(path), Place(), Execution(), equal=["logits", "p"]).run(
+    (found,) = fiber_search(open_model(path), Place(), Execution(), equal=["logits", "p"]).run(
         start, Recipe(pattern="toward"), wish
     )
     assert found.readers == ("logits", "p")
@@ -179,13 +186,13 @@ def test_several_tensors_stay_equal(tmp_path: Path) -> None:
     assert found.perturbation.parameters["rank"] == 4
     with pytest.raises(OnnxnullError) as caught:  # six numbers of six stay equal: nothing is left
         next(
-            FiberSearch(open_model(path), Place(), Execution(), equal=["logits", "caveat"]).run(
+            fiber_search(open_model(path), Place(), Execution(), equal=["logits", "caveat"]).run(
                 start, Recipe(pattern="toward"), wish
             )
         )
     assert caught.value.code is Code.NOT_FOUND
     with pytest.raises(OnnxnullError, match="no tensor 'nowhere'"):
-        next(FiberSearch(open_model(path), Place(), Execution(), equal=["nowhere"]).run(start, Recipe(pattern="toward"), wish))
+        next(fiber_search(open_model(path), Place(), Execution(), equal=["nowhere"]).run(start, Recipe(pattern="toward"), wish))
 
 
 def masked(folder: Path, entry: float) -> Path:
@@ -208,7 +215,7 @@ def masked(folder: Path, entry: float) -> Path:
 def test_a_masked_logit_is_no_measure_of_the_others(entry: float, tmp_path: Path) -> None:
     path = masked(tmp_path, entry)
     start, wish = (Case("x", {"x": 0.3 * np.random.default_rng(seed).standard_normal((1, 64))}) for seed in (5, 6))
-    search = FiberSearch(open_model(path), Place(), Execution())
+    search = fiber_search(open_model(path), Place(), Execution())
     (found,) = search.run(start, Recipe(pattern="toward"), wish)
     assert found.holds
     assert found.perturbation.parameters["share"] > 0.5
@@ -223,7 +230,7 @@ def test_a_masked_logit_is_no_measure_of_the_others(entry: float, tmp_path: Path
 def test_what_stays_equal_is_finite(tmp_path: Path) -> None:
     path = masked(tmp_path, -np.inf)
     start, wish = (Case("x", {"x": np.random.default_rng(seed).standard_normal((1, 64))}) for seed in (5, 6))
-    search = FiberSearch(open_model(path), Place(), Execution())
+    search = fiber_search(open_model(path), Place(), Execution())
     arrays = (start.arrays["x"], wish.arrays["x"], wish.arrays["x"])
     facts = Perturbation("toward", {}, 1.0, 1.0, 1.0, 64, 64, 0.0, 1.0)
     with pytest.raises(OnnxnullError, match="holds NaN or Inf") as caught:
@@ -237,13 +244,13 @@ def test_too_much_to_keep(tmp_path: Path) -> None:
     path = tmp_path / "m.onnx"
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
     with pytest.raises(OnnxnullError, match="9,000 numbers"):
-        next(FiberSearch(open_model(path), Place(), Execution()).run(Case("x", {"x": np.ones((1, 9000))}), Recipe()))
+        next(fiber_search(open_model(path), Place(), Execution()).run(Case("x", {"x": np.ones((1, 9000))}), Recipe()))
 
 
 def test_a_real_network_with_an_injective_stem() -> None:
     """ResNet-20 on two photographs scaled to its 32×32: nearly all of the way."""
     path = shared_model("resnet20_cifar10.onnx")
-    search = FiberSearch(open_model(path, input_shapes={"input": (1, 3, 32, 32)}), Place(), Execution())
+    search = fiber_search(open_model(path, input_shapes={"input": (1, 3, 32, 32)}), Place(), Execution())
     files = [shared_file(f"images/{name}") for name in ("n02127052_10040.png", "n03032252_101298.png")]
     start, wish = (load_cases(file, search.model.inputs, Preprocessing(size=(32, 32)))[0] for file in files)
     box = np.array(0.0), np.array(1.0)

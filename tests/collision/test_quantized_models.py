@@ -11,6 +11,7 @@ from onnxnull.collision.cases import Case
 from onnxnull.collision.perturb import Recipe
 from onnxnull.collision.results import Kind
 from onnxnull.collision.search import Execution, Place, Search
+from onnxnull.collision.strategies.strategy import Method
 from onnxnull.errors import Code, OnnxnullError
 from onnxnull.graph.model import open_model
 from tests.collision.searches import collision, labels, largest_move
@@ -42,7 +43,9 @@ def test_no_two_images_collide_in_whole_steps_and_cells_are_claimed_apart(name: 
     assert refused.value.code is Code.INJECTIVE
     assert "(proved)" in refused.value.seen
     shapes = {described.name: (1, 3, 224, 224)}
-    (found,) = Search(open_model(path, input_shapes=shapes), Place(), Execution(), cell=True).run(Case("random", x), Recipe())
+    (found,) = Search(open_model(path, input_shapes=shapes), Place(), Execution(), method=Method(Kind.QUANTIZER_CELL)).run(
+        Case("random", x), Recipe()
+    )
     assert (found.kind, labels(found)) == (Kind.QUANTIZER_CELL, {"native": "bitwise"})
     assert found.perturbation.changed > 140_000
     assert largest_move(found.runs[0])[1] > 0.01

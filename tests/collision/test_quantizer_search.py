@@ -17,6 +17,7 @@ from onnxnull.collision.perturb import Recipe
 from onnxnull.collision.quantizer_grid import Rounding
 from onnxnull.collision.results import Collision, Kind
 from onnxnull.collision.search import Execution, Place, Search
+from onnxnull.collision.strategies.strategy import Method
 from onnxnull.errors import Code, OnnxnullError
 from onnxnull.evidence.replay import replay
 from onnxnull.evidence.write_bundle import Bundle
@@ -153,7 +154,7 @@ def test_what_the_quantizer_hides_is_claimed_apart(tmp_path: Path) -> None:
         collision(path, {"x": x})
     assert refused.value.code is Code.INJECTIVE
     assert "--quantizer-cell" in str(refused.value)
-    search = Search(open_model(path), Place(), Execution(), cell=True)
+    search = Search(open_model(path), Place(), Execution(), method=Method(Kind.QUANTIZER_CELL))
     (found,) = search.run(Case("random", {"x": x}), Recipe())
     assert (found.kind, found.nullity, labels(found)) == (Kind.QUANTIZER_CELL, None, {"native": "bitwise"})
     assert np.array_equal(session_codes(proto, found.original), session_codes(proto, found.colliding))
@@ -164,7 +165,11 @@ def test_what_the_quantizer_hides_is_claimed_apart(tmp_path: Path) -> None:
 def test_a_cell_needs_a_quantizer(tmp_path: Path) -> None:
     path = saved(tmp_path, model([node("MatMul", ["x", "w"], ["y"])], {"w": weight(9, 4)}, inputs=[value("x", [1, 9])]))
     with pytest.raises(OnnxnullError) as refused:
-        list(Search(open_model(path), Place(), Execution(), cell=True).run(Case("random", {"x": weight(1, 9)}), Recipe()))
+        list(
+            Search(open_model(path), Place(), Execution(), method=Method(Kind.QUANTIZER_CELL)).run(
+                Case("random", {"x": weight(1, 9)}), Recipe()
+            )
+        )
     assert refused.value.code is Code.NOT_FOUND
 
 
@@ -192,7 +197,7 @@ def test_layers_of_codes_inside_a_network(patches: bool, tmp_path: Path) -> None
 @pytest.mark.parametrize("cell", [False, True])
 def test_evidence_is_confirmed_and_a_changed_code_is_not(cell: bool, tmp_path: Path) -> None:
     path = saved(tmp_path, mlp(codes(40, 12)))
-    search = Search(open_model(path), Place(), Execution(), cell=cell)
+    search = Search(open_model(path), Place(), Execution(), method=Method(Kind.QUANTIZER_CELL if cell else Kind.KERNEL))
     (found,) = search.run(Case("random", {"x": grey(2, 40)}), Recipe())
     with Bundle(tmp_path / "bundle", search, Preprocessing(), None) as bundle:
         bundle.add(found)
