@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -20,9 +20,13 @@ from onnxnull.graph.constants import EvaluationError
 from onnxnull.graph.limits import Limits
 from onnxnull.graph.model import Model, open_model
 from onnxnull.kernel import proof_check
-from onnxnull.kernel.rank import ExactPolicy, Notion, rank_profile
+from onnxnull.kernel.rank import Certainty, ExactPolicy, Notion, rank_profile
 
 SCHEMA = "onnxnull.proofs/1"
+T = TypeVar("T")
+_Key = tuple[str, tuple[str, ...]]
+"""A weight's name and the nodes that read it: careless exporters repeat names."""
+_JSON: dict[type, str] = {str: "text", list: "list", dict: "object"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +42,15 @@ class RankCheck:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """Every verdict, and what speaks against the file as a whole (`failures`: no claim; `gaps`: something not proved)."""
+    """Every verdict, and what speaks against the file as a whole (`failures`: no claim; `gaps`: something not proved).
+
+    `overridable`: stored constants that a caller may replace; the proofs are about the stored numbers.
+    """
 
     verdicts: tuple[RankCheck, ...]
     failures: tuple[str, ...]
     gaps: tuple[str, ...]
+    overridable: tuple[str, ...] = ()
 
     @property
     def exit_code(self) -> ExitCode:
@@ -94,48 +102,76 @@ def collect(
 
 def verify(
     path: str | os.PathLike[str],
-    document: Mapping[str, Any],
+    document: object,
     *,
     input_shapes: Mapping[str, Sequence[int]] | None = None,
+    exact: bool = False,
     limits: Limits | None = None,
     progress: Progress | None = None,
 ) -> Verification:
     """Check every proof of `document` against the model at `path`.
 
+    Args:
+        document: parsed JSON, of anybody.
+        exact: the rank over the rationals has to be proved too; without it only what the document claims of it.
+
     Raises:
         OnnxnullError: the model cannot be opened, or `document` is no document of proofs.
     """
     model, weights, gaps = _weights_of(path, input_shapes, limits)
-    claimed: dict[tuple[str, tuple[str, ...]], list[dict[str, Any]]] = {}
-    try:
-        if document["schema"] != SCHEMA:
-            raise ValueError(f"schema {document['schema']!r}")
-        for entry in document["weights"]:
-            claimed.setdefault((entry["name"], tuple(entry["nodes"])), []).append(dict(entry["ranks"]))
-        same_file = document["model"]["sha256"] == model.sha256
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise OnnxnullError(Code.PROOFS, f"not a document of schema {SCHEMA}: {error!r}") from None
-    failures = [] if same_file else ["the proofs are about another file (SHA-256 differs)"]
+    sha256, claimed = _claims(document)
+    failures = [] if sha256 == model.sha256 else ["the proofs are about another file (SHA-256 differs)"]
     verdicts: list[RankCheck] = []
     for done, weight in enumerate(weights):
         if progress is not None:
             progress(done, len(weights), weight.name)
-        entries = claimed.get((weight.name, tuple(node.name for node, _ in weight.uses)))
+        entries = claimed.get(_key(weight))
         if not entries:
             gaps.append(f"weight {weight.name!r} has no proof")
             continue
         try:
-            verdicts += _check(weight, entries.pop(0))
+            verdicts += _check(weight, entries.pop(0), exact)
         except EvaluationError as error:
             gaps.append(f"weight {weight.name!r}: {error}")
-    failures += [f"the model has no weight {name!r}" for (name, _), entries in claimed.items() for _ in entries]
-    return Verification(tuple(verdicts), tuple(failures), tuple(gaps))
+    known = {_key(weight) for weight in weights}
+    for name, entries in claimed.items():
+        why = "is listed more often than the model has it" if name in known else "is none of the model's"
+        failures += [f"weight {name[0]!r}, read by {', '.join(map(repr, name[1])) or 'nothing'}, {why}"] * len(entries)
+    return Verification(tuple(verdicts), tuple(failures), tuple(gaps), model.overridable)
 
 
-def _check(weight: Weight, ranks: Mapping[str, Any]) -> list[RankCheck]:
+def _claims(document: object) -> tuple[object, dict[_Key, list[dict[str, Any]]]]:
+    """(the SHA-256 of the model, (weight, nodes) → the ranks claimed of each such weight) as the document says."""
+
+    def get(where: object, key: str, kind: type[T], place: str) -> T:
+        found = where.get(key) if isinstance(where, dict) else None
+        if not isinstance(found, kind):
+            raise OnnxnullError(
+                Code.PROOFS, f"this is no document of schema {SCHEMA}: {place}{key!r} is missing or no {_JSON[kind]}"
+            )
+        return found
+
+    if get(document, "schema", str, "") != SCHEMA:
+        raise OnnxnullError(Code.PROOFS, f"its schema is not {SCHEMA}")
+    claimed: dict[_Key, list[dict[str, Any]]] = {}
+    for number, entry in enumerate(get(document, "weights", list, "")):
+        place = f"weights[{number}]."
+        nodes = get(entry, "nodes", list, place)
+        if not all(isinstance(node, str) for node in nodes):
+            raise OnnxnullError(Code.PROOFS, f"this is no document of schema {SCHEMA}: {place}'nodes' holds no names")
+        claimed.setdefault((get(entry, "name", str, place), tuple(nodes)), []).append(get(entry, "ranks", dict, place))
+    return get(get(document, "model", dict, ""), "sha256", str, "model."), claimed
+
+
+def _key(weight: Weight) -> _Key:
+    return weight.name, tuple(node.name for node, _ in weight.uses)
+
+
+def _check(weight: Weight, ranks: Mapping[str, Any], exact: bool) -> list[RankCheck]:
     blocks = weight.blocks()
-    always = {Notion.FLOAT32.value: None, Notion.FLOAT64.value: None}  # the rank over ℚ need not be claimed
-    return [_verdict(weight.name, blocks, notion, claim) for notion, claim in (always | dict(ranks)).items()]
+    always = [Notion.FLOAT32, Notion.FLOAT64, *([Notion.EXACT] if exact else [])]
+    wanted = dict.fromkeys((notion.value for notion in always), None)
+    return [_verdict(weight.name, blocks, notion, claim) for notion, claim in (wanted | dict(ranks)).items()]
 
 
 def _verdict(weight: str, blocks: np.ndarray, notion: str, claim: object) -> RankCheck:
@@ -149,10 +185,15 @@ def _verdict(weight: str, blocks: np.ndarray, notion: str, claim: object) -> Ran
         return RankCheck(weight, notion, value, True, None)
     try:
         proof_check.check(proof, blocks)
-        proves = (proof["notion"], proof["rank"]) == (notion, value)
-        return RankCheck(weight, notion, value, False, None if proves else "the proof proves something else")
     except proof_check.ProofError as error:
         return RankCheck(weight, notion, value, False, str(error))
+    if (proof["notion"], proof["rank"]) != (notion, value):
+        return RankCheck(weight, notion, value, False, "the proof proves something else")
+    proved = Certainty.EXACT if notion == Notion.EXACT.value or not np.any(blocks) else Certainty.CERTIFIED
+    if claim.get("certainty") != proved.value:
+        seen = f"the proof makes it {proved.value!r}, and it is claimed as {claim.get('certainty')!r}"
+        return RankCheck(weight, notion, value, False, seen)
+    return RankCheck(weight, notion, value, False, None)
 
 
 def _weights_of(

@@ -72,7 +72,7 @@ def _check(proof: Mapping[str, Any], stack: Matrix) -> None:
             method = _METHODS.get((part["method"], side))
             _require(method is not None, f"{part['method']!r} proves no {side} bound")
             _require(doubles or part["method"] not in ("gram", "spectral"), "doubles do not hold all entries")
-            _require(_whole(part["count"]) >= 0, "a count is negative")
+            _require(0 <= _whole(part["count"]) <= min(q, p), "a count is negative, or more than a block can have")
             for g in (g for start, stop in part["blocks"] for g in range(start, stop)):
                 _require(g in scaled and g not in seen, f"block {g} is zero, missing, or bounded twice")
                 seen.add(g)
@@ -291,18 +291,20 @@ def _modular_lower(part: Mapping[str, Any], block: Matrix, scaled: Array, cutoff
 
 def _minors_upper(part: Mapping[str, Any], block: Matrix, scaled: Array, cutoff: float) -> str | None:
     primes, count = part["primes"], part["count"]
-    _require(len(set(primes)) == len(primes) and all(map(_is_prime, primes)), "the primes are not different primes")
+    _require(len(set(primes)) == len(primes), "a prime comes twice")
     # Hadamard: a minor of order count + 1 is at most the product of as many norms, of rows or of columns.
     entries = _reduced(block)[2]
-    product = math.prod(primes) ** 2
     squares = [sorted((sum(x * x for x in line) for line in lines), reverse=True) for lines in (entries, entries.T)]
-    if all(math.prod(line[: count + 1]) >= product for line in squares):
-        return "the product of the primes does not exceed the bound of the minors"
-    for prime in primes:
+    bound, product = min(math.prod(line[: count + 1]) for line in squares), 1
+    for prime in primes:  # no more of them than it takes
+        _require(_is_prime(prime), f"{prime} is not a prime below 2³¹")
         rank = _rank_modulo(entries, prime)  # the minors that are bounded: a common factor may be 0 modulo the prime
         if rank > count:
             return f"the rank modulo {prime} is {rank}"
-    return None
+        product *= prime
+        if product**2 > bound:
+            return None
+    return "the product of the primes does not exceed the bound of the minors"
 
 
 def _relations_upper(part: Mapping[str, Any], block: Matrix, scaled: Array, cutoff: float) -> str | None:

@@ -5,7 +5,6 @@ The file is input from outside: it is read field by field, and what does not fit
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
+from onnxnull import strict_json
 from onnxnull.analysis.results import (
     FrontierReport,
     ModelReport,
@@ -82,13 +82,13 @@ def load(path: Path) -> Baseline:
     """
     name = path.name if path.is_absolute() else str(path)
     try:
-        document = json.loads(path.read_bytes(), parse_float=_finite, parse_constant=_finite)
+        document = strict_json.loads(path.read_bytes())
     except FileNotFoundError:
         raise OnnxnullError(Code.FILE_NOT_FOUND, f"no baseline at {name!r}", Code.BASELINE.remedy) from None
     except OSError as error:
         raise OnnxnullError(Code.UNREADABLE, f"{name!r}: {error.strerror}") from None
-    except (ValueError, RecursionError):
-        raise OnnxnullError(Code.BASELINE, f"{name!r} is not JSON") from None
+    except ValueError as error:
+        raise OnnxnullError(Code.BASELINE, f"{name!r} is not JSON as onnxnull writes it: {error}") from None
     return parse(name, document)
 
 
@@ -165,13 +165,6 @@ def worse_input(old: Interval | None, new: FrontierReport) -> str | None:
         return f"the network ignored {_words(old)} dimensions of it; what it ignores now is not known: {new.reason}"
     now = _interval(new.input_nullity)
     return f"the network ignores more of it: {_words(old)} → {_words(now)} dimensions" if _wider(old, now) else None
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number):
-        raise ValueError(text)
-    return number
 
 
 def _wider(old: Interval, new: Interval) -> bool:
