@@ -102,14 +102,14 @@ class _Proved:
 
 
 def _prove(first: Opened, second: Opened) -> _Proved:
-    """Match the graphs at shapes that both have; with an open batch at three samples, else at one."""
+    """Match the graphs at shapes that both have; with an open batch at three samples and at five, else at one."""
     if equal_graphs(first.model, second.model):
         return _Proved(GraphFinding(identical=True, proved=True), None)
     reason = interface.unlike(first.model, second.model)
     if reason is not None:
         return _Proved(GraphFinding(reason=reason), None)
     found: list[_Proved] = []
-    for batch in (True, False):
+    for batch in (interface.BATCHES[0], None):
         shapes = interface.common_shapes(first.model, second.model, batch=batch)
         try:
             found.append(_at(first, second, shapes))
@@ -118,12 +118,28 @@ def _prove(first: Opened, second: Opened) -> _Proved:
         opens = any(i.shape is not None and None in i.shape[:1] for o in (first, second) for i in o.model.inputs)
         if found[-1].finding.proved or not opens:
             break
+    if opens and found[0].finding.proved:
+        return _again(first, second, found[0])
     if len(found) == 2 and found[1].finding.proved:  # for one sample, and not for three
-        both = interface.common_shapes(first.model, second.model, batch=False)
+        both = interface.common_shapes(first.model, second.model, batch=None)
         if both is None:
             why = "the graphs are the same for one sample only"
             return _Proved(GraphFinding(regions=1, reason=why), found[1].proof)
     return next((each for each in found if each.proof is not None and each.finding.proved), found[-1])
+
+
+def _again(first: Opened, second: Opened, found: _Proved) -> _Proved:
+    """What is proved for one size of an open batch, for another too: a number that a file holds may be the size of one."""
+    shapes = interface.common_shapes(first.model, second.model, batch=interface.BATCHES[1])
+    if shapes is None:
+        return found
+    try:
+        again = _at(first, second, shapes)
+    except (EvaluationError, OnnxnullError) as error:
+        return _Proved(GraphFinding(reason=str(error)), None)
+    if not again.finding.proved or again.finding.at == found.finding.at:
+        return again
+    return replace(found, finding=replace(found.finding, at=f"{found.finding.at}; {again.finding.at}"))
 
 
 def _at(first: Opened, second: Opened, shapes: tuple[dict[str, list[int]], dict[str, list[int]]] | None) -> _Proved:

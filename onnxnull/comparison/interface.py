@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from onnxnull.graph.model import GraphInput, Model
 
-_BATCH = 3
-"""Samples at which models with an open batch are read for a proof: a batch of one hides shapes that were written for one."""
+BATCHES = (3, 5)
+"""Samples at which models with an open batch are read for a proof: a batch of one hides shapes that were written for one, and
+a batch of three what was written for three."""
 
 
 def input_pairs(a: Model, b: Model) -> list[tuple[GraphInput, GraphInput]]:
@@ -43,8 +44,8 @@ def shaped_alike(a: Model, b: Model) -> bool:
     return all(_agrees(first.shape, second.shape) for first, second in input_pairs(a, b))
 
 
-def common_shapes(a: Model, b: Model, *, batch: bool) -> tuple[dict[str, list[int]], dict[str, list[int]]] | None:
-    """For each model, shapes of inputs that one leaves open and the other does not; with `batch`, an open batch is 3.
+def common_shapes(a: Model, b: Model, *, batch: int | None) -> tuple[dict[str, list[int]], dict[str, list[int]]] | None:
+    """For each model, shapes of inputs that one leaves open and the other does not; an open batch is `batch`, if that is given.
 
     None where there are none.
     """
@@ -54,8 +55,8 @@ def common_shapes(a: Model, b: Model, *, batch: bool) -> tuple[dict[str, list[in
         if one is None or other is None or not _agrees(one, other):
             continue
         sizes = [x if x is not None else y for x, y in zip(one, other, strict=True)]
-        if sizes and sizes[0] is None and len(sizes) > 1 and batch:
-            sizes[0] = _BATCH
+        if sizes and sizes[0] is None and len(sizes) > 1 and batch is not None:
+            sizes[0] = batch
         whole = [size for size in sizes if size is not None]
         if len(whole) == len(sizes):
             for described, given in zip(pair, found, strict=True):

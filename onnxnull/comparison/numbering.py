@@ -2,8 +2,9 @@
 
 A value's number says how it is computed from the graph's inputs: by an operator of a domain in the version of its schema
 (Softmax of opset 11 and 13 are two), with its attributes, defaults filled in, of operands with these numbers, sorted where the
-operator does not care about their order. Constants are numbered by their type, shape and bytes, bodies of If, Loop and Scan by
-what they compute. Two graphs are equal where their outputs have the same numbers; nodes that no output needs do not count.
+operator does not care about their order; of nodes that draw random numbers no two are the same. Constants are numbered by their
+type, shape and bytes, bodies of If, Loop and Scan by what they compute. Two graphs are equal where their outputs have the same
+numbers; nodes that no output needs do not count.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onnxnull.graph import external
+from onnxnull.graph.bodies import subgraphs
+from onnxnull.graph.evaluable import is_random
 from onnxnull.graph.model import Model
 from onnxnull.graph.types import dtype_name, shape_of
 from onnxnull.operators.traits import commutes
@@ -54,6 +57,7 @@ class Walk:
     def __init__(self, opsets: Mapping[str, int], alike: Mapping[int, Number]) -> None:
         self._opsets, self._alike = opsets, alike
         self._tensors: dict[int, Number] = {}
+        self._drawn = 0
 
     def graph(self, graph: ir.Graph, numbers: dict[ir.Value, Number]) -> list[Number]:
         """The numbers of the outputs of a graph; `numbers` has those of its inputs and of what it captures."""
@@ -78,6 +82,9 @@ class Walk:
         version, defaults = defaults_of(node.domain, node.op_type, self._opsets.get(node.domain, 1))
         attributes = {**defaults, **{name: self._attribute(value, numbers) for name, value in node.attributes.items()}}
         parts = [part for name in sorted(attributes) for part in (name, attributes[name])]
+        if draws(node):
+            self._drawn += 1
+            parts.append(str(self._drawn))
         return digest("node", node.domain, node.op_type, str(version), str(len(operands)), *operands, *parts)
 
     def _attribute(self, attribute: ir.Attr, numbers: dict[ir.Value, Number]) -> Number:
@@ -115,6 +122,15 @@ class Walk:
             array = external.read(tensor) if isinstance(tensor, ir.ExternalTensor) else tensor.numpy()
             self._tensors[id(tensor)] = content(np.asarray(array))
         return self._tensors[id(tensor)]
+
+
+def draws(node: ir.Node) -> bool:
+    """Whether a node may give other numbers than another one of the same operands: it draws some, or one in its bodies does.
+
+    Dropout that is told to train (`training_mode`, an operand since opset 12) is one of them.
+    """
+    trains = node.op_type == "Dropout" and len(node.inputs) > 2
+    return trains or is_random(node) or any(draws(inner) for _, body in subgraphs(node) for inner in body)
 
 
 def content(array: np.ndarray) -> Number:

@@ -16,10 +16,9 @@ from onnxnull.comparison.graphs.rewrites import ReadNode, Result, find_rule
 from onnxnull.comparison.graphs.rewrites.dimensions import on_dimensions
 from onnxnull.comparison.graphs.terms import Shape, Term, Value
 from onnxnull.comparison.numbering import content as number_of
-from onnxnull.comparison.numbering import defaults_of, digest, plain
+from onnxnull.comparison.numbering import defaults_of, digest, draws, plain
 from onnxnull.graph.bodies import subgraphs
 from onnxnull.graph.constants import SMALL, Constant, EvaluationError
-from onnxnull.graph.evaluable import is_random
 from onnxnull.graph.flow import Flow
 from onnxnull.graph.node import Node, Operand
 from onnxnull.graph.quantization import Quantized, moved, quantized_from
@@ -42,8 +41,17 @@ _CODES = frozenset(
         "MatMulBnb4",
     ]
 )
-_CHANGED = {"GroupNormalization": 21, "Hardmax": 13, "LogSoftmax": 13, "Resize": 11, "Scan": 9, "Softmax": 13}
-"""Operators whose meaning changed while inputs and attributes stayed what they were, and since when (ONNX opset 1 to 24)."""
+_CHANGED = {
+    "DFT": 20,
+    "GroupNormalization": 21,
+    "Hardmax": 13,
+    "LogSoftmax": 13,
+    "Resize": 11,
+    "RoiAlign": 16,
+    "Scan": 9,
+    "Softmax": 13,
+}
+"""Operators whose meaning changed while inputs and written attributes stayed, and since when (ONNX opset 1 to 24)."""
 
 
 @dataclass(slots=True)
@@ -229,7 +237,7 @@ class _Reader:
             numbers, captured = self._body(body)
             attributes.append((name, numbers))
             operands += captured
-        if is_random(view):
+        if draws(view.node):
             self._random += 1
             attributes.append(("random", self._random))
         out = view.outputs[index]

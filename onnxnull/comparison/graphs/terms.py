@@ -148,7 +148,7 @@ def known(shape: Shape | None) -> tuple[int, ...] | None:
 
 
 def broadcast(shapes: Sequence[Shape | None]) -> Shape | None:
-    """The shape of an elementwise operator's result; None where a rank is unknown."""
+    """The shape of an elementwise result; None where a rank is unknown. Raises `ValueError` where shapes do not fit."""
     if any(shape is None for shape in shapes):
         return None
     given = [shape for shape in shapes if shape is not None]
@@ -157,6 +157,8 @@ def broadcast(shapes: Sequence[Shape | None]) -> Shape | None:
     for axis in range(length):
         sizes = {shape[axis - length + len(shape)] for shape in given if axis - length + len(shape) >= 0} - {1}
         numbers = sizes - {None}
+        if len(numbers) > 1:
+            raise ValueError(f"axis {axis} has sizes {numbers}")
         out.append(next(iter(numbers)) if len(numbers) == 1 else 1 if not sizes else None)
     return tuple(out)
 

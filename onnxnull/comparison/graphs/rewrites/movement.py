@@ -2,7 +2,8 @@
 
 1. Reshape, Flatten, Squeeze, Unsqueeze, and Transpose, Expand and Tile that only do as these do, are one Reshape; for sizes
    that are not known see `dimensions`.
-2. Identity, Dropout (at inference) and a Cast from float to float are nothing; narrower types are noted by the reader.
+2. Identity, Dropout (at inference) and a Cast between floats of 16 bits or more are nothing; narrower types are noted by the
+   reader. Floats of 8 bits and less are what a quantizer makes of numbers.
 3. A Cast between integers is nothing where the second type holds every number of the first.
 4. Split, Slice (step 1), Gather of one constant index or of neighbours in order are slices (then Reshape).
 5. Concat is that of `movements`.
@@ -48,7 +49,7 @@ def casts(node: ReadNode) -> Result:
         return None
     if x.kind == "f":
         if out.dtype.is_floating_point():
-            return x
+            return x if out.dtype in _FLOATS else None
         return node.terms.apply(
             "ToInteger", [x], [("to", out.dtype.name)], shape=node.shape(), kind="b" if out.dtype.name == "BOOL" else "i"
         )
