@@ -45,6 +45,11 @@ class Search:
             if self._done == self._next:
                 self._adapt(rho * float(np.linalg.norm(self._z - before)) / self._length)
 
+    def settle(self, multipliers: Array) -> None:
+        """Take multipliers that were found elsewhere, and the point that they hold."""
+        self._rho, self._u = 1.0, multipliers
+        self.x = self.kernel.project(self.wish - multipliers)
+
     @property
     def multipliers(self) -> Array:
         """y, positive where the upper bound holds."""

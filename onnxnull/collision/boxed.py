@@ -13,6 +13,8 @@ leave it in the kernel.
    to the kernel, so where it only moves entries without room, these stay at their bound for every point that is in both
    (Farkas): they are held at 0 (`Kernel.within`), and it is tried again.
 3. The multipliers bound how far the answer is from the nearest point: that ends the search (`Search.distance`).
+
+Of small tensors the multipliers are found directly (`small_boxes`), and the search is left to what that does not certify.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from numpy.typing import ArrayLike, NDArray
 from onnxnull.collision.admm import Search
 from onnxnull.collision.kernel import Kernel
 from onnxnull.collision.room import Room
+from onnxnull.collision.small_boxes import MOST, multipliers
 from onnxnull.kernel.maps.linear_map import Array
 from onnxnull.kernel.project import NotConvergedError
 
@@ -47,6 +50,8 @@ _INSIDE, _STUCK = 0.25, 0.5
 _TIGHT = 0.0003
 # Multipliers below this share of the wish hold nothing.
 _LEAST = 1e-6
+# What leaves a bound of 0 by less than this share of the wish leaves it by rounding.
+_ROUNDING = 1e-12
 _HOLDS = 6
 """Most times that more entries are held."""
 # A search that gains less than this between two looks is given up.
@@ -170,9 +175,34 @@ def _solved(kernel: Kernel, room: Room, wish: Array, close: Close) -> Nearest:
         wish = kernel.project(wish)
         if not np.any(wish):
             return Nearest(wish, 0.0)
-    share = min(_FASTEST, max(_SLOWEST, kernel.pace))
+    known = _by_active_sets(kernel, room, wish, fixed) if wish.size <= MOST else None
+    if known is not None and close(known):
+        return known
+    share = min(_FASTEST, max(_SLOWEST, kernel.pace)) if known is None else 1.0  # a long search would not know more
     found = _with_stuck_parts_held(kernel, room, wish, fixed, share, close)
-    return found if close(found) else _with_entries_held(kernel, room, wish, fixed, share, close, found)
+    if not close(found):
+        found = _with_entries_held(kernel, room, wish, fixed, share, close, found)
+    return found if known is None else min(known, found, key=lambda one: one.within)
+
+
+def _by_active_sets(kernel: Kernel, room: Room, wish: Array, fixed: Mask) -> Nearest | None:
+    """The nearest point as its multipliers give it; what they hold at a bound of 0, or only rounding puts beyond one, is 0."""
+    held_by = multipliers(kernel, wish, room.low, room.high)
+    if held_by is None:
+        return None
+    search = Search(kernel, wish, room.low, room.high)
+    search.settle(held_by)
+    held, rounding = fixed | _without_room(search, room, 0.0), _ROUNDING * float(np.linalg.norm(wish))
+    for _ in range(_HOLDS):
+        part = kernel.within(~held)
+        point = part.project(search.x)
+        beyond = ((room.low == 0.0) & (point < 0.0)) | ((room.high == 0.0) & (point > 0.0))
+        beyond &= ~held & (np.abs(point) < rounding)
+        if not beyond.any():
+            break
+        held = held | beyond
+    change = room.scaled(part, point)
+    return Nearest(change, search.distance(change))
 
 
 def _with_stuck_parts_held(kernel: Kernel, room: Room, wish: Array, fixed: Mask, share: float, close: Close) -> Nearest:
@@ -203,7 +233,7 @@ def _with_entries_held(
     while left > 0 and not close(best):
         search.run(min(turn, left))
         left, turn = left - turn, 2 * turn
-        held = stuck | _without_room(search, room)
+        held = stuck | _without_room(search, room, _LEAST * float(np.linalg.norm(wish)))
         part = kernel.within(~held)
         point: Array | None = part.project(search.x)
         assert point is not None
@@ -217,9 +247,9 @@ def _with_entries_held(
     return best
 
 
-def _without_room(search: Search, room: Room) -> Mask:
-    """Entries that the multipliers hold at a bound of 0."""
-    force, least = search.multipliers, _LEAST * float(np.linalg.norm(search.wish))
+def _without_room(search: Search, room: Room, least: float) -> Mask:
+    """Entries that multipliers above `least` hold at a bound of 0."""
+    force = search.multipliers
     held: Mask = ((room.low == 0.0) & (force < -least)) | ((room.high == 0.0) & (force > least))
     return held
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -14,8 +15,10 @@ from numpy.typing import NDArray
 from onnx import helper
 from scipy.optimize import nnls
 
+from onnxnull.collision import boxed
 from onnxnull.collision.boxed import largest, nearest, solve
 from onnxnull.collision.kernel import Kernel, PatchKernel, kernel_of
+from onnxnull.collision.small_boxes import MOST
 from onnxnull.frontier import find
 from onnxnull.graph.flow import Flow
 from onnxnull.graph.model import open_model
@@ -69,6 +72,13 @@ def exactly(layer: Matrix, start: Array, wish: Array) -> Array:
 
 
 def is_nearest(layer: Matrix, start: Array, wish: Array) -> None:
+    """By active sets, as tensors of few entries are searched, and by the search that larger ones take."""
+    for most in (MOST, 0):
+        with patch.object(boxed, "MOST", most):
+            is_nearest_there(layer, start, wish)
+
+
+def is_nearest_there(layer: Matrix, start: Array, wish: Array) -> None:
     solved = solve(kernel_of_rows(layer.weight, len(start)), start, wish, 0.0, 1.0)
     found, best = solved.change, exactly(layer, start, wish)
     keeps_its_promises(found, start, layer)
@@ -106,6 +116,22 @@ def test_nearest_among_saturated_entries(kind: str, saturated: float) -> None:
         else:
             weights[:, 0] = 1.0
         is_nearest(Matrix(weights, (2,)), image(rng, (2, 9), saturated), rng.standard_normal((2, 9)))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_boxes_of_all_sizes_in_one_tensor(seed: int) -> None:
+    """Room from 1e-6 to 1e6, wishes far beyond, fixed entries: what is found is in both, and goes the way of the wish."""
+    rng = np.random.default_rng(seed)
+    layer = Matrix(rng.standard_normal((16, 3)), (1,))
+    width = 10.0 ** rng.choice([-6, -3, 0, 3, 6], (1, 16))
+    width[0, rng.random(16) < 0.2] = 0.0
+    start, kernel = np.zeros((1, 16)), kernel_of_rows(layer.weight, 1)
+    for length in (1.0, 1e7):
+        wish = length * rng.standard_normal((1, 16))
+        for find_it in (nearest, largest):
+            found = find_it(kernel, start, wish, -width, width)
+            keeps_its_promises(found, start, layer, -width, width)
+            assert np.vdot(found, kernel.project(wish)) > 0.0
 
 
 def test_how_near_is_known() -> None:
