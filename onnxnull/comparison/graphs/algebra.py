@@ -27,14 +27,14 @@ class Algebra(Sums):
         """Conv, ConvTranspose (attributes resolved) or x @ weight (rank 2), what stands in front absorbed (rule 1)."""
         assert isinstance(x, Term)
         whole = known(x.shape)
-        if op == "MatMul" and whole is not None and len(whole) > 2:  # rows in one axis
-            rows = self.reshape(x, (math.prod(whole[:-1]), whole[-1]))
-            made = self.linear(op, rows, weight, attributes, (math.prod(whole[:-1]), weight.shape[1]))
-            return self.reshape(made, (*whole[:-1], weight.shape[1]))
         if x.op == "Sum" and len(x.variables) == 1:
             absorbed = self._behind_affine(op, x, weight, attributes, shape)
             if absorbed is not None:
                 return absorbed
+        if op == "MatMul" and whole is not None and len(whole) > 2:  # rows in one axis
+            rows = self.reshape(x, (math.prod(whole[:-1]), whole[-1]))
+            made = self.linear(op, rows, weight, attributes, (math.prod(whole[:-1]), weight.shape[1]))
+            return self.reshape(made, (*whole[:-1], weight.shape[1]))
         return self.make(op, [x], attributes=attributes, constants=[weight], shape=shape)
 
     def _behind_affine(

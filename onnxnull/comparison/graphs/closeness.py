@@ -6,7 +6,7 @@ grid.
 3. *rounded*: within that and two units of roundoff of the coarser type of the two (or half its smallest number); or one is
    exactly the other rounded to float16 or bfloat16 although it is stored wider, and has at least 64 entries.
 4. *quantized*: within that and half a step of the grid that one file's own scales give, with 2 % for the rounding of the
-   step; the other one lies on none.
+   step; the other one lies on none, and loses at most 70 % of its norm: on a grid that is coarse enough all is zero.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from onnxnull.comparison.graphs.constants import ENOUGH, UNITS, Const
 
 _TINY = {"float64": 2.0**-1074, "float32": 2.0**-150, "float16": 2.0**-25, "bfloat16": 2.0**-134}
 _HALF = 0.51
+_LOST = 0.7
 
 
 class Nearness(enum.IntEnum):
@@ -60,7 +61,11 @@ def nearness(a: Const | None, b: Const | None) -> Nearness | None:
     sizes = np.maximum(np.abs(one.value), np.abs(other.value))
     if np.all(apart <= slack + 2.0 * (UNITS[coarse] * sizes + _TINY[coarse])) or _is_rounded(one.value, other.value):
         return Nearness.ROUNDED
-    if np.any(one.step) != np.any(other.step) and np.all(apart <= slack + _HALF * step):
+    on_grid = bool(np.any(one.step))
+    if on_grid != bool(np.any(other.step)) and np.all(apart <= slack + _HALF * step):
+        kept = other if on_grid else one
+        if np.linalg.norm(apart) > _LOST * np.linalg.norm(kept.value):
+            return None
         return Nearness.QUANTIZED
     return None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ import numpy as np
 from onnxnull.comparison.graphs import constants as c
 from onnxnull.comparison.graphs.algebra import Algebra
 from onnxnull.comparison.graphs.constants import Const
+from onnxnull.comparison.graphs.grids import steps_of
 from onnxnull.comparison.graphs.inference import folded, with_shapes
 from onnxnull.comparison.graphs.rewrites import ReadNode, Result, find_rule
 from onnxnull.comparison.graphs.rewrites.dimensions import on_dimensions
@@ -196,29 +197,37 @@ class _Reader:
         """The constant that an operand is; None where it is none, or was not evaluated."""
         if operand.value not in self._constants:
             constant = operand.constant
-            self._constants[operand.value] = self._made(constant) if isinstance(constant, Constant) else None
+            self._constants[operand.value] = self._made(operand.value, constant) if isinstance(constant, Constant) else None
         return self._constants[operand.value]
 
-    def _made(self, constant: Constant) -> Const | None:
+    def _made(self, value: ir.Value, constant: Constant) -> Const | None:
         roots = () if constant.root is None else (constant.root.name,)
         name = dtype_name(constant.dtype)
         if quantized_from(constant) is not None:
-            key, step = digest("quantized", number_of(np.asarray(constant.array()))), constant
-
-            def thunk() -> c.Numbers:
-                value = np.asarray(step.array()).astype(np.float64)
-                return c.Numbers(value, 2.0**-23 * np.abs(value), np.abs(moved(step, Quantized.scales)))
-
-            return Const(key, constant.shape, "f", name, roots, True, thunk)
+            return self._on_grid(constant, lambda: np.abs(moved(constant, Quantized.scales)))
         try:
             array = np.asarray(constant.array())
+            steps = steps_of(self._flow, value)
         except EvaluationError:
             return None
+        if steps is not None:
+            return self._on_grid(constant, lambda: steps)
         if name == "float32" and c.holds_float16(array):
             name = "float16"  # whatever it is stored in
         if name not in ("float16", "bfloat16") and (constant.size <= SMALL or array.dtype.kind not in "f"):
             return c.const(array, dtype=name, roots=roots)
         return Const(number_of(array), constant.shape, "f", name, roots, False, lambda: c.narrow(array, name))
+
+    def _on_grid(self, constant: Constant, steps: Callable[[], np.ndarray]) -> Const:
+        """A constant that is codes times scales, which are the steps of its grid."""
+        key = digest("quantized", number_of(np.asarray(constant.array())))
+        roots = () if constant.root is None else (constant.root.name,)
+
+        def thunk() -> c.Numbers:
+            value = np.asarray(constant.array()).astype(np.float64)
+            return c.Numbers(value, 2.0**-23 * np.abs(value), steps())
+
+        return Const(key, constant.shape, "f", dtype_name(constant.dtype), roots, True, thunk)
 
     def _generic(self, node: ReadNode, index: int) -> Term:
         """The node as it is."""

@@ -3,7 +3,7 @@
 1. Sum: Σ cᵢ∘tᵢ + s with constants cᵢ, s. Sums in sums are flattened, equal terms are added up, zeros and ones fall away.
 2. Product: c·Π tᵢ^eᵢ. Products in products are flattened; exponents are only added where both are whole and of one sign
    (√x·√x is x for x ≥ 0 alone, and x/x is 1 for x ≠ 0 alone). Constants go in front of the product.
-3. A constant factor on the channels behind Conv, ConvTranspose (of one group) or a product by a constant matrix goes into the
+3. A constant factor on the channels behind Conv, ConvTranspose or a product by a constant matrix goes into the
    weight.
 """
 
@@ -119,14 +119,10 @@ class Sums(Movements):
         if not factor.shape or (term.op == "MatMul" and factor.shape == weight.shape[-1:]):
             scaled = c.times(weight, factor)
         elif term.op != "MatMul" and is_channels(factor, len(weight.shape) - 2):
-            axis = 0 if term.op == "Conv" else 1
-            if term.op == "ConvTranspose" and term.attribute("group") != 1:
+            on_weight = _on_outputs(factor, term, weight)
+            if on_weight is None:
                 return factor, term
-            if weight.shape[axis] != factor.size:
-                return factor, term
-            scaled = c.times(
-                weight, c.reshaped(factor, tuple(factor.size if i == axis else 1 for i in range(len(weight.shape))))
-            )
+            scaled = c.times(weight, on_weight)
         else:
             return factor, term
         return ONE, self.make(term.op, term.variables, attributes=term.attributes, constants=[scaled], shape=term.shape)
@@ -174,6 +170,18 @@ class Sums(Movements):
         if shift is not None and shift.is_all(0.0) and not shift.shape:
             return value.constants[0], value.variables[0]
         return None, value
+
+
+def _on_outputs(factor: Const, term: Term, weight: Const) -> Const | None:
+    """A factor per output channel as one on the weight of a convolution; None where it has another number of channels."""
+    if term.op == "Conv":
+        return c.reshaped(factor, (factor.size, *(1,) * (len(weight.shape) - 1))) if factor.size == weight.shape[0] else None
+    inputs, per, *rest = weight.shape  # channels of the input, outputs of each group
+    group = term.attribute("group")
+    if not isinstance(group, int) or group * per != factor.size:
+        return None
+    blocks = c.spread(c.reshaped(factor, (group, 1, per)), (group, inputs // group, per))
+    return c.reshaped(blocks, (inputs, per, *(1,) * len(rest)))
 
 
 def is_channels(k: Const, spatial: int) -> bool:

@@ -2,7 +2,8 @@
 
 1. Add, Sub, Neg, Sum, Mean are sums; Mul, Div, Reciprocal, Sqrt, Pow by a constant scalar are products.
 2. Pow(x, 2) is x·x; Div(x, c) is x·(1/c). Integers divide otherwise and are left alone.
-3. A broadcast of opset 6 and before (`axis`) is left alone.
+3. Greater is Less of exchanged operands, of any type.
+4. A broadcast of opset 6 and before (`axis`) is left alone.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ _SIGN = c.scalar(-1.0)
 
 
 def _operands(node: ReadNode) -> list[Value] | None:
-    if not node.all_floats() or node.attribute("axis") is not None or (node.version < 7 and node.attribute("broadcast")):
+    if not node.all_floats() or _broadcasts_along(node):
         return None
     return [o for o in node.operands if o is not None]
 
@@ -54,3 +55,18 @@ def powers(node: ReadNode) -> Result:
         return None
     number = float(exponent.value.ravel()[0])
     return node.terms.product([(operands[0], number)]) if number in (1.0, 2.0, 3.0, 4.0, 0.5, -1.0, -0.5) else None
+
+
+@rule("Less", "Greater", "LessOrEqual", "GreaterOrEqual")
+def comparisons(node: ReadNode) -> Result:
+    """Rule 3."""
+    a, b = node.operand(0), node.operand(1)
+    if a is None or b is None or _broadcasts_along(node):
+        return None
+    operands = [b, a] if node.op.startswith("Greater") else [a, b]
+    return node.terms.apply(node.op.replace("Greater", "Less"), operands, shape=node.shape(), kind="b")
+
+
+def _broadcasts_along(node: ReadNode) -> bool:
+    """Rule 4."""
+    return node.attribute("axis") is not None or (node.version < 7 and bool(node.attribute("broadcast")))

@@ -26,7 +26,7 @@ _LONGEST = 64
 _ENTRYWISE = frozenset(
     [
         *("Clip", "Saturate", "Sigmoid", "Tanh", "Erf", "Exp", "Log", "Abs", "Softplus", "Softsign", "LeakyRelu", "Elu"),
-        *("Softmax", "LogSoftmax", "ToFloat", "ToInteger"),
+        *("Grid", "Softmax", "LogSoftmax", "ToFloat", "ToInteger"),
     ]
 )
 _ON_IMAGES = {"Conv": 1, "ConvTranspose": 1, "AveragePool": 2, "MaxPool": 2}

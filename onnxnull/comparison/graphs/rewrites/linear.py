@@ -13,7 +13,7 @@ from onnxnull.comparison.graphs import constants as c
 from onnxnull.comparison.graphs.rewrites import Const, ReadNode, Result, Term, Value, rule
 from onnxnull.comparison.graphs.rewrites.activations import activated
 from onnxnull.comparison.graphs.rewrites.arithmetic import ONE
-from onnxnull.comparison.graphs.rewrites.windows import padded, slid_shape
+from onnxnull.comparison.graphs.rewrites.windows import padded, slid_shape, steps
 from onnxnull.comparison.graphs.terms import known, rank
 
 MICROSOFT = "com.microsoft"
@@ -88,7 +88,7 @@ def convolution(node: ReadNode, x: Value, weight: Value, bias: Value | None, *, 
     if not isinstance(x, Term) or not isinstance(weight, Const) or len(weight.shape) < 3:
         return None
     spatial = len(weight.shape) - 2
-    strides, dilations = (tuple(node.attribute(name) or (1,) * spatial) for name in ("strides", "dilations"))
+    strides, dilations = steps(node, weight.shape[2:])
     attributes: list[tuple[str, object]] = [
         ("strides", strides),
         ("dilations", dilations),

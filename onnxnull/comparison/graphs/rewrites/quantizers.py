@@ -4,7 +4,9 @@
    DynamicQuantizeLinear of a variable are nothing: from there on integers stand for the floats they came from, and scales that
    are computed are 1 (the reader sees to the values that enter). A zero point at the end of its type cuts off what is negative:
    that is `Saturate`, which may stand for a Relu or a Clip (see `places`). Else quantizers stay what they are.
-2. DequantizeLinear of rows that are picked from constant codes picks them from S∘(Wq − Z).
+2. DequantizeLinear of QuantizeLinear with the same scale and zero point rounds to a `Grid` from its lowest to its highest code
+   less the zero point: codes with and without a sign are the same.
+3. DequantizeLinear of rows that are picked from constant codes picks them from S∘(Wq − Z).
 """
 
 from __future__ import annotations
@@ -47,11 +49,16 @@ def _kept(terms: Algebra, x: Value, scale: Value | None, zero: Value, dtype: str
     if not isinstance(x, Term) or not number or not isinstance(scale, Const) or not isinstance(zero, Const):
         return terms.apply("Quantize", [x, scale, zero], [("to", dtype)], shape=x.shape, kind="i")
 
+    width = c.reshaped(scale, ())
+
     def make(t: Term) -> Value:
         if t.op == "Dequantize" and len(t.constants) == 2 and t.attribute("from") in (None, dtype):
             one, point = t.constants
             if one is not None and point is not None and one.key == scale.key and point.key == zero.key:
                 return t.variables[0]
+        ends = (t.attribute("lowest"), t.attribute("highest")) if t.op == "Grid" else None
+        if ends is not None and _codes(dtype, zero) == ends and [k and k.key for k in t.constants] == [width.key]:
+            return make(t.variables[0])
         if t.op == "Clip" and dtype in _RANGES:
             step, middle = float(scale.value.ravel()[0]), float(zero.value.ravel()[0])
             low, high = ((end - middle) * step for end in _RANGES[dtype])
@@ -76,7 +83,26 @@ def dequantized(node: ReadNode, x: Value, scale: Value | None, zero: Value | Non
     if not isinstance(scale, Const) or scale.size != 1:
         return None
     point = zero if zero is not None else c.const(np.array(0, np.int64))
-    return node.terms.elementwise(x, lambda t: node.terms.apply("Dequantize", [t, scale, point], shape=t.shape))
+    return node.terms.elementwise(x, lambda t: _back(node.terms, t, scale, point))
+
+
+def _back(terms: Algebra, x: Term, scale: Const, zero: Value) -> Value:
+    """Rule 2, and DequantizeLinear as it is."""
+    if x.op == "Quantize" and isinstance(zero, Const) and [k and k.key for k in x.constants] == [scale.key, zero.key]:
+        codes = _codes(str(x.attribute("to")), zero)
+        if codes is not None:
+            ends = [("lowest", codes[0]), ("highest", codes[1])]
+            return terms.make("Grid", x.variables, attributes=ends, constants=[c.reshaped(scale, ())], shape=x.shape)
+    return terms.apply("Dequantize", [x, scale, zero], shape=x.shape)
+
+
+def _codes(dtype: str, zero: Const) -> tuple[int, int] | None:
+    """The lowest and the highest code less the zero point."""
+    if dtype not in _RANGES or zero.size != 1:
+        return None
+    lowest, highest = _RANGES[dtype]
+    point = int(zero.value.ravel()[0])
+    return lowest - point, highest - point
 
 
 def _picks(x: Term) -> bool:
@@ -87,7 +113,7 @@ def _picks(x: Term) -> bool:
 
 
 def _picked(node: ReadNode, rows: Term, scale: Const, zero: Value | None) -> Value:
-    """Rule 2."""
+    """Rule 3."""
     table = weight_of(rows.constants[0], scale, zero, -1)
     kept = [(name, value) for name, value in rows.attributes if name != "operands"]
     return rows if table is None else node.terms.apply(rows.op, [table, *rows.variables], kept, shape=rows.shape)
@@ -153,7 +179,7 @@ def dequantize_too(node: ReadNode) -> Result:
 
 @rule("DynamicQuantizeLinear")
 def dynamic(node: ReadNode) -> Result:
-    """Rules 1 and 3."""
+    """Rule 1."""
     x = node.operand(0)
     if not node.quantizers or not isinstance(x, Term):
         return None

@@ -21,7 +21,7 @@ from onnxnull.comparison.graphs.algebra import Algebra
 from onnxnull.comparison.graphs.movements import carried_axes
 from onnxnull.comparison.graphs.rewrites import Const, ReadNode, Result, Term, Value, rule
 from onnxnull.comparison.graphs.rewrites.dimensions import without
-from onnxnull.comparison.graphs.rewrites.windows import padded, slid_shape
+from onnxnull.comparison.graphs.rewrites.windows import padded, slid_shape, steps
 from onnxnull.comparison.graphs.terms import known
 
 
@@ -122,7 +122,7 @@ def pool(node: ReadNode, op: str, x: Term) -> Value | None:
     if x.shape is None or window is None or len([o for o in node.view.outputs if o is not None]) > 1:
         return None
     spatial = len(window)
-    strides, dilations = (tuple(node.attribute(name) or (1,) * spatial) for name in ("strides", "dilations"))
+    strides, dilations = steps(node, window)
     pads = padded(node, x, window, strides, dilations)
     if pads is None:
         return None

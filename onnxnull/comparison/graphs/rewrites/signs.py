@@ -38,6 +38,8 @@ def _least(x: Term) -> float:
     """A bound from below on all entries."""
     if x.op in _NOT_NEGATIVE:
         return 0.0
+    if x.op == "Grid" and x.attribute("lowest") == 0:
+        return 0.0
     if x.op in ("Erf", "Tanh"):
         return -1.0
     if x.op == "Clip" and x.constants[0] is not None:

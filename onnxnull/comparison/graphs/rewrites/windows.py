@@ -8,6 +8,14 @@ from onnxnull.comparison.graphs.rewrites import ReadNode, Value
 from onnxnull.comparison.graphs.terms import Shape
 
 
+def steps(node: ReadNode, window: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Strides and dilations; of a window of one entry no dilation is read."""
+    ones = (1,) * len(window)
+    dilations = node.attribute("dilations") or ones
+    holes = tuple(d if length != 1 else 1 for d, length in zip(dilations, window, strict=True))
+    return tuple(node.attribute("strides") or ones), holes
+
+
 def padded(
     node: ReadNode, x: Value, window: Sequence[int], strides: Sequence[int], dilations: Sequence[int]
 ) -> tuple[int, ...] | None:
