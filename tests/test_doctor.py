@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from importlib import metadata
 
 import pytest
@@ -12,6 +10,7 @@ from onnxnull import doctor
 from onnxnull.errors import Code, OnnxnullError
 from onnxnull.runtime import canary
 from onnxnull.runtime.providers import Provider
+from tests.cli.console import onnxnull
 from tests.schemas import conforms
 
 
@@ -46,8 +45,8 @@ def test_a_canary_that_dies_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("fmt", ["text", "json"])
 def test_the_command(fmt: str) -> None:
-    command = [sys.executable, "-m", "onnxnull", "doctor", "--format", fmt]
-    run = subprocess.run(command, capture_output=True, encoding="utf-8", check=True)
+    run = onnxnull("doctor", "--format", fmt)
+    assert run.returncode == 0, run.stderr
     if fmt == "json":
         read = conforms(run.stdout)
         assert read["schema"] == "onnxnull.doctor/1"

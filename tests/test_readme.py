@@ -7,7 +7,6 @@ its output. A line `...` stands for any number of lines left out; a command that
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import subprocess
@@ -17,9 +16,10 @@ from pathlib import Path
 
 import pytest
 
-import onnxnull
+import onnxnull as package
 from onnxnull import schemas
 from onnxnull.cli.main import _COMMANDS
+from tests.cli.console import onnxnull
 
 ROOT = Path(__file__).resolve().parents[1]
 OMITTED = "..."
@@ -97,9 +97,7 @@ def check(example: Example) -> None:
     assert example.arguments is not None
     if any(name.startswith("../shared/") and not (ROOT / name).exists() for name in example.arguments):
         return  # a model that is not part of this repository
-    command = [sys.executable, "-m", "onnxnull", *example.arguments]
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    run = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, encoding="utf-8", timeout=900, check=False)
+    run = onnxnull(*example.arguments, cwd=ROOT)
     if not example.output:
         assert run.returncode == 0, f"$ {example.command}\n{run.stderr}"
     if matches(example.output, _without_blank_end(run.stdout.splitlines())):
@@ -152,7 +150,7 @@ def test_every_public_name_has_its_place_in_an_example() -> None:
     shown = "".join(
         re.findall(r"^```python *\n(.*?)^``` *$", (ROOT / "docs/api.md").read_text("utf-8"), re.MULTILINE | re.DOTALL)
     )
-    assert [name for name in onnxnull.__all__ if f"onnxnull.{name}" not in shown] == ["ModelReport"]  # what `analyze` returns
+    assert [name for name in package.__all__ if f"onnxnull.{name}" not in shown] == ["ModelReport"]  # what `analyze` returns
 
 
 def test_every_command_and_every_schema_is_in_a_page() -> None:

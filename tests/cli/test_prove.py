@@ -47,7 +47,7 @@ def test_proofs_hold(folder: Path) -> None:
 
 
 def test_bytes_repeat(folder: Path) -> None:
-    again = onnxnull("prove", "model.onnx", cwd=folder)
+    again = onnxnull("prove", "model.onnx", cwd=folder, fresh=True)
     assert again.stdout == (folder / "proofs.json").read_text(encoding="utf-8")
 
 

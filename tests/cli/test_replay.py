@@ -91,7 +91,8 @@ def test_the_console(made: Path) -> None:
 
 
 def test_json_repeats_and_says_the_same(made: Path) -> None:
-    texts = [onnxnull("replay", made / "one", made / "m.onnx", "--format", "json").stdout for _ in range(2)]
+    command = ("replay", made / "one", made / "m.onnx", "--format", "json")
+    texts = [onnxnull(*command, fresh=fresh).stdout for fresh in (False, True)]
     assert texts[0] == texts[1]
     document = json.loads(texts[0])
     assert (document["schema"], document["bundle"], document["confirmed"]) == ("onnxnull.replay/1", "one", True)

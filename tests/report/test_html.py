@@ -191,7 +191,7 @@ def test_several_models_have_sections_of_their_own() -> None:
 
 def test_the_command_is_the_same_from_run_to_run(tmp_path: Path) -> None:
     matmul(tmp_path / "m.onnx", random(6, 4))
-    one, two = (onnxnull("analyze", "m.onnx", "--format", "html", cwd=tmp_path) for _ in range(2))
+    one, two = (onnxnull("analyze", "m.onnx", "--format", "html", cwd=tmp_path, fresh=fresh) for fresh in (False, True))
     assert (one.returncode, one.stderr) == (0, "")
     assert one.stdout == two.stdout
     assert "Spectra around the cut-offs" in Page(one.stdout).text
