@@ -14,11 +14,8 @@ from onnx import TensorProto, helper
 
 from onnxnull import ModelReport, OnnxnullError, analyze
 from onnxnull.errors import Code
-from onnxnull.kernel.rank import Certainty, ExactPolicy, Notion
-from onnxnull.report import Batch
-from onnxnull.report import json as report_json
-from tests.schemas import conforms
-from tests.shared import FOLDER, matmul, random, report_of, save, shared_file, shared_model
+from onnxnull.kernel.rank import ExactPolicy
+from tests.shared import matmul, random, save, shared_file
 
 Numbers = tuple[int, int, int, int, int | None]
 
@@ -27,84 +24,6 @@ def paper(report: ModelReport) -> Numbers:
     """Weights, ν, μ, Σ nullity, first."""
     p = report.paper
     return p.weights, p.nu, p.mu, p.nullity, p.first_nullity
-
-
-class TestRealModels:
-    """The numbers of issue 2."""
-
-    @pytest.mark.parametrize(
-        ("name", "numbers"),
-        [
-            ("squeezenet_fp16", (26, 16, 16, 3392, 0)),
-            ("vit_tiny_patch16_224", (50, 13, 13, 7488, 576)),
-            ("mobilenetv2_mxnet", (54, 18, 18, 5912, 0)),
-        ],
-    )
-    def test_paper_summary(self, name: str, numbers: Numbers) -> None:
-        report = report_of(shared_model(f"{name}.onnx"))
-        assert paper(report) == numbers
-        assert report.paper.nu_percent == 100 * numbers[1] // numbers[0]
-        assert report.paper.mu_percent == 100 * numbers[2] // numbers[0]
-
-    def test_squeezenet_is_the_row_of_the_papers_table(self) -> None:
-        with shared_file("reference/table1.csv").open(encoding="utf-8") as file:
-            row = next(row for row in csv.DictReader(file) if row["model"] == "SqueezeNet")
-        p = report_of(shared_model("squeezenet_fp16.onnx")).paper
-        found = (p.nu, p.nu_percent, p.mu, p.mu_percent, p.nullity, p.first_nullity)
-        assert found == tuple(int(row[k]) for k in ("nu", "nu_percent", "mu", "mu_percent", "nullity", "first_nullity"))
-
-    @pytest.mark.parametrize(
-        ("name", "shape", "float32", "float64"),
-        [
-            ("resnet18_upto_layer3", (147, 64), 56, 63),
-            ("fastestdet", (27, 24), 22, 22),
-            ("wakeword_embedding", (9, 24), 8, 9),
-        ],
-    )
-    def test_first_weight(self, name: str, shape: tuple[int, int], float32: int, float64: int) -> None:
-        first = report_of(shared_model(f"{name}.onnx")).weights[0].ranks
-        assert (first.inputs, first.outputs) == shape
-        assert (first.float32.value, first.float64.value) == (float32, float64)
-        assert (first.nullity(Notion.FLOAT32), first.nullity(Notion.FLOAT64)) == (shape[0] - float32, shape[0] - float64)
-
-    def test_silero_has_its_36_convolutions_inside_branches(self) -> None:
-        path = shared_model("silero_vad_if.onnx")
-        weights = [weight for weight in report_of(path).weights if weight.in_paper]
-        assert len(weights) == report_of(path).paper.weights == 36
-        assert all(weight.op == "Conv" for weight in weights)
-        outside = {node.name for node in onnx.load(path, load_external_data=False).graph.node if node.name}
-        used_by = {node.name for weight in weights for node in weight.nodes}
-        assert not used_by & outside
-
-    def test_mnist_cntk_has_a_weight_behind_a_constant_reshape(self) -> None:
-        path = shared_model("mnist_cntk.onnx")
-        weights = report_of(path).weights
-        reshaped = {
-            name
-            for node in onnx.load(path).graph.node
-            if node.op_type == "Reshape"
-            for name in node.input
-            if "Parameter" in name
-        }
-        assert [weight.name for weight in weights] == ["Parameter5", "Parameter87", "Parameter193"]
-        assert reshaped & {weight.name for weight in weights} == {"Parameter193"}
-
-    @pytest.mark.parametrize(
-        "name",
-        sorted(path.stem for path in FOLDER.glob("models/*.onnx")) or [pytest.param("", marks=pytest.mark.skip("no models"))],
-    )
-    def test_is_complete(self, name: str) -> None:
-        path = shared_model(f"{name}.onnx")
-        quantized = {"QLinearMatMul", "QLinearConv", "ConvInteger", "MatMulInteger", "MatMulNBits"}
-        expected = [node.name for node in onnx.load(path).graph.node if node.op_type in quantized]
-        report = analyze(path) if expected else report_of(path)
-        assert report.unsupported == ()
-        of_integers = [w for w in report.weights if w.quantization is not None]
-        assert sorted(n.name for w in of_integers for n in w.nodes) == sorted(expected)
-        for weight in of_integers:
-            assert weight.ranks.exact is not None
-            assert weight.ranks.exact.certainty is Certainty.EXACT
-        conforms(report_json.render(Batch((report,))))
 
 
 def network(path: Path, layers: Iterable[tuple[int, ...]]) -> Path:

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import replace
 from datetime import date
-from importlib import resources
-from pathlib import Path
 from types import ModuleType
-from typing import Any
 from xml.etree import ElementTree as ET
 
-import jsonschema
 import pytest
 
 from onnxnull.analysis.results import ModelReport
@@ -23,17 +18,10 @@ from onnxnull.policy.evidence import Evidence
 from onnxnull.policy.exceptions import Accepted
 from onnxnull.policy.results import CheckReport, ModelVerdict, PolicyUse, Severity, Waiver
 from onnxnull.policy.rules import RULES
-from onnxnull.policy.targets import Target
 from onnxnull.report import check_json, check_markdown, check_text, junit, sarif
-from tests.helpers import shared_models
 
 from .batches import HOSTILE, hostile, report, unsupported, weight
-
-SARIF = json.loads((Path(__file__).parent / "schemas" / "sarif-2.1.0-rtm.5.json").read_text(encoding="utf-8"))
-OURS = json.loads((resources.files("onnxnull.report") / "schemas" / "check.json").read_text(encoding="utf-8"))
-MODELS = Path(__file__).resolve().parents[2] / "models"
-COMMENT = 65_536
-"""Characters that a comment on a pull request may have at GitHub."""
+from .check_reports import COMMENT, valid
 
 
 def gated(*reports: ModelReport, waivers: tuple[Waiver, ...] = (), failures: tuple[OnnxnullError, ...] = ()) -> CheckReport:
@@ -55,56 +43,6 @@ def failed(file: str, seen: str = "no such file") -> OnnxnullError:
     error = OnnxnullError(Code.FILE_NOT_FOUND, seen)
     error.file = file
     return error
-
-
-def problems(document: Any, schema: Any) -> list[str]:
-    """What a schema has against a document; SARIF's is of draft 4, ours of 2020-12. Formats are checked, too."""
-    validator = jsonschema.validators.validator_for(schema)
-    validator.check_schema(schema)
-    checker = validator(schema, format_checker=validator.FORMAT_CHECKER)
-    return [f"{error.json_path}: {error.message[:200]}" for error in checker.iter_errors(document)]
-
-
-def valid(found: CheckReport) -> dict[str, Any]:
-    """All formats are well-formed; the SARIF run."""
-    document = json.loads(sarif.render(found))
-    assert problems(document, SARIF) == []
-    assert problems(json.loads(check_json.render(found)), OURS) == []
-    ET.fromstring(junit.render(found).encode())
-    assert len(check_markdown.render(found)) < COMMENT
-    (run,) = document["runs"]
-    assert isinstance(run, dict)
-    return run
-
-
-@pytest.fixture(scope="module")
-def real() -> CheckReport:
-    """Every model at hand, those that cannot be analysed included."""
-    paths = [*shared_models(), *sorted(MODELS.glob("*.onnx"))]
-    return gate.check([Target(str(path), path.name) for path in paths], Policy(), today=date(2026, 11, 25))
-
-
-def test_every_real_model(real: CheckReport) -> None:
-    run = valid(real)
-    assert len(run["artifacts"]) == len(real.models) >= 4
-    assert len(run["results"]) == len(real.all_findings)
-    names = {entry["name"] for result in run["results"] for entry in result["locations"][0]["logicalLocations"]}
-    assert {finding.subject.name for finding in real.all_findings} <= names
-    places = [
-        (result["ruleId"], result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"], result["partialFingerprints"])
-        for result in run["results"]
-    ]
-    marks = {(uri, tuple(sorted(prints.items()))) for _, uri, prints in places}
-    assert len(marks) == len(places)
-
-
-def test_no_healthy_model_is_blocked(real: CheckReport) -> None:
-    """The default policy on trained networks of many makers: what blocks is only what was not analysed."""
-    blocked = {f.rule for model in real.models for f in model.findings if f.severity is Severity.ERROR}
-    assert blocked <= {"not-analysed"}
-    for model in real.models:
-        expected = ExitCode.NOTHING if not model.report.weights else ExitCode.PASS
-        assert model.exit_code(Severity.ERROR) is (expected if model.complete else ExitCode.INCOMPLETE)
 
 
 @pytest.mark.parametrize("name", HOSTILE.values(), ids=list(HOSTILE))
