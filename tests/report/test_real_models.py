@@ -135,7 +135,8 @@ def test_a_model(path: Path, loader: Loader, monkeypatch: pytest.MonkeyPatch) ->
     is_complete(model.report, path)
     valid_and_whole(found)
     no_healthy_model_is_blocked(found)
-    KNOWN.get(path.stem, lambda *_: None)(model.report, path)
+    if known := KNOWN.get(path.stem):
+        known(model.report, path)
 
 
 def test_every_known_model_is_looked_at() -> None:
