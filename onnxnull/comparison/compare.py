@@ -177,10 +177,8 @@ def _flow(model: Model, shapes: Mapping[str, Sequence[int]], block: int) -> Flow
 
 def _finding(proof: GraphProof, shapes: tuple[dict[str, list[int]], dict[str, list[int]]] | None) -> GraphFinding:
     matching = proof.matching
-    undone = any(
-        d.rearranged and (len(matching.differences) > 1 or d.what == "attribute" or "clamped" in d.b)
-        for d in matching.differences
-    )
+    places = {(d.a, d.b) for d in matching.differences}  # a scale that was folded into a weight and a bias is one
+    undone = any(d.rearranged and (len(places) > 1 or d.movement or d.clamped) for d in matching.differences)
     read = {name: sizes for side in shapes or () for name, sizes in side.items()}
     return GraphFinding(
         proved=matching.proved,

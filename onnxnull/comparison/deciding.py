@@ -19,7 +19,7 @@ from onnxnull.comparison.carried_collisions import Running
 from onnxnull.comparison.graphs.proof import GraphProof
 from onnxnull.comparison.graphs.terms import Term
 from onnxnull.comparison.input_links import Link
-from onnxnull.comparison.reasons import idle_reason, parts_reason, region_reason
+from onnxnull.comparison.reasons import difference_reason, idle_reason, parts_reason, region_reason
 from onnxnull.comparison.results import GraphFinding
 from onnxnull.comparison.runs import maps
 from onnxnull.comparison.runs.both import Runs, run_both, told
@@ -85,7 +85,7 @@ _ADVICE = f"activations are quantized: give --data with {COUNT} samples or more 
 
 def _of_graphs(finding: GraphFinding) -> tuple[Outcome, tuple[str, ...]]:
     """What the graphs alone say."""
-    named = tuple(f"{each.what} {each.a} differs from {each.b}{_distance(each.distance)}" for each in finding.differences)
+    named = tuple({(each.a, each.b): difference_reason(each) for each in finding.differences[::-1]}.values())[::-1]
     if finding.proved:
         if finding.quantized or finding.nearness == "quantized":
             return Outcome.QUANTIZED, ()
@@ -99,10 +99,6 @@ def _of_graphs(finding: GraphFinding) -> tuple[Outcome, tuple[str, ...]]:
     elif not why and not named:
         why.append("an output of one is a tensor inside the other, or has no partner")
     return Outcome.UNEXPLAINED, (*why, *named)
-
-
-def _distance(distance: float) -> str:
-    return "" if distance != distance else f" (‖A − B‖/‖B‖ {distance:.2g})"
 
 
 class _Runner:
@@ -153,7 +149,7 @@ class _Runner:
 
     def _is_rounding(self) -> bool:
         """Whether the graphs part in nothing but the rounding of a narrower type, and what its converters clamp."""
-        clamped = all("clamped" in each.b for each in self.finding.differences)
+        clamped = all(each.clamped for each in self.finding.differences)
         return self.finding.proved or (bool(self.finding.differences) and clamped and not self.finding.regions)
 
     def _near(self, base: Outcome, because: tuple[str, ...], runs: Runs) -> Decided:

@@ -81,7 +81,7 @@ class Walk:
             operands.sort()
         version, defaults = defaults_of(node.domain, node.op_type, self._opsets.get(node.domain, 1))
         attributes = {**defaults, **{name: self._attribute(value, numbers) for name, value in node.attributes.items()}}
-        parts = [part for name in sorted(attributes) for part in (name, attributes[name])]
+        parts: list[Number | str] = [part for name in sorted(attributes) for part in (name, attributes[name])]
         if draws(node):
             self._drawn += 1
             parts.append(str(self._drawn))

@@ -1,9 +1,17 @@
-"""What the runs show, in words."""
+"""What the graphs and the runs show, in words."""
 
 from __future__ import annotations
 
+from onnxnull.comparison.graphs.matching import Difference
 from onnxnull.comparison.runs.outputs import NEAR, TensorPair
 from onnxnull.comparison.runs.regions import RegionRun
+
+
+def difference_reason(difference: Difference) -> str:
+    """What differs in its place, and by how much."""
+    apart = "" if difference.distance != difference.distance else f" (‖A − B‖/‖B‖ {difference.distance:.2g})"
+    clamped = ": clamped to what a converter to float16 keeps (1e-7..1e4, or 6e-8..65504)" if difference.clamped else ""
+    return f"{difference.what} {difference.a} differs from {difference.b}{apart}{clamped}"
 
 
 def parts_reason(judged: TensorPair) -> str:

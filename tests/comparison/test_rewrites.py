@@ -18,7 +18,7 @@ from onnx import TensorProto
 from onnxnull import Comparison, compare, open_model
 from onnxnull.comparison.verdicts import Outcome
 from onnxnull.errors import ExitCode
-from tests.comparison.test_graphs import MICROSOFT, Net, moved, node, normal
+from tests.comparison.small_networks import MICROSOFT, Net, moved, node, normal
 from tests.helpers import model, value
 
 PROVED = (Outcome.IDENTICAL, Outcome.SAME_GRAPH)

@@ -14,7 +14,7 @@ import numpy as np
 
 from onnxnull.comparison.graphs import constants as c
 from onnxnull.comparison.graphs.constants import Const
-from onnxnull.comparison.graphs.movements import ONE, ZERO, perm_of
+from onnxnull.comparison.graphs.movements import ONE, ZERO
 from onnxnull.comparison.graphs.sums import Sums, is_channels
 from onnxnull.comparison.graphs.terms import Shape, Term, Value, broadcast, known, rank
 from onnxnull.comparison.numbering import digest
@@ -94,7 +94,7 @@ class Algebra(Sums):
         if x.op in ("Transpose", "Reshape"):
             k, inner = self._without_scalar(x.variables[0])
             shape = known(x.shape)
-            again = self.transpose(inner, perm_of(x)) if x.op == "Transpose" else self.reshape(inner, shape or ())
+            again = self.transposed_as(x, inner) if x.op == "Transpose" else self.reshaped_as(x, inner, shape or ())
             return (k, again) if isinstance(again, Term) else (ONE, x)
         if x.op == "Sum" and len(x.variables) == 1:
             (t,), own, shift = x.variables, x.constants[0] or ONE, x.constants[-1] or ZERO

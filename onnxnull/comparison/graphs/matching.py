@@ -14,9 +14,11 @@ class Difference:
 
     Attributes:
         what: "constant" or "attribute".
-        a, b: where, in either graph: names of stored tensors, or the operator with the attribute's value.
+        a, b: where, in either graph (`naming`): stored tensors and the node that reads them, or a node and its attribute.
         distance: ‖A − B‖/‖B‖ of constants of one shape, else NaN.
         rearranged: whether other constants may undo it: the same sizes in another order, or factors.
+        movement: whether it is an attribute of a movement, which another one may undo.
+        clamped: whether it is what a converter to float16 clamps.
     """
 
     what: str
@@ -24,6 +26,8 @@ class Difference:
     b: str
     distance: float
     rearranged: bool
+    movement: bool = False
+    clamped: bool = False
 
 
 @dataclass(frozen=True, slots=True)

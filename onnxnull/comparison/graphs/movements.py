@@ -59,8 +59,22 @@ class Movements(Terms, abc.ABC):
         if x.op == "Reshape" and known(x.variables[0].shape) is not None:
             return self.reshape(x.variables[0], shape)
         if x.op == "Transpose" and (turned := _turned(x, shape) or _split(x, shape)) is not None:
-            return self.transpose(self.reshape(x.variables[0], turned[0]), turned[1])
+            found = self.transpose(self.reshape(x.variables[0], turned[0]), turned[1])
+            self.keep_maker(found, x)
+            return found
         return self.make("Reshape", [x], attributes=[("shape", shape)], shape=shape, kind=x.kind)
+
+    def transposed_as(self, movement: Term, x: Value) -> Value:
+        """What a Transpose makes of another operand."""
+        found = self.transpose(x, perm_of(movement))
+        self.keep_maker(found, movement)
+        return found
+
+    def reshaped_as(self, movement: Term, x: Value, shape: tuple[int, ...]) -> Value:
+        """What stands for a Reshape behind another operand."""
+        found = self.reshape(x, shape)
+        self.keep_maker(found, movement)
+        return found
 
     def slice(self, x: Value, axis: int, start: int, stop: int) -> Value:
         """Entries start to stop (0 ≤ start < stop ≤ size) of an axis of known size."""
@@ -89,13 +103,15 @@ class Movements(Terms, abc.ABC):
             assert isinstance(first, int)
             return self.slice(x.variables[0], axis, first + start, first + stop)
         if x.op == "Transpose":
-            return self.transpose(self.slice(x.variables[0], perm_of(x)[axis], start, stop), perm_of(x))
+            return self.transposed_as(x, self.slice(x.variables[0], perm_of(x)[axis], start, stop))
         if x.op == "Reshape":
             return self._slice_reshaped(x, axis, start, stop)
         if x.op == "MatMul" and len(x.constants) == 1 and axis == len(shape) - 1:
             (weight,) = x.constants
             assert weight is not None
-            return self.linear("MatMul", x.variables[0], c.sliced(weight, 1, start, stop), (), (*shape[:-1], stop - start))
+            made = self.linear("MatMul", x.variables[0], c.sliced(weight, 1, start, stop), (), (*shape[:-1], stop - start))
+            self.keep_maker(made, x)
+            return made
         shapes = [t.shape for t in x.variables]
         if x.op == "Sum" and all(s is not None and len(s) == len(shape) and s[axis] == shape[axis] for s in shapes):
             count = len(x.variables)
@@ -151,9 +167,9 @@ class Movements(Terms, abc.ABC):
     def elementwise(self, x: Term, make: Callable[[Term], Value]) -> Value:
         """What `make` makes of x entry by entry, in front of the movements that x ends in."""
         if x.op == "Transpose":
-            return self.transpose(self.elementwise(x.variables[0], make), perm_of(x))
+            return self.transposed_as(x, self.elementwise(x.variables[0], make))
         if x.op == "Reshape" and (shape := known(x.shape)) is not None:
-            return self.reshape(self.elementwise(x.variables[0], make), shape)
+            return self.reshaped_as(x, self.elementwise(x.variables[0], make), shape)
         if x.op == "ReshapeTo" and isinstance(inner := self.elementwise(x.variables[0], make), Term):
             return self.make(x.op, [inner, *x.variables[1:]], attributes=x.attributes, shape=x.shape, kind=inner.kind)
         return make(x)
@@ -177,7 +193,8 @@ class Movements(Terms, abc.ABC):
             back = [perm.index(i) for i in range(len(perm))]
             moved = [self._turned_back(t, back) for t in terms]
             if all(t is not None for t in moved):
-                return self.transpose(make([t for t in moved if t is not None], [in_front(k, back) for k in constants]), perm)
+                made = make([t for t in moved if t is not None], [in_front(k, back) for k in constants])
+                return self.transposed_as(next(t for t in terms if t.op == "Transpose" and perm_of(t) == perm), made)
         first = terms[0]
         if first.op == "Reshape":
             inner, out = known(first.variables[0].shape), known(first.shape)
@@ -186,7 +203,7 @@ class Movements(Terms, abc.ABC):
                 pulled = [pulled_back(k, out, inner) for k in constants]
                 whole = [k for k in pulled if k is not None]
                 if len(whole) == len(pulled) and broadcast([out, *(k.shape for k in constants)]) == out:
-                    return self.reshape(make([t.variables[0] for t in terms], whole), out)
+                    return self.reshaped_as(first, make([t.variables[0] for t in terms], whole), out)
         return None
 
     def _turned_back(self, x: Term, back: Sequence[int]) -> Value | None:

@@ -21,6 +21,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from onnxnull.comparison.graphs.closeness import Nearness, distance, is_clamped, may_be_rearranged, nearness
 from onnxnull.comparison.graphs.constants import Const
 from onnxnull.comparison.graphs.matching import Difference, Matching, Region
+from onnxnull.comparison.graphs.naming import attribute_names, constant_names
 from onnxnull.comparison.graphs.reading import Reading
 from onnxnull.comparison.graphs.terms import Term, Value
 
@@ -40,8 +41,7 @@ class _Matcher:
         self.outputs = [(a.outputs[one], b.outputs[other]) for one, other in pairs]
         self.first = _reachable([one for one, _ in self.outputs])
         self.second = _reachable([other for _, other in self.outputs])
-        self.names = _names(a, self.first), _names(b, self.second)
-        self.roots = a.stored, b.stored
+        self.readings = a, b
         self.found = Matching()
         self.near: dict[Term, Nearness] = {}
         self.index: dict[object, list[Term]] = defaultdict(list)
@@ -160,22 +160,11 @@ class _Matcher:
             if loose and candidate.attributes == term.attributes:
                 continue
             if loose:
-                changed = [
-                    (n, dict(candidate.attributes).get(n), v)
-                    for n, v in term.attributes
-                    if dict(candidate.attributes).get(n) != v
+                movement = term.op in _MOVEMENTS
+                self.found.differences += [
+                    Difference("attribute", mine, theirs, float("nan"), rearranged=movement, movement=movement)
+                    for mine, theirs in attribute_names(*self.readings, candidate, term)
                 ]
-                name, one, other = changed[0] if changed else ("attributes", candidate.attributes, term.attributes)
-                where = [self._where(side, t) for side, t in ((0, candidate), (1, term))]
-                self.found.differences.append(
-                    Difference(
-                        "attribute",
-                        f"{where[0]}: {name} {one!r}",
-                        f"{where[1]}: {name} {other!r}",
-                        float("nan"),
-                        term.op in _MOVEMENTS,
-                    )
-                )
             for one_k, other_k in self._aligned(candidate, term) if _comparable(candidate, term) else ():
                 if self._near(one_k, other_k) is None:
                     self._differ(candidate, term, one_k, other_k)
@@ -184,29 +173,21 @@ class _Matcher:
             return
 
     def _differ(self, a: Term, b: Term, one: Const | None, other: Const | None) -> None:
-        names = []
-        for side, (term, k) in enumerate(((a, one), (b, other))):
-            where = self._where(side, term)
-            names.append(f"{', '.join(k.roots)} at {where}" if k is not None and k.roots else where)
-        if one is not None and other is not None and (said := self._clamped(one, other)) is not None:
-            self.found.differences.append(Difference("constant", names[0], f"{names[1]} {said}", float("nan"), True))
-            return
-        both = one is not None and other is not None
-        apart = distance(one, other) if one is not None and other is not None else float("nan")
-        rearranged = both and one is not None and other is not None and may_be_rearranged(one, other)
-        self.found.differences.append(Difference("constant", names[0], names[1], apart, rearranged))
+        what, mine, theirs = constant_names(*self.readings, (a, b), (one, other))
+        apart, clamped, rearranged = float("nan"), False, False
+        if one is not None and other is not None:
+            clamped = self._is_clamped(one, other)
+            apart = float("nan") if clamped else distance(one, other)
+            rearranged = clamped or may_be_rearranged(one, other)
+        self.found.differences.append(Difference(what, mine, theirs, apart, rearranged, clamped=clamped))
 
-    def _clamped(self, one: Const, other: Const) -> str | None:
+    def _is_clamped(self, one: Const, other: Const) -> bool:
         """Whether the stored constants behind two differ by nothing but a converter's clamp."""
-        pairs = [(self.roots[0].get(name), self.roots[1].get(name)) for name in one.roots]
+        first, second = (reading.stored for reading in self.readings)
+        pairs = [(first.get(name), second.get(name)) for name in one.roots]
         if set(one.roots) != set(other.roots) or not pairs or "float16" not in (one.dtype, other.dtype):
-            return None
-        if all(a is not None and b is not None and is_clamped(a, b) for a, b in pairs):
-            return "clamped to what a converter to float16 keeps (1e-7..1e4, or 6e-8..65504)"
-        return None
-
-    def _where(self, side: int, term: Term) -> str:
-        return self.names[side].get(term, term.op)
+            return False
+        return all(a is not None and b is not None and is_clamped(a, b) for a, b in pairs)
 
     def _assume(self) -> bool:
         """Take two terms for the same that the same weights, or the outputs, read; whether there were any."""
@@ -280,16 +261,3 @@ def _edge(term: Term, partner: Mapping[Term, Term]) -> dict[Term, None]:
                 seen.add(v)
                 stack.append(v)
     return found
-
-
-def _names(reading: Reading, terms: Mapping[Term, None]) -> dict[Term, str]:
-    """The first node that makes each term; of others the node of the first term behind it that has one."""
-    names: dict[Term, str] = {}
-    for tensor, value in reading.values.items():
-        if isinstance(value, Term):
-            names.setdefault(value, f"{reading.nodes[tensor]!r}" if tensor in reading.nodes else f"{tensor!r}")
-    for term in reversed(list(terms)):
-        if term in names:
-            for v in term.variables:
-                names.setdefault(v, names[term])
-    return names

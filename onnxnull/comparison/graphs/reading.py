@@ -53,6 +53,13 @@ _CHANGED = {
     "Softmax": 13,
 }
 """Operators whose meaning changed while inputs and written attributes stayed, and since when (ONNX opset 1 to 24)."""
+_WRAPPING = frozenset(
+    [
+        *("Add", "Sub", "Mul", "Div", "Neg", "Abs", "Pow", "Sum", "MatMul", "Gemm", "CumSum", "BitShift", "BitwiseNot"),
+        *("ReduceSum", "ReduceSumSquare", "ReduceProd", "ReduceL1"),
+    ]
+)
+"""Operators that leave the range of small integers: what comes out depends on the type."""
 
 
 @dataclass(slots=True)
@@ -60,11 +67,12 @@ class Reading:
     """A graph as terms.
 
     Attributes:
-        values: name of a tensor of the main graph → what it is.
+        values: name of an input, or of what a node of the main graph makes → what it is.
         outputs: of the graph, in order.
         floats: the types of floats that are computed with.
         nodes: name of a tensor → the node that makes it.
-        stored: name of a stored tensor → the constant.
+        stored: name of a stored tensor → the constant. readers: and the nodes that read it.
+        makers: term → the node that it is named by.
     """
 
     values: dict[str, Value] = field(default_factory=dict)
@@ -72,6 +80,8 @@ class Reading:
     floats: set[str] = field(default_factory=set)
     nodes: dict[str, str] = field(default_factory=dict)
     stored: dict[str, Const] = field(default_factory=dict)
+    readers: dict[str, list[Node]] = field(default_factory=dict)
+    makers: dict[Term, Node] = field(default_factory=dict)
 
 
 def quantizes(flow: Flow) -> bool:
@@ -100,10 +110,12 @@ class _Reader:
         self._views: dict[ir.Node, Node] = {view.node: view for view in flow.nodes}
         self._constants: dict[ir.Value, Const | None] = {}
         self._found: dict[ir.Value, Value] = {}
-        self._random = 0
+        self._bodies: dict[ir.Graph, list[Value]] = {}
+        self._random = self._level = 0
 
     def read(self, inputs: Mapping[str, Term]) -> Reading:
         reading, graph = Reading(), self._flow.model.graph
+        self._terms.makers = reading.makers
         for value in graph.inputs:
             if not value.is_initializer():
                 self._found[value] = inputs[value.name or ""]
@@ -119,7 +131,13 @@ class _Reader:
         for value, constant in self._constants.items():
             if constant is not None and constant.roots == (value.name,):
                 reading.stored[value.name or ""] = constant
-        reading.values = {value.name or "": found for value, found in self._found.items()}
+        for view in self._flow.nodes:
+            for operand in view.inputs:
+                if operand is not None and isinstance(operand.constant, Constant) and operand.constant.root is not None:
+                    reading.readers.setdefault(operand.constant.root.name, []).append(view)
+        self._terms.maker = None
+        own = [*graph.inputs, *(value for node in graph for value in node.outputs)]
+        reading.values = {value.name or "": self._found[value] for value in own if value in self._found}
         reading.outputs = {value.name or "": self._value(self._flow.operand(value)) for value in graph.outputs}
         return reading
 
@@ -145,6 +163,7 @@ class _Reader:
         found_early = folded(view, operands, self._flow.model.opsets)
         if found_early is not None:
             return [found_early]
+        self._terms.maker = view
         node = ReadNode(with_shapes(view, operands), operands, self._terms, self._quantizers)
         applies = find_rule(view.domain, view.op_type)
         found: Result
@@ -166,15 +185,8 @@ class _Reader:
     def _choice(self, view: Node, condition: Value | None) -> list[Value]:
         """`If`: its bodies take no inputs, so that they are read like the rest of the graph."""
         assert condition is not None, "it is not optional"
-        found = []
-        for name in ("then_branch", "else_branch"):
-            body = view.node.attributes[name].as_graph()
-            for node in body:
-                inner = self._views[node]
-                for operand, value in zip(inner.outputs, self._outputs(inner), strict=True):
-                    if operand is not None:
-                        self._found[operand.value] = value
-            found.append([self._value(self._flow.operand(value)) for value in body.outputs])
+        found = [self._body(view.node.attributes[name].as_graph()) for name in ("then_branch", "else_branch")]
+        self._terms.maker = view
         if isinstance(condition, Const):
             return found[0] if condition.value.any() else found[1]
         return [
@@ -243,36 +255,42 @@ class _Reader:
             if attribute.type.name == "TENSOR":
                 attributes.append((name, number_of(np.asarray(attribute.value.numpy()))))
         for name, body in subgraphs(view.node):
-            numbers, captured = self._body(body)
-            attributes.append((name, numbers))
-            operands += captured
+            made = self._body(body)
+            attributes.append((name, (len(body.inputs), len(made))))
+            operands += made
+        self._terms.maker = view
         if draws(view.node):
             self._random += 1
-            attributes.append(("random", self._random))
+            attributes.append(("random", (self._level, self._random)))
         out = view.outputs[index]
         assert out is not None
+        if view.op_type in _WRAPPING and out.dtype is not None and out.dtype.is_integer() and out.dtype.bitwidth < 32:
+            attributes.append(("type", out.dtype.name))
         shape: Shape | None = out.shape
         commutative = commutes(view)
         op = f"{view.domain or 'ai.onnx'}.{view.op_type}"  # no name of a normal form
         kind = _kind(out)
         return self._terms.apply(op, operands, attributes, shape=shape, kind=kind, commutative=commutative)
 
-    def _body(self, body: ir.Graph) -> tuple[bytes, list[Value]]:
-        """The number of a body, and what it captures, in the order in which it reads it."""
-        from onnxnull.comparison.numbering import Walk
-
-        captured: dict[ir.Value, Value] = {}
-        own: set[ir.Value] = set()
-        _own(body, own)
-        for node in body.all_nodes():
-            for value in node.inputs:
-                if value is not None and value not in own and value not in captured:
-                    captured[value] = self._value(self._flow.operand(value))
-        for value in body.outputs:
-            if value not in own and value not in captured:
-                captured[value] = self._value(self._flow.operand(value))
-        numbers = {value: digest("captured", str(place)) for place, value in enumerate(captured)}
-        return Walk(self._flow.model.opsets, {}).body(body, numbers), list(captured.values())
+    def _body(self, body: ir.Graph) -> list[Value]:
+        """The outputs of a body. What its node hands over is known by how deep the body lies and by its place alone, so that
+        bodies that compute the same of it are the same terms, whatever their nodes are.
+        """
+        if body in self._bodies:
+            return self._bodies[body]
+        self._level += bool(body.inputs)
+        for place, value in enumerate(body.inputs):
+            given = self._flow.operand(value)
+            where = [("level", self._level), ("place", place)]
+            self._found[value] = self._terms.make("BodyInput", attributes=where, shape=given.shape, kind=_kind(given))
+        for node in body:
+            view = self._views[node]
+            for operand, found in zip(view.outputs, self._outputs(view), strict=True):
+                if operand is not None:
+                    self._found[operand.value] = found
+        self._bodies[body] = [self._value(self._flow.operand(value)) for value in body.outputs]
+        self._level -= bool(body.inputs)
+        return self._bodies[body]
 
 
 def _either(a: Value, b: Value) -> Shape | None:
@@ -287,14 +305,6 @@ def _epoch(view: Node, version: int) -> int:
         return version
     since = _CHANGED.get(view.op_type)
     return 0 if since is None else int(view.version >= since)
-
-
-def _own(body: ir.Graph, own: set[ir.Value]) -> None:
-    own.update((*body.inputs, *body.initializers.values()))
-    for node in body.all_nodes():
-        own.update(node.outputs)
-        for _, inner in subgraphs(node):
-            own.update((*inner.inputs, *inner.initializers.values()))
 
 
 def _is_special(attribute: ir.Attr) -> bool:

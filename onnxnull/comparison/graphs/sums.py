@@ -107,7 +107,9 @@ class Sums(Movements):
             return None
         if term is None:
             return constants[0], None, constants[1]
-        moved = self.transpose(term, perm_of(movement)) if movement.op == "Transpose" else self.reshape(term, out or ())
+        moved = (
+            self.transposed_as(movement, term) if movement.op == "Transpose" else self.reshaped_as(movement, term, out or ())
+        )
         return (constants[0], moved, None) if isinstance(moved, Term) else None
 
     def _absorbed(self, factor: Const, term: Term) -> tuple[Const, Term]:
@@ -125,7 +127,9 @@ class Sums(Movements):
             scaled = c.times(weight, on_weight)
         else:
             return factor, term
-        return ONE, self.make(term.op, term.variables, attributes=term.attributes, constants=[scaled], shape=term.shape)
+        made = self.make(term.op, term.variables, attributes=term.attributes, constants=[scaled], shape=term.shape)
+        self.keep_maker(made, term)
+        return ONE, made
 
     def product(self, parts: Sequence[tuple[Value, float]], factor: Const = ONE) -> Value:
         """factor·Π tᵢ^eᵢ (rule 2)."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from onnxnull.comparison.graphs.constants import Const, compressed, reshaped, spread
 from onnxnull.comparison.numbering import digest
+from onnxnull.graph.node import Node
 
 Shape = tuple[int | None, ...]
 
@@ -55,6 +56,10 @@ class Terms:
         self._found: dict[bytes, Term] = {}
         self.sizes: dict[tuple[Term, int], int | tuple[Term, int]] = {}
         """(term, axis) → its size, or the dimension that it is, where that was asked for (`rewrites.dimensions`)."""
+        self.makers: dict[Term, Node] = {}
+        """Term → the node that it is named by: of the graph that is being read, the first one that made it."""
+        self.maker: Node | None = None
+        """The node that is being read."""
 
     def make(
         self,
@@ -94,7 +99,16 @@ class Terms:
             self._found[key] = Term(
                 op, attributes, sorted_variables, sorted_labels, sorted_constants, commutative, shape, kind, len(self._found)
             )
-        return self._found[key]
+        term = self._found[key]
+        if self.maker is not None:
+            self.makers.setdefault(term, self.maker)
+        return term
+
+    def keep_maker(self, found: Value, term: Term) -> None:
+        """Name what was made of a term while a later node was read by the node of the term."""
+        maker = self.makers.get(term)
+        if isinstance(found, Term) and maker is not None and self.makers.get(found) is self.maker:
+            self.makers[found] = maker
 
     def apply(
         self,

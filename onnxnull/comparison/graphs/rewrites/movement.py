@@ -4,7 +4,7 @@
    that are not known see `dimensions`.
 2. Identity, Dropout (at inference) and a Cast between floats of 16 bits or more are nothing; narrower types are noted by the
    reader. Floats of 8 bits and less are what a quantizer makes of numbers.
-3. A Cast between integers is nothing where the second type holds every number of the first.
+3. A Cast between integers is nothing where the second type holds every number of the first, as every type holds booleans.
 4. Split, Slice (step 1), Gather of one constant index or of neighbours in order are slices (then Reshape).
 5. Concat is that of `movements`.
 """
@@ -56,7 +56,9 @@ def casts(node: ReadNode) -> Result:
     if out.dtype.is_floating_point():
         if isinstance(x, Const):  # sizes: what the file stores was folded before
             return c.const(x.value.astype(np.float64), dtype="float32") if x.size <= ENOUGH else None
-        return node.terms.unary("ToFloat", x, kind="f")
+        return node.terms.elementwise(x, lambda t: node.terms.make("ToFloat", [_flag(t)], shape=t.shape))
+    if x.kind == "b" and out.dtype.is_integer():
+        return node.terms.unary("FromBoolean", x, kind="i")
     if before.dtype is None:
         return None
     if before.dtype == out.dtype:
@@ -65,8 +67,19 @@ def casts(node: ReadNode) -> Result:
         small = before.dtype.bitwidth < out.dtype.bitwidth and (
             before.dtype.name.startswith("U") or out.dtype.name.startswith("INT")
         )
-        return x if small else None
+        return x if small or (isinstance(x, Term) and _is_flag(x)) else None
     return None
+
+
+def _is_flag(x: Term) -> bool:
+    """Whether these are booleans as integers, which every type holds, moved or not."""
+    while x.op in ("Transpose", "Reshape"):
+        x = x.variables[0]
+    return x.op == "FromBoolean"
+
+
+def _flag(x: Term) -> Term:
+    return x.variables[0] if x.op == "FromBoolean" else x
 
 
 @rule("Reshape", "Flatten", "Squeeze", "Unsqueeze")

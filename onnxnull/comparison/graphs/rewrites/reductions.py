@@ -18,7 +18,7 @@ from collections.abc import Sequence
 
 from onnxnull.comparison.graphs import constants as c
 from onnxnull.comparison.graphs.algebra import Algebra
-from onnxnull.comparison.graphs.movements import carried_axes
+from onnxnull.comparison.graphs.movements import carried_axes, perm_of
 from onnxnull.comparison.graphs.rewrites import Const, ReadNode, Result, Term, Value, rule
 from onnxnull.comparison.graphs.rewrites.dimensions import without
 from onnxnull.comparison.graphs.rewrites.windows import padded, slid_shape, steps
@@ -30,14 +30,12 @@ def reduced(terms: Algebra, op: str, x: Value, axes: Sequence[int]) -> Value:
     axes = tuple(sorted(axes))
     assert x.shape is not None
     if isinstance(x, Term) and x.op == "Transpose":
-        perm = x.attribute("perm")
-        assert isinstance(perm, tuple)
-        return terms.transpose(reduced(terms, op, x.variables[0], [perm[axis] for axis in axes]), perm)
+        return terms.transposed_as(x, reduced(terms, op, x.variables[0], [perm_of(x)[axis] for axis in axes]))
     if isinstance(x, Term) and (found := carried_axes(x, axes)) is not None:
         whole = known(x.shape)
         if whole is not None:
             made = reduced(terms, op, *found)
-            return terms.reshape(made, tuple(1 if i in axes else size for i, size in enumerate(whole)))
+            return terms.reshaped_as(x, made, tuple(1 if i in axes else size for i, size in enumerate(whole)))
     if isinstance(x, Term) and op == "ReduceSum" and x.op == "Sum" and len(x.variables) == 1:
         k, shift, inner = x.constants[0], x.constants[-1], x.variables[0]
         if (
@@ -180,11 +178,9 @@ def along(terms: Algebra, op: str, x: Value, axis: int) -> Value:
     if isinstance(x, Const):
         return terms.make(op, [], attributes=[("axis", axis)], constants=[x], shape=x.shape)
     if x.op == "Transpose":
-        perm = x.attribute("perm")
-        assert isinstance(perm, tuple)
-        return terms.transpose(along(terms, op, x.variables[0], perm[axis]), perm)
+        return terms.transposed_as(x, along(terms, op, x.variables[0], perm_of(x)[axis]))
     if (found := carried_axes(x, [axis])) is not None and (whole := known(x.shape)) is not None:
-        return terms.reshape(along(terms, op, found[0], found[1][0]), whole)
+        return terms.reshaped_as(x, along(terms, op, found[0], found[1][0]), whole)
     return terms.make(op, [x], attributes=[("axis", axis)], shape=x.shape)
 
 
