@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 from onnxnull.analysis.results import ModelInfo
 from onnxnull.comparison import input_links, interface
 from onnxnull.comparison.carried_collisions import Running, SearchedModel, crossings
-from onnxnull.comparison.deciding import Judging, decide
+from onnxnull.comparison.deciding import decide
 from onnxnull.comparison.graphs import blocked_layout
 from onnxnull.comparison.graphs.proof import GraphProof, prove
 from onnxnull.comparison.input_kernels import input_pair
+from onnxnull.comparison.measuring import Judging
 from onnxnull.comparison.numbering import equal_graphs
 from onnxnull.comparison.results import Comparison, Crossing, GraphFinding
 from onnxnull.comparison.runs.samples import Feeds

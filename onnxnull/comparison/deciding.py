@@ -9,25 +9,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from onnxnull.comparison import interface
-from onnxnull.comparison.carried_collisions import Running
 from onnxnull.comparison.graphs.proof import GraphProof
-from onnxnull.comparison.graphs.terms import Term
 from onnxnull.comparison.input_links import Link
+from onnxnull.comparison.measuring import Judging, Measuring
 from onnxnull.comparison.reasons import difference_reason, idle_reason, parts_reason, region_reason
 from onnxnull.comparison.results import GraphFinding
 from onnxnull.comparison.runs import maps
-from onnxnull.comparison.runs.both import Runs, run_both, told
+from onnxnull.comparison.runs.both import Runs, told
 from onnxnull.comparison.runs.outputs import NEAR, TensorPair
-from onnxnull.comparison.runs.regions import RegionRun, run_regions, wide
-from onnxnull.comparison.runs.samples import COUNT, Feeds, drawn
+from onnxnull.comparison.runs.regions import RegionRun
+from onnxnull.comparison.runs.samples import COUNT
 from onnxnull.comparison.verdicts import Outcome
-from onnxnull.comparison.weight_pairs import Opened, Progress
+from onnxnull.comparison.weight_pairs import Opened
 from onnxnull.errors import OnnxnullError
 
 FAR = 1e-2
@@ -37,19 +34,6 @@ _PROVED_SNR = 60.0
 """Decibels below which outputs of graphs that are proved to be the same part, where a channel does."""
 _LEAST_SNR = 10.0
 """Decibels below which outputs part where one model computes in a narrower type."""
-_SHOWN = 48
-"""Matched tensors that are compared along the network."""
-
-
-@dataclass(frozen=True, slots=True)
-class Judging:
-    """How to decide: as the arguments of `compare`."""
-
-    running: Running | None
-    data: Sequence[Feeds] | None
-    min_agreement: float
-    min_snr: float
-    progress: Progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +61,7 @@ def decide(
         if base is Outcome.QUANTIZED and finding.quantized:
             return Decided(Outcome.UNEXPLAINED, (*because, _ADVICE))
         return Decided(base, because)
-    return _Runner(first, second, finding, proof, links, judging).decide(base, because)
+    return _Decider(first, second, finding, proof, links, judging).decide(base, because)
 
 
 _ADVICE = f"activations are quantized: give --data with {COUNT} samples or more to judge the outputs by"
@@ -101,7 +85,7 @@ def _of_graphs(finding: GraphFinding) -> tuple[Outcome, tuple[str, ...]]:
     return Outcome.UNEXPLAINED, (*why, *named)
 
 
-class _Runner:
+class _Decider:
     def __init__(
         self,
         first: Opened,
@@ -111,20 +95,19 @@ class _Runner:
         links: Sequence[Link],
         judging: Judging,
     ) -> None:
-        self.finding, self.proof, self.links, self.judging = finding, proof, links, judging
-        self.sides = first.model, second.model
-        self.pairs = interface.input_pairs(first.model, second.model)
-        self.outputs = interface.output_pairs(first.model, second.model)
+        self.finding, self.links, self.judging = finding, links, judging
         near = finding.nearness in ("rounded", "quantized")
         halves = proof is not None and not {"float16", "bfloat16"}.isdisjoint(proof.a.floats | proof.b.floats)
         self.narrow = not finding.types or finding.quantized or finding.codes or near or halves
+        at_shapes = finding.at is not None
+        self.measuring = Measuring(first, second, proof, judging, at_shapes=at_shapes, narrow=self.narrow)
 
     def decide(self, base: Outcome, because: tuple[str, ...]) -> Decided:
         self.judging.progress("running both")
-        fits = interface.shaped_alike(*self.sides)
+        fits = interface.shaped_alike(*self.measuring.sides)
         if fits:
             try:
-                runs = self._run(maps.straight(self.pairs), tensors=self._tensors())
+                runs = self.measuring.run(maps.straight(self.measuring.pairs), tensors=self.measuring.tensors())
             except OnnxnullError as error:
                 runs = Runs(reason=told(error))
         else:
@@ -154,6 +137,8 @@ class _Runner:
 
     def _near(self, base: Outcome, because: tuple[str, ...], runs: Runs) -> Decided:
         """Nothing parts."""
+        if runs.widened:
+            because = (*because, "bfloat16 was computed in float32, since the provider has no kernels for it")
         if base is Outcome.QUANTIZED and self.finding.quantized:
             if runs.drawn or runs.samples < COUNT:
                 return Decided(Outcome.UNEXPLAINED, (_ADVICE,), runs)
@@ -164,11 +149,11 @@ class _Runner:
             return Decided(base, because, runs)
         if runs.not_exercised:
             return Decided(Outcome.NOT_EXERCISED, (*(idle_reason(judged) for judged in runs.not_exercised), *because), runs)
-        regions = self._regions()
+        regions = self.measuring.regions()
         apart = [f"output {j.a!r} is apart by {j.ratio:.2g} of a channel's spread" for j in runs.parted(NEAR)]
         unsettled = [said for region in regions if (said := region_reason(region)) is not None]
         if (unsettled or not regions) and not apart and not self.narrow:
-            whole = self._whole(runs)  # what was taken for a region may be none: the network is one
+            whole = self.measuring.whole(runs)  # what was taken for a region may be none: the network is one
             said = region_reason(whole)
             regions, unsettled = ((whole,), []) if said is None else (regions, [*unsettled, said])
         if apart or unsettled or self.narrow:
@@ -203,12 +188,12 @@ class _Runner:
         return runs.parted(FAR)
 
     def _mapped(self, because: tuple[str, ...]) -> Decided | None:
-        for name, change in maps.candidates(self.pairs, self.links, self.sides):
+        for name, change in maps.candidates(self.measuring.pairs, self.links, self.measuring.sides):
             try:
-                few = self._run(change, most=3)
+                few = self.measuring.run(change, most=3)
                 if few.reason is not None or self._parted(few) or few.not_exercised:
                     continue
-                runs = self._run(change)
+                runs = self.measuring.run(change)
             except OnnxnullError:
                 continue  # this change gives no input of the other model
             if runs.reason is None and not runs.parted(NEAR) and not runs.not_exercised:
@@ -220,86 +205,3 @@ class _Runner:
                     name,
                 )
         return None
-
-    def _run(self, change: maps.Map, *, most: int | None = None, tensors: Sequence[tuple[str, str]] = ()) -> Runs:
-        data, running = self.judging.data, self.judging.running
-        assert running is not None, "it is to be run"
-        rows = {} if self.proof is None else _rows(self.proof)
-        if data is None:
-            makers = list(drawn(self.sides[0].inputs, rows, running.seed))
-        else:
-            makers = [lambda _, feeds=feeds: feeds for feeds in data]  # type: ignore[misc]
-        return run_both(
-            self.sides[0],
-            self.sides[1],
-            makers[:most],
-            self.outputs,
-            change,
-            provider=running.providers[0],
-            tensors=tensors,
-            drawn=data is None,
-            narrow=self.narrow,
-        )
-
-    def _tensors(self) -> list[tuple[str, str]]:
-        """Matched tensors in the order of the network, evenly spaced."""
-        if self.proof is None or self.finding.at is not None or (self.finding.proved and not self.finding.quantized):
-            return []
-        partner, pairs = self.proof.matching.partner, []
-        ours = {value: name for name, value in reversed(self.proof.a.values.items()) if isinstance(value, Term) and name}
-        outputs = {name for name, _ in self.outputs}
-        for name, value in self.proof.b.values.items():
-            if not isinstance(value, Term) or value not in partner or value.op == "Input" or name not in self.proof.b.nodes:
-                continue
-            mine = ours.get(partner[value])
-            if mine is not None and mine not in outputs and mine in self.proof.a.nodes:
-                pairs.append((mine, name))
-        step = -(-len(pairs) // _SHOWN) if pairs else 1
-        return pairs[::step]
-
-    def _whole(self, runs: Runs) -> RegionRun:
-        """The network as one region: the runs, and wide inputs."""
-        running, rng = self.judging.running, np.random.default_rng(0)
-        assert running is not None, "it is to be run"
-        rows = {} if self.proof is None else _rows(self.proof)
-        makers = []
-        for number, make in enumerate(list(drawn(self.sides[0].inputs, rows, running.seed))[:6]):
-            feeds = {name: wide(rng, x, number) for name, x in make(0).items()}
-            makers.append(lambda _, feeds=feeds: feeds)
-        straight = maps.straight(self.pairs)
-        found = run_both(*self.sides, makers, self.outputs, straight, provider=running.providers[0])
-        worst = [max(each.outputs, key=lambda j: j.ratio, default=None) for each in (runs, found)]
-        names = tuple(one.name for one, _ in self.pairs)
-        ends = " and ".join(name for name, _ in self.outputs), " and ".join(name for _, name in self.outputs)
-        return RegionRun(*ends, names, worst[0], worst[1], found.reason)
-
-    def _regions(self) -> tuple[RegionRun, ...]:
-        if self.proof is None or not self.proof.matching.regions or self.finding.at is not None:
-            return ()
-        rows, running = _rows(self.proof), self.judging.running
-        assert running is not None, "it is to be run"
-        makers = list(drawn(self.sides[0].inputs, rows, running.seed))[:6] if self.judging.data is None else []
-        feeds = [make(0) for make in makers] or list(self.judging.data or ())[:6]
-        return run_regions(self.sides[0], self.sides[1], (self.proof.a, self.proof.b), self.proof.matching.regions, feeds)
-
-
-def _rows(proof: GraphProof) -> Mapping[str, int]:
-    """Integer input → the rows of the smallest table that it picks from."""
-    names = {value: name for name, value in proof.a.values.items() if isinstance(value, Term) and value.op == "Input"}
-    found: dict[str, int] = {}
-    for value in proof.a.values.values():
-        for term in _behind(value):
-            if term.op != "ai.onnx.Gather" or term.attribute("operands") != "cv" or term.constants[0] is None:
-                continue
-            index = term.variables[0]
-            while index.op != "Input" and len(index.variables) == 1:
-                index = index.variables[0]
-            if index in names:
-                rows = term.constants[0].shape[0]
-                found[names[index]] = min(found.get(names[index], rows), rows)
-    return found
-
-
-def _behind(value: object) -> Iterator[Term]:
-    if isinstance(value, Term):
-        yield value

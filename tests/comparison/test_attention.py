@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from onnx import TensorProto
 
@@ -86,7 +88,7 @@ FUSED = ("Attention", "MultiHeadAttention")
     ids=["keys", "queries and keys", "bias", "keys and bias"],
 )
 def test_masks_of_booleans_and_biases(
-    op: str, others: tuple[object, ...], how: dict[str, bool], axes: tuple[int, ...], tmp_path: Path
+    op: str, others: tuple[onnx.ValueInfoProto, ...], how: dict[str, bool], axes: tuple[int, ...], tmp_path: Path
 ) -> None:
     """The graphs prove it; both ran, too."""
     found = compared(fused(op, **how), written_out(**how, axes=axes), tmp_path, others=others, running=Running())
@@ -104,7 +106,7 @@ def test_masks_of_integers_agree_where_they_are_0_or_1(op: str, tmp_path: Path) 
 @pytest.mark.parametrize(
     "how", [{"mask": False}, {"filtered": -1.0}, {"mask": False, "causal": 1}], ids=["left out", "another filter", "causal"]
 )
-def test_other_masks(op: str, how: dict[str, float], tmp_path: Path) -> None:
+def test_other_masks(op: str, how: dict[str, Any], tmp_path: Path) -> None:
     for running in (None, Running()):
         found = compared(fused(op, **how), written_out(), tmp_path, others=[ROWS], running=running)
         assert not found.outcome.within(Outcome.AGREES), found.because

@@ -826,6 +826,20 @@ def test_what_is_found(name: str, tmp_path: Path) -> None:
         assert word in listed.reason
 
 
+@pytest.mark.parametrize("domain", ["com.microsoft", "org.example"])
+@pytest.mark.parametrize("op", ["GatherND", "Trilu", "Pad", "ExpandDims"])
+def test_a_name_says_nothing_in_another_domain(op: str, domain: str, tmp_path: Path) -> None:
+    """onnxruntime's operators move the entries of a bank of weights; what one of that name does elsewhere is not known."""
+    nodes = [node(op, ["B", "i"], ["w"], domain=domain), times("w")]
+    given = [X, value("i", [1], INT64)]
+    proto = model(nodes, {"B": BANK}, inputs=given, imports={domain: 1})
+    weights, unsupported = find_weights(Flow(opened(proto, tmp_path)))
+    assert not weights
+    (listed,) = unsupported
+    expected = f"op {op} selects" if domain == "com.microsoft" else f"operator {domain}.{op} is not known"
+    assert expected in listed.reason
+
+
 def session_choices(graph: Graph) -> list[dict[str, Any]]:
     """Feeds of the index or the condition, one per slice or branch, in the order of the weights."""
     names = {i.name for i in graph.inputs}

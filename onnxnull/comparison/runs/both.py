@@ -11,6 +11,7 @@ from onnxnull.comparison.runs.outputs import TensorPair, judge
 from onnxnull.comparison.runs.samples import COUNT, SIZES, Feeds
 from onnxnull.errors import ExitCode, OnnxnullError
 from onnxnull.graph.model import Model
+from onnxnull.runtime.convert_floats import floats_of
 from onnxnull.runtime.precision import Precision
 from onnxnull.runtime.providers import Provider
 from onnxnull.runtime.session import Runner
@@ -42,6 +43,8 @@ _THROUGH = frozenset(
     ["Cast", "Identity", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Transpose", "Gather", "Slice", "DequantizeLinear"]
 )
 _TRIES = 4
+_BFLOAT16 = 16
+"""TensorProto's number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,7 @@ class Runs:
         tensors: matched tensors in the order of the network.
         reason: why nothing was compared; None where it was.
         overflows: inputs on which one of the models gave numbers that are not finite, left out because its type is narrower.
+        widened: whether bfloat16 was computed in float32, since the provider has no kernels for it.
     """
 
     samples: int = 0
@@ -62,6 +66,7 @@ class Runs:
     tensors: tuple[TensorPair, ...] = ()
     reason: str | None = None
     overflows: int = 0
+    widened: bool = False
 
     @property
     def not_exercised(self) -> tuple[TensorPair, ...]:
@@ -143,11 +148,19 @@ def run_both(
         return replace(worst, exercised=any(part.exercised for part in parts), snr=parts[0].snr, agreement=parts[0].agreement)
 
     found = [judged(pair) for pair in outputs] + [judged(pair, name) for name, pair in entering]
-    return Runs(len(got), drawn, tuple(found), tuple(judged(pair) for pair in tensors), None, overflows)
+    widened = any(runner.precision is not Precision.NATIVE for runner in runners)
+    return Runs(len(got), drawn, tuple(found), tuple(judged(pair) for pair in tensors), None, overflows, widened)
 
 
 def _runner(model: Model, extra: Sequence[str], provider: Provider) -> Runner:
-    return Runner(model, Precision.NATIVE, provider=provider, extra_outputs=list(dict.fromkeys(extra)))
+    """As the file is, or in float32 where the provider has no kernel for its bfloat16."""
+    wanted = list(dict.fromkeys(extra))
+    try:
+        return Runner(model, Precision.NATIVE, provider=provider, extra_outputs=wanted)
+    except OnnxnullError as error:
+        if "NOT_IMPLEMENTED" not in error.seen or _BFLOAT16 not in floats_of(model.parsed.whole):
+            raise
+    return Runner(model, Precision.FLOAT32, provider=provider, extra_outputs=wanted)
 
 
 def _finite(array: object) -> bool:
