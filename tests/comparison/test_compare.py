@@ -267,9 +267,9 @@ class TestWhatIsNotTheSame:
     @pytest.mark.parametrize(
         ("change", "told"),
         [
-            (lambda n: replace(n, biases={**n.biases, "dense": n.biases["dense"] + 0.5}), "constant dense.bias at 'dense.add'"),
-            (lambda n: with_weight(n, "v", 2 * n.weights["v"]), "constant v.weight at 'v'"),
-            (lambda n: with_weight(n, "head", n.weights["head"][:, ::-1]), "constant head.weight at 'head'"),
+            (lambda n: replace(n, biases={**n.biases, "dense": n.biases["dense"] + 0.5}), "constant dense.bias at Add 'dense.add'"),
+            (lambda n: with_weight(n, "v", 2 * n.weights["v"]), "constant v.weight at MatMul 'v'"),
+            (lambda n: with_weight(n, "head", n.weights["head"][:, ::-1]), "constant head.weight at MatMul 'head'"),
             (lambda n: with_weight(with_weight(n, "q", n.weights["k"]), "k", n.weights["q"]), "output 'head_out' parts"),
             (lambda n: with_weight(n, "q", _touched(n.weights["q"], 1e-3)), "constant q.weight"),
             (lambda n: with_weight(n, "depthwise", _touched(n.weights["depthwise"], 1e-4)), "depthwise.weight"),
