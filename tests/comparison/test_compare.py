@@ -267,7 +267,10 @@ class TestWhatIsNotTheSame:
     @pytest.mark.parametrize(
         ("change", "told"),
         [
-            (lambda n: replace(n, biases={**n.biases, "dense": n.biases["dense"] + 0.5}), "constant dense.bias at Add 'dense.add'"),
+            (
+                lambda n: replace(n, biases={**n.biases, "dense": n.biases["dense"] + 0.5}),
+                "constant dense.bias at Add 'dense.add'",
+            ),
             (lambda n: with_weight(n, "v", 2 * n.weights["v"]), "constant v.weight at MatMul 'v'"),
             (lambda n: with_weight(n, "head", n.weights["head"][:, ::-1]), "constant head.weight at MatMul 'head'"),
             (lambda n: with_weight(with_weight(n, "q", n.weights["k"]), "k", n.weights["q"]), "output 'head_out' parts"),
