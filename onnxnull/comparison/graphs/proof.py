@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from onnxnull.comparison.graphs.algebra import Algebra
+from onnxnull.comparison.graphs.codes import misread
 from onnxnull.comparison.graphs.matching import Matching
 from onnxnull.comparison.graphs.places import match
 from onnxnull.comparison.graphs.reading import Reading, has_codes, quantizes, read
@@ -47,6 +48,8 @@ def prove(a: Flow, b: Flow, inputs: Sequence[tuple[GraphInput, GraphInput]], out
         matching = match(readings[1], readings[0], [(other, one) for one, other in outputs]).turned()
     else:
         matching = match(readings[0], readings[1], outputs)
+    if quantizers:
+        matching.differences += misread(a if quantizes(a) else b)
     codes = has_codes(a) != has_codes(b)
     return GraphProof(
         matching,
