@@ -79,11 +79,11 @@ def random_network(rng: np.random.Generator) -> tuple[Network, np.ndarray]:
     else:
         net, x = _normalised(rng)
         layers = int(rng.integers(1, 4))
-    for _ in range(layers):
+    for left in range(layers, 0, -1):
         _dense(net, rng)
-        _bent(net, rng)
+        _bent(net, rng, last=left == 1)
         if rng.random() < 0.15:
-            _rounded(net, rng)
+            _rounded(net, rng, x)
     if rng.random() < 0.3:
         net.add("Softmax", [], _softmax, axis=-1)
     net.outputs.append((net.at, TensorProto.FLOAT))
@@ -191,7 +191,8 @@ def _dense(net: Network, rng: np.random.Generator) -> None:
     net.width = out
 
 
-def _bent(net: Network, rng: np.random.Generator) -> None:
+def _bent(net: Network, rng: np.random.Generator, *, last: bool) -> None:
+    """An activation, a mask before the end (what reads a mask sees nothing else), or nothing."""
     kind = rng.integers(6)
     if kind == 0:
         net.add("Relu", [], _each(lambda v: v.max(flint.arb(0))))
@@ -201,14 +202,15 @@ def _bent(net: Network, rng: np.random.Generator) -> None:
         net.add("Tanh", [], _each(lambda v: v.tanh()))
     elif kind == 3:
         net.add("Clip", [np.float32(-1), np.float32(1)], _each(lambda v: v.min(flint.arb(1)).max(flint.arb(-1))))
-    elif kind == 4:
+    elif kind == 4 and last:
         mask = np.where(rng.random(net.width) < 0.3, -1e30, 0.0).astype(np.float32)
         net.add("Add", [mask[None]], _with(lambda v, c: v + c, mask))
 
 
-def _rounded(net: Network, rng: np.random.Generator) -> None:
-    """A quantizer between layers of floats."""
-    scale, zero = np.float32(10.0 ** rng.integers(-3, 2)), int(rng.choice([0, 128]))
+def _rounded(net: Network, rng: np.random.Generator, x: np.ndarray) -> None:
+    """A quantizer between layers of floats, of some ten or a thousand steps at x: the latter saturate."""
+    size = max(abs(float(v)) for v in net.evaluate(x))
+    scale, zero = np.float32(max(size, 1e-30) * 10.0 ** rng.integers(-3, 0)), int(rng.choice([0, 128]))
     stored = [np.array(scale), np.array(zero, np.uint8)]
     ratio = _fraction(scale)
     net.add("QuantizeLinear", stored, lambda v: [_code(_fraction(each.mid()) / ratio, zero, 0, 255) for each in v])

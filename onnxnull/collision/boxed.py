@@ -56,7 +56,7 @@ _HOLDS = 6
 """Most times that more entries are held."""
 # A search that gains less than this between two looks is given up.
 _STALL = 0.97
-# Changes that are shorter than this, relative to the wish clipped to the box, are none.
+# Changes that are shorter than this, relative to the wish clipped to the box, are looked at; off the kernel by as much, none.
 _NOTHING = 1e-8
 # An answer this near to a nearest point of 0, relative to the same, is certified as well.
 _ZERO = 1e-6
@@ -107,9 +107,11 @@ def solve(
         return found.within <= max(tolerance * float(np.linalg.norm(found.change)), _ZERO * clipped)
 
     found = _solved(kernel, room, inside, close)
-    # rounding is no vector of the kernel
     length = float(np.linalg.norm(found.change))
-    return found if length > _NOTHING * clipped else Nearest(nothing, found.within + length)
+    # what is so short is a vector of the kernel, or rounding, which is none
+    if length > _NOTHING * clipped or np.linalg.norm(kernel.project(found.change) - found.change) <= _NOTHING * length:
+        return found
+    return Nearest(nothing, found.within + length)
 
 
 def nearest(

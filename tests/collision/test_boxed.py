@@ -134,6 +134,17 @@ def test_boxes_of_all_sizes_in_one_tensor(seed: int) -> None:
             assert np.vdot(found, kernel.project(wish)) > 0.0
 
 
+def test_a_tight_entry_among_loose_ones_is_no_rounding() -> None:
+    """ε = 1e-7 on a feature near 1 beside one of 1e-12: what is found is 1e-12 of the wish, and a vector of the kernel."""
+    weights = np.array([[1.0, 2.0], [3.0, -1.0], [0.5, 4.0], [1.5, 1.0]])
+    room = np.array([[0.0, 1e-7, 1e5, 6e-8]])
+    start, direction = np.zeros((1, 4)), np.array([[0.0, 0.3, 1.0, -0.8]])
+    found = largest(kernel_of_rows(weights, 1), start, direction, -room, room)
+    assert 5e-8 < np.linalg.norm(found) < 1e-6
+    assert np.abs(found @ weights).max() < 1e-22
+    assert np.all(np.abs(found) <= room)
+
+
 def test_how_near_is_known() -> None:
     """Also of large tensors, whose search ends early: the bound is then larger, and still one."""
     rng = np.random.default_rng(0)
