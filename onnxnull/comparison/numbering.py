@@ -114,13 +114,10 @@ class Walk:
         return content(np.asarray(attribute.value, dtype=dtype))
 
     def _tensor(self, tensor: ir.TensorProtocol) -> Number:
-        import onnx_ir as ir
-
         if id(tensor) in self._alike:
             return self._alike[id(tensor)]
         if id(tensor) not in self._tensors:
-            array = external.read(tensor) if isinstance(tensor, ir.ExternalTensor) else tensor.numpy()
-            self._tensors[id(tensor)] = content(np.asarray(array))
+            self._tensors[id(tensor)] = tensor_content(tensor)
         return self._tensors[id(tensor)]
 
 
@@ -131,6 +128,13 @@ def draws(node: ir.Node) -> bool:
     """
     trains = node.op_type == "Dropout" and len(node.inputs) > 2
     return trains or is_random(node) or any(draws(inner) for _, body in subgraphs(node) for inner in body)
+
+
+def tensor_content(tensor: ir.TensorProtocol) -> Number:
+    """The number of a stored tensor, however large."""
+    import onnx_ir as ir
+
+    return content(np.asarray(external.read(tensor) if isinstance(tensor, ir.ExternalTensor) else tensor.numpy()))
 
 
 def content(array: np.ndarray) -> Number:

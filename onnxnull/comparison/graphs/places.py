@@ -161,8 +161,9 @@ class _Matcher:
                 continue
             if loose:
                 movement = term.op in _MOVEMENTS
+                undone = movement or candidate.attribute("group") != term.attribute("group")  # zeros written out
                 self.found.differences += [
-                    Difference("attribute", mine, theirs, float("nan"), rearranged=movement, movement=movement)
+                    Difference("attribute", mine, theirs, float("nan"), rearranged=undone, movement=movement)
                     for mine, theirs in attribute_names(*self.readings, candidate, term)
                 ]
             for one_k, other_k in self._aligned(candidate, term) if _comparable(candidate, term) else ():

@@ -43,7 +43,8 @@ def prove(a: Flow, b: Flow, inputs: Sequence[tuple[GraphInput, GraphInput]], out
         term = terms.make("Input", attributes=[("place", place)], shape=_common(_shape(a, one), _shape(b, other)), kind=kind)
         first[one.name], second[other.name] = term, term
     quantizers = quantizes(a) != quantizes(b)
-    readings = [read(flow, terms, given, quantizers=quantizers) for flow, given in ((a, first), (b, second))]
+    sides = enumerate(((a, first), (b, second)))
+    readings = [read(flow, terms, given, place=place, quantizers=quantizers) for place, (flow, given) in sides]
     if quantizers and quantizes(a):  # what quantizers cut off is looked for in the one that has none
         matching = match(readings[1], readings[0], [(other, one) for one, other in outputs]).turned()
     else:

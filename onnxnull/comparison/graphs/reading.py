@@ -17,7 +17,7 @@ from onnxnull.comparison.graphs.rewrites import ReadNode, Result, find_rule
 from onnxnull.comparison.graphs.rewrites.dimensions import on_dimensions
 from onnxnull.comparison.graphs.terms import Shape, Term, Value
 from onnxnull.comparison.numbering import content as number_of
-from onnxnull.comparison.numbering import defaults_of, digest, draws, plain
+from onnxnull.comparison.numbering import defaults_of, digest, draws, plain, tensor_content
 from onnxnull.graph.bodies import subgraphs
 from onnxnull.graph.constants import SMALL, Constant, EvaluationError
 from onnxnull.graph.flow import Flow
@@ -94,19 +94,20 @@ def has_codes(flow: Flow) -> bool:
     return any(view.op_type in _CODES or view.op_type.startswith("QLinear") for view in flow.nodes)
 
 
-def read(flow: Flow, terms: Algebra, inputs: Mapping[str, Term], *, quantizers: bool) -> Reading:
+def read(flow: Flow, terms: Algebra, inputs: Mapping[str, Term], *, place: int, quantizers: bool) -> Reading:
     """The terms of a graph.
 
     Args:
         inputs: name of each input → its term.
+        place: of the graph among those that are read; values of which nothing is known are of one place.
         quantizers: as in `ReadNode`.
     """
-    return _Reader(flow, terms, quantizers).read(inputs)
+    return _Reader(flow, terms, place, quantizers).read(inputs)
 
 
 class _Reader:
-    def __init__(self, flow: Flow, terms: Algebra, quantizers: bool) -> None:
-        self._flow, self._terms, self._quantizers = flow, terms, quantizers
+    def __init__(self, flow: Flow, terms: Algebra, place: int, quantizers: bool) -> None:
+        self._flow, self._terms, self._place, self._quantizers = flow, terms, place, quantizers
         self._views: dict[ir.Node, Node] = {view.node: view for view in flow.nodes}
         self._constants: dict[ir.Value, Const | None] = {}
         self._found: dict[ir.Value, Value] = {}
@@ -199,7 +200,9 @@ class _Reader:
             return self._found[operand.value]
         found = self._constant(operand)
         if found is None:
-            found_term = self._terms.make("Unknown", [], attributes=[("name", operand.name)], shape=operand.shape)
+            tensor = operand.value.const_value if operand.value.is_initializer() else None
+            content = ("place", self._place, operand.name) if tensor is None else ("content", tensor_content(tensor))
+            found_term = self._terms.make("Unknown", [], attributes=[("is", content)], shape=operand.shape, kind=_kind(operand))
             self._found[operand.value] = found_term
             return found_term
         self._found[operand.value] = found

@@ -60,8 +60,7 @@ def _kept(node: ReadNode, mask: Value) -> Value:
     def flag(t: Term) -> Value:
         if t.op == "FromBoolean":
             return terms.make("ToFloat", t.variables, shape=t.shape)
-        attributes = [("version", 0), ("output", 0)]
-        above = terms.apply("ai.onnx.Greater", [t, c.const(np.array(0))], attributes, shape=t.shape, kind="b")
+        above = terms.apply("Less", [c.const(np.array(0)), t], shape=t.shape, kind="b")
         return terms.make("ToFloat", [above], shape=t.shape)
 
     return terms.elementwise(mask, flag)
