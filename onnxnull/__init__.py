@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from onnxnull.analysis.results import ModelReport
     from onnxnull.collision.cases import Case, load_cases
     from onnxnull.collision.perturb import Recipe
-    from onnxnull.collision.results import Collision
+    from onnxnull.collision.results import Collision, Kind
     from onnxnull.collision.search import Execution, Place, Search
+    from onnxnull.collision.strategies.strategy import Method
     from onnxnull.comparison.carried_collisions import Running
     from onnxnull.comparison.compare import compare
     from onnxnull.comparison.results import Comparison
@@ -41,7 +42,9 @@ __all__ = [
     "Collision",
     "Comparison",
     "Execution",
+    "Kind",
     "Limits",
+    "Method",
     "Model",
     "ModelReport",
     "OnnxnullError",
@@ -69,7 +72,9 @@ _HOMES = {
     "Collision": "onnxnull.collision.results",
     "Comparison": "onnxnull.comparison.results",
     "Execution": "onnxnull.collision.search",
+    "Kind": "onnxnull.collision.results",
     "Limits": "onnxnull.graph.limits",
+    "Method": "onnxnull.collision.strategies.strategy",
     "Model": "onnxnull.graph.model",
     "ModelReport": "onnxnull.analysis.results",
     "OnnxnullError": "onnxnull.errors",

@@ -151,6 +151,10 @@ class OnnxnullError(Exception):
         line = f"error[{self.code.code}]: {self.seen}; {self.remedy}"
         return line if self.file is None else f"{one_line(self.file)}: {line}"
 
+    def about(self, file: str) -> OnnxnullError:
+        """The same error, of this file."""
+        return OnnxnullError(self.code, self.seen, self.remedy, file)
+
     @property
     def exit_code(self) -> ExitCode:
         """What the command line exits with when this is the only outcome."""

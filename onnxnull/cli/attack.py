@@ -120,7 +120,6 @@ def _attack(
             if settings["figures"] is not None:
                 _draw(settings["figures"], number, found, described, preprocessing, labels)
     for error in without:
-        error.file = error.file or model
         click.echo(error, err=True)
     codes += [error.exit_code for error in without]
     if fmt == "json":

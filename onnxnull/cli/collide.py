@@ -141,8 +141,7 @@ def _collide(
             else:
                 texts.append(collision_text.row(found) if many else collision_text.render(found, labels))
                 texts.append(collision_text.trace_table(found))
-    for error in (*search.skipped, *without):
-        error.file = error.file or model
+    for error in (*(each.about(model) for each in search.skipped), *without):
         click.echo(error, err=True)
     # a layer without a collision among others that have one is no outcome of its own
     codes += [error.exit_code for error in search.skipped if not codes or error.exit_code is not ExitCode.NOTHING]

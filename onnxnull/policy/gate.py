@@ -217,9 +217,7 @@ def _look(
             tried = attempt(request)
         if "broken-run" in task.active:
             runs = run_outputs(request)
-    problems = _problems(tried.problem, None if runs is None else runs.problem)
-    for problem in problems:
-        problem.file = target.file
+    problems = [each.about(target.file) for each in _problems(tried.problem, None if runs is None else runs.problem)]
     evidence = Evidence(report, task.policy.limits, task.was, tried.collision, runs, loading)
     return evidence, problems, (tried.note,) if tried.note else ()
 
