@@ -144,9 +144,9 @@ def _one(task: _Task, loader: Loader, progress: Callable[[str], None] = lambda _
     return ModelVerdict(evidence.report, findings, problems, notes)
 
 
-def _problems(*found: OnnxnullError | None) -> tuple[OnnxnullError, ...]:
-    """What kept checks from being made; one reason once."""
-    return tuple({str(error): error for error in found if error is not None}.values())
+def _problems(file: str, *found: OnnxnullError | None) -> tuple[OnnxnullError, ...]:
+    """What kept checks of a file from being made; one reason once."""
+    return tuple({str(error): error.about(file) for error in found if error is not None}.values())
 
 
 def _bug(error: Exception, file: str) -> OnnxnullError:
@@ -217,7 +217,7 @@ def _look(
             tried = attempt(request)
         if "broken-run" in task.active:
             runs = run_outputs(request)
-    problems = [each.about(target.file) for each in _problems(tried.problem, None if runs is None else runs.problem)]
+    problems = _problems(target.file, tried.problem, None if runs is None else runs.problem)
     evidence = Evidence(report, task.policy.limits, task.was, tried.collision, runs, loading)
     return evidence, problems, (tried.note,) if tried.note else ()
 
