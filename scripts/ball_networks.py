@@ -223,11 +223,13 @@ def _quotient(x: float, scale: np.float32) -> Fraction:
 
 
 def _fraction(value: Any) -> Fraction:
-    """The number as it is."""
+    """The number as it is; below 2⁻²⁰⁰⁰ that, with its sign: of exp(−10⁹) the exponent alone has a thousand million digits."""
     if not isinstance(value, flint.arb):
         return Fraction(float(value))
-    mantissa, exponent = value.man_exp()
-    return Fraction(int(mantissa)) * Fraction(2) ** int(exponent)
+    mantissa, exponent = (int(part) for part in value.man_exp())
+    if mantissa.bit_length() + exponent < -2000:
+        return Fraction((mantissa > 0) - (mantissa < 0), 2**2000)
+    return Fraction(mantissa) * Fraction(2) ** exponent
 
 
 def _code(quotient: Fraction, zero: int, low: int, high: int) -> flint.arb:

@@ -24,6 +24,7 @@ from onnxnull.kernel.numerics.enclosures import Near, enclose, through
 from onnxnull.kernel.numerics.error_free import two_difference
 from onnxnull.kernel.numerics.rounding import UNIT, gamma
 from onnxnull.kernel.numerics.rounding_model import magnitude, nonzero_terms, powers_of_two, roundings
+from onnxnull.kernel.rank import Notion
 
 Activations = tuple[NDArray[np.generic], NDArray[np.generic]]
 """a₀ and a₁, as they were computed."""
@@ -107,6 +108,9 @@ def kernel_claim(
     - the activations (a₀, a₁) of `seen`, as they were computed, move the layer by more than that, |A(a₁ − a₀)|: what was
       rounded on the way to the layer is no part of L, and the claim does not speak of what arrived.
 
+    No channel refuses it whose weights are all below the float64 cut-off beside the layer's others (1e-30 beside 1): at that
+    notion it is none, and what follows is measured.
+
     Args:
         box: bounds of the inputs, which the inputs that measure the scale keep.
 
@@ -147,8 +151,17 @@ def kernel_claim(
     arrived = None if seen is None else _arrived(reader, size, image, seen)
     if claim.value == 0.0 and arrived is None:
         return claim
-    most = tolerance * channel_scale(reader, x0, box)
+    most = np.where(_alive(reader), tolerance * channel_scale(reader, x0, box), np.inf)
     return _refused(claim, np.where(residual > 0, allowed, 0.0), arrived, most, tolerance)
+
+
+def _alive(reader: Reader) -> NDArray[np.bool_]:
+    """The entries of the layer's output that a column reaches which the float64 cut-off does not take for zero."""
+    g, q, p = reader.blocks.shape
+    length = np.linalg.norm(reader.blocks, axis=1, keepdims=True)
+    cutoff = float(length.max(initial=0.0)) * g * max(q, p) * Notion.FLOAT64.eps  # σ_max is no less than the longest column
+    layer = reader.make(np.broadcast_to((length > cutoff).astype(np.float64), reader.blocks.shape))
+    return np.asarray(layer.apply(np.ones(layer.input_shape)) > 0.0)
 
 
 def _arrived(

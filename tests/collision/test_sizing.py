@@ -222,3 +222,25 @@ def test_every_twin_is_held_against_the_file(place: Place, tmp_path: Path, monke
     assert raised.value.code is Code.TWIN
     single = collision(path, {"x": weight(1, 16)}, Recipe(), place=place, precisions=(Precision.FLOAT32,))
     assert single.decision is Decision.HOLDS
+
+
+@pytest.mark.parametrize("bias", [0.0, -3e-32])
+def test_a_channel_that_the_cut_off_takes_for_zero_refuses_nothing(bias: float, tmp_path: Path) -> None:
+    """1e-31 where a ReLU is off, 1e-37 elsewhere, as training leaves it: it asked for a far smaller change."""
+    x, w, v = weight(1, 12, seed=2), weight(12, 20), weight(20, 6, seed=1)
+    off = (x @ w)[0] <= 0
+    assert 5 < off.sum() < 15
+    v[:, 2] *= np.where(off, 1e-31, 1e-37)
+    nodes = [
+        node("MatMul", ["x", "w"], ["h"], name="first"),
+        node("Relu", ["h"], ["r"]),
+        node("Gemm", ["r", "v", "b"], ["s"], name="second"),
+        node("Relu", ["s"], ["t"]),
+        node("MatMul", ["t", "u"], ["y"], name="last"),
+    ]
+    constants = {"w": w, "v": v, "b": np.full(6, bias, np.float32), "u": weight(6, 3, seed=4)}
+    proto = model(nodes, constants, inputs=[value("x", [1, 12])])
+    found = collision(saved(tmp_path, proto), {"x": x}, Recipe(), place=Place(layer="second"))
+    assert found.holds, [run.why for run in found.runs]
+    assert found.caveat is None
+    assert np.linalg.norm(found.colliding - found.original) > 1.0
