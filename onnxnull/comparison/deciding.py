@@ -32,6 +32,8 @@ FAR = 1e-2
 _PROVED = 5e-2
 _PROVED_SNR = 60.0
 """Decibels below which outputs of graphs that are proved to be the same part, where a channel does."""
+_DROWNED = 20.0
+"""How far below the limit of an output the signal-to-noise ratio of one of its channels may lie, in decibels."""
 _LEAST_SNR = 10.0
 """Decibels below which outputs part where one model computes in a narrower type."""
 
@@ -173,6 +175,7 @@ class _Decider:
                 if judged.enters is None
                 and (
                     (judged.snr is not None and judged.snr < wanted.min_snr)
+                    or (judged.least is not None and judged.least < wanted.min_snr - _DROWNED)
                     or (judged.agreement is not None and judged.agreement < wanted.min_agreement)
                     or judged.ratio == float("inf")
                 )

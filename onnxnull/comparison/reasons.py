@@ -20,6 +20,8 @@ def parts_reason(judged: TensorPair) -> str:
     if judged.reason is not None:
         return f"{what} parts: {judged.reason}"
     snr = "" if judged.snr is None else f", signal-to-noise ratio {judged.snr:.3g} dB"
+    if judged.least is not None and judged.snr is not None and judged.least < judged.snr - 20.0:
+        snr += f" and {judged.least:.3g} dB in a channel"
     where = "" if judged.channel is None else f" in channel {judged.channel}"
     share = f" of {1.0 - judged.ratio:.0%} alike" if judged.discrete else f" by {judged.ratio:.2g} of the spread{where}{snr}"
     agreement = "" if judged.agreement is None or judged.discrete else f", the largest entry the same in {judged.agreement:.0%}"

@@ -11,6 +11,7 @@ import numpy as np
 from onnxnull.comparison.graphs import constants as c
 from onnxnull.comparison.graphs.algebra import Algebra
 from onnxnull.comparison.graphs.constants import Const
+from onnxnull.comparison.graphs.dynamic_scales import computed_scales
 from onnxnull.comparison.graphs.grids import steps_of
 from onnxnull.comparison.graphs.inference import folded, with_shapes
 from onnxnull.comparison.graphs.rewrites import ReadNode, Result, find_rule
@@ -120,7 +121,7 @@ class _Reader:
         for value in graph.inputs:
             if not value.is_initializer():
                 self._found[value] = inputs[value.name or ""]
-        scales = self._computed_scales() if self._quantizers else {}
+        scales = computed_scales(self._flow) if self._quantizers else {}
         for node in graph:
             view = self._views[node]
             for operand, found in zip(view.outputs, self._outputs(view), strict=True):
@@ -141,17 +142,6 @@ class _Reader:
         reading.values = {value.name or "": self._found[value] for value in own if value in self._found}
         reading.outputs = {value.name or "": self._value(self._flow.operand(value)) for value in graph.outputs}
         return reading
-
-    def _computed_scales(self) -> dict[ir.Value, Const]:
-        """Scales and zero points of quantizers that a node computes: 1 and 0 where quantizers count as nothing."""
-        found: dict[ir.Value, Const] = {}
-        for view in self._flow.nodes:
-            if view.op_type == "QuantizeLinear" and view.inputs[0] is not None and view.inputs[0].constant is None:
-                for place, number in ((1, c.scalar(1.0)), (2, c.const(np.array(0, np.int64)))):
-                    operand = view.inputs[place] if place < len(view.inputs) else None
-                    if operand is not None and operand.constant is None and operand.value.producer() is not None:
-                        found[operand.value] = number
-        return found
 
     def _outputs(self, view: Node) -> list[Value]:
         """What each output is."""

@@ -145,7 +145,8 @@ def run_both(
             for some in (got, *alike)
         ]
         worst = max(parts, key=lambda part: part.ratio)  # large inputs would hide what small ones show
-        return replace(worst, exercised=any(part.exercised for part in parts), snr=parts[0].snr, agreement=parts[0].agreement)
+        whole, exercised = parts[0], any(part.exercised for part in parts)
+        return replace(worst, exercised=exercised, snr=whole.snr, agreement=whole.agreement, least=whole.least)
 
     found = [judged(pair) for pair in outputs] + [judged(pair, name) for name, pair in entering]
     widened = any(runner.precision is not Precision.NATIVE for runner in runners)

@@ -29,6 +29,7 @@ class TensorPair:
         exercised: whether some channel moves; with no channel that moves nothing is settled.
         agreement: the share of places with the same largest entry (top-1; of images pixel by pixel), None where there is none.
         snr: signal-to-noise ratio in dB, infinite where both are equal, None for indices.
+        least: the smallest one of an exercised channel: of the entries of the last axis, of images of their channels.
         reason: why they cannot be compared; None where they can.
         discrete: whether they are indices.
     """
@@ -43,6 +44,7 @@ class TensorPair:
     snr: float | None = None
     reason: str | None = None
     discrete: bool = False
+    least: float | None = None
 
 
 def judge(a: str, b: str, first: Sequence[np.ndarray], second: Sequence[np.ndarray], enters: str | None = None) -> TensorPair:
@@ -87,7 +89,7 @@ def _floats(a: str, b: str, x: np.ndarray, y: np.ndarray, enters: str | None) ->
         return TensorPair(a, b, enters, exercised=False, reason="no entry is finite")
     apart = np.where(finite, np.abs(np.where(finite, y, 0.0) - np.where(finite, x, 0.0)), 0.0)
     wide = np.where(finite, x, np.nan)
-    worst, where, exercised = 0.0, None, False
+    worst, where, exercised, least = 0.0, None, False, None
     axes = range(2, x.ndim) if x.ndim > 2 else range(x.ndim)[1:]
     for axis in (*axes, None):
         others = tuple(i for i in range(x.ndim) if i != axis)
@@ -101,21 +103,35 @@ def _floats(a: str, b: str, x: np.ndarray, y: np.ndarray, enters: str | None) ->
         error = np.maximum(apart.max(axis=others) - floor, 0.0)
         moving = spread > _EXERCISED * floor
         exercised |= bool(np.any(moving))
+        if axis == _channel_axis(x) and np.any(moving):
+            least = float(
+                np.min(_decibels(np.nan_to_num(np.nanvar(wide, axis=others)), np.mean(np.square(apart), axis=others))[moving])
+            )
         ratio = np.where(error == 0.0, 0.0, np.divide(error, spread, out=np.full_like(error, np.inf), where=spread > 0.0))
         top = float(np.max(ratio, initial=0.0))
         if top > worst:
             worst = top
             where = None if axis is None else f"{int(np.argmax(ratio))} of axis {axis - 1}"
-    signal, noise = float(np.var(x[finite])), float(np.mean(np.square(apart[finite])))
-    snr = float("inf") if noise == 0.0 else 10.0 * float(np.log10(signal / noise)) if signal > 0.0 else -float("inf")
-    return TensorPair(a, b, enters, worst, where, exercised, _top_one(x, y), snr)
+    snr = float(_decibels(np.var(x[finite]), np.mean(np.square(apart[finite]))))
+    return TensorPair(a, b, enters, worst, where, exercised, _top_one(x, y), snr, least=least)
+
+
+def _decibels(signal: np.ndarray, noise: np.ndarray) -> np.ndarray:
+    """The ratio of two powers; infinite where there is no noise, −∞ where there is no signal."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(noise == 0.0, np.inf, 10.0 * np.log10(signal / noise))
+
+
+def _channel_axis(x: np.ndarray) -> int:
+    """The axis of stacked samples on which different things lie side by side."""
+    return 2 if x.ndim >= 5 else x.ndim - 1
 
 
 def _top_one(x: np.ndarray, y: np.ndarray) -> float | None:
     """The share of places where the same entry is the largest: along the last axis, of images along the channels."""
     if x.ndim < 2:
         return None
-    axis = 2 if x.ndim >= 5 else x.ndim - 1
+    axis = _channel_axis(x)
     if x.ndim >= 5 and x.shape[2] == 1:  # a mask: on which side of the middle
         return float(np.mean((x > np.median(x)) == (y > np.median(x))))
     if x.shape[axis] < 2 or x.ndim - 1 not in (2, 4):

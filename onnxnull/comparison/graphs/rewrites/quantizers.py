@@ -2,8 +2,8 @@
 
 1. Where one of the two graphs quantizes activations and the other does not, QuantizeLinear, DequantizeLinear and
    DynamicQuantizeLinear of a variable are nothing: from there on integers stand for the floats they came from, and scales that
-   are computed are 1 (the reader sees to the values that enter). A zero point at the end of its type cuts off what is negative:
-   that is `Saturate`, which may stand for a Relu or a Clip (see `places`). Else quantizers stay what they are.
+   are computed are 1, if they are used as scales (`dynamic_scales`). A zero point at the end of its type cuts off what is
+   negative: that is `Saturate`, which may stand for a Relu or a Clip (see `places`). Else quantizers stay what they are.
 2. DequantizeLinear of QuantizeLinear with the same scale and zero point rounds to a `Grid` from its lowest to its highest code
    less the zero point: codes with and without a sign are the same.
 3. DequantizeLinear of rows that are picked from constant codes picks them from S∘(Wq − Z).
@@ -15,6 +15,7 @@ import numpy as np
 
 from onnxnull.comparison.graphs import constants as c
 from onnxnull.comparison.graphs.algebra import Algebra
+from onnxnull.comparison.graphs.dynamic_scales import scales_once
 from onnxnull.comparison.graphs.rewrites import Const, ReadNode, Result, Term, Value, rule
 from onnxnull.comparison.graphs.rewrites.arithmetic import ONE
 from onnxnull.comparison.graphs.rewrites.signs import is_not_negative
@@ -181,6 +182,7 @@ def dequantize_too(node: ReadNode) -> Result:
 def dynamic(node: ReadNode) -> Result:
     """Rule 1."""
     x = node.operand(0)
-    if not node.quantizers or not isinstance(x, Term):
+    codes, scale, zero = (None if o is None else o.value for o in node.view.outputs)
+    if not node.quantizers or not isinstance(x, Term) or codes is None or scale is None or not scales_once(codes, scale, zero):
         return None
     return [x, ONE, c.const(np.array(0, np.int64))]
