@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -12,18 +12,17 @@ from onnxnull.comparison.graphs import constants as c
 from onnxnull.comparison.graphs.algebra import Algebra
 from onnxnull.comparison.graphs.constants import Const
 from onnxnull.comparison.graphs.dynamic_scales import computed_scales
-from onnxnull.comparison.graphs.grids import steps_of
+from onnxnull.comparison.graphs.evaluated import read_constant
 from onnxnull.comparison.graphs.inference import folded, with_shapes
 from onnxnull.comparison.graphs.rewrites import ReadNode, Result, find_rule
 from onnxnull.comparison.graphs.rewrites.dimensions import on_dimensions
 from onnxnull.comparison.graphs.terms import Shape, Term, Value
 from onnxnull.comparison.numbering import content as number_of
-from onnxnull.comparison.numbering import defaults_of, digest, draws, plain, tensor_content
+from onnxnull.comparison.numbering import defaults_of, draws, plain, tensor_content
 from onnxnull.graph.bodies import subgraphs
-from onnxnull.graph.constants import SMALL, Constant, EvaluationError
+from onnxnull.graph.constants import Constant
 from onnxnull.graph.flow import Flow
 from onnxnull.graph.node import Node, Operand
-from onnxnull.graph.quantization import Quantized, moved, quantized_from
 from onnxnull.graph.types import dtype_name
 from onnxnull.operators.traits import commutes
 
@@ -201,38 +200,8 @@ class _Reader:
     def _constant(self, operand: Operand) -> Const | None:
         """The constant that an operand is; None where it is none, or was not evaluated."""
         if operand.value not in self._constants:
-            constant = operand.constant
-            self._constants[operand.value] = self._made(operand.value, constant) if isinstance(constant, Constant) else None
+            self._constants[operand.value] = read_constant(self._flow, operand.value)
         return self._constants[operand.value]
-
-    def _made(self, value: ir.Value, constant: Constant) -> Const | None:
-        roots = () if constant.root is None else (constant.root.name,)
-        name = dtype_name(constant.dtype)
-        if quantized_from(constant) is not None:
-            return self._on_grid(constant, lambda: np.abs(moved(constant, Quantized.scales)))
-        try:
-            array = np.asarray(constant.array())
-            steps = steps_of(self._flow, value)
-        except EvaluationError:
-            return None
-        if steps is not None:
-            return self._on_grid(constant, lambda: steps)
-        if name == "float32" and c.holds_float16(array):
-            name = "float16"  # whatever it is stored in
-        if name not in ("float16", "bfloat16") and (constant.size <= SMALL or array.dtype.kind not in "f"):
-            return c.const(array, dtype=name, roots=roots)
-        return Const(number_of(array), constant.shape, "f", name, roots, False, lambda: c.narrow(array, name))
-
-    def _on_grid(self, constant: Constant, steps: Callable[[], np.ndarray]) -> Const:
-        """A constant that is codes times scales, which are the steps of its grid."""
-        key = digest("quantized", number_of(np.asarray(constant.array())))
-        roots = () if constant.root is None else (constant.root.name,)
-
-        def thunk() -> c.Numbers:
-            value = np.asarray(constant.array()).astype(np.float64)
-            return c.Numbers(value, 2.0**-23 * np.abs(value), steps())
-
-        return Const(key, constant.shape, "f", dtype_name(constant.dtype), roots, True, thunk)
 
     def _generic(self, node: ReadNode, index: int) -> Term:
         """The node as it is."""
