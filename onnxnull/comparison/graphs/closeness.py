@@ -85,11 +85,12 @@ def _is_rounded(a: np.ndarray, b: np.ndarray) -> bool:
 
 
 def distance(a: Const, b: Const) -> float:
-    """‖a − b‖/‖b‖, and the norm itself where b is zero."""
+    """‖a − b‖/‖b‖, and the norm itself where b is zero; NaN where both hold infinities."""
     if a.shape != b.shape or a.kind != "f" or b.kind != "f":
         return float("nan")
     norm = float(np.linalg.norm(b.value))
-    return float(np.linalg.norm(a.value - b.value)) / (norm or 1.0)
+    with np.errstate(invalid="ignore"):
+        return float(np.linalg.norm(a.value - b.value)) / (norm or 1.0)
 
 
 def may_be_rearranged(a: Const, b: Const) -> bool:
