@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tests.hostile.catalogue import CASES
+from tests.hostile.catalogue import CASES, Case
 
 
-def main() -> int:
+def main(arguments: Sequence[str], cases: Mapping[str, Case] = CASES) -> int:
     """Exit code 0, or 4 for a usage error."""
-    if len(sys.argv) < 2 or Path(sys.argv[1]).exists() or not CASES.keys() >= set(sys.argv[2:]):
+    if not arguments or Path(arguments[0]).exists() or not cases.keys() >= set(arguments[1:]):
         print("usage: python -m tests.hostile FOLDER [CASE ...] (a FOLDER that does not exist yet)", file=sys.stderr)
         return 4
-    folder = Path(sys.argv[1]).resolve()
-    cases = [CASES[name] for name in sys.argv[2:] or CASES]
-    for case in cases:
-        case.write(folder / case.name)
+    folder = Path(arguments[0]).resolve()
+    names = arguments[1:] or list(cases)
+    for name in names:
+        cases[name].write(folder / name)
     shutil.copy(Path(__file__).with_name("README.md"), folder)
-    print(f"{len(cases)} cases in {folder}")
+    print(f"{len(names)} cases in {folder}")
     return 0
 
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -13,6 +13,7 @@ import pytest
 
 from scripts.fuzzing.sandbox import Outcome
 from scripts.fuzzing.server import Server
+from tests.hostile.__main__ import main
 from tests.hostile.catalogue import CASES, Case
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -84,6 +85,14 @@ def test_a_person_can_have_them_as_files(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert {path.name for path in (tmp_path / "files").iterdir()} == {"cycle", "hard_link", "README.md"}
     assert subprocess.run(command, cwd=ROOT, capture_output=True, check=False).returncode == 4
+
+
+def test_without_names_all_are_written(tmp_path: Path) -> None:
+    """Of a smaller catalogue: every case of ours is written by its own test."""
+    few = {name: CASES[name] for name in ("cycle", "hard_link", "text")}
+    assert main([str(tmp_path / "files")], few) == 0
+    assert {path.name for path in (tmp_path / "files").iterdir()} == {*few, "README.md"}
+    assert all((tmp_path / "files" / name / "model").is_dir() for name in few)
 
 
 def test_the_readme_lists_them() -> None:

@@ -31,7 +31,7 @@ def modular_rank(matrix: Array) -> int:
 def small_geometry(rng: np.random.Generator) -> ConvGeometry:
     while True:
         geometry = random_geometry(rng)
-        if np.prod(geometry.input_shape) <= 1000:
+        if np.prod(geometry.input_shape) <= 500:
             return geometry
 
 
