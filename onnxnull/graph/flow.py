@@ -1,8 +1,9 @@
 """One walk over a model in topological order: the type, the shape and the constant value of everything that flows.
 
 Shapes come from ONNX's own inference, one node at a time (`onnx.shape_inference.infer_node_outputs`), which also works in
-the bodies of If, Loop and Scan and goes on where one node cannot be inferred. Constants are folded in the same walk, since
-each feeds the other: a `Shape` of a known shape is a constant, and a constant decides what `Reshape` gives.
+the bodies of If, Loop and Scan and goes on where one node cannot be inferred. What a file declares of shapes is believed of the
+model's inputs alone: onnxruntime refuses others there, and takes whatever comes elsewhere. Constants are folded in the same
+walk, since each feeds the other: a `Shape` of a known shape is a constant, and a constant decides what `Reshape` gives.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import numpy as np
 
 from onnxnull.errors import Code, OnnxnullError, one_line
 from onnxnull.graph import constants, contrib, evaluable, functions, validity
-from onnxnull.graph.bodies import captured, is_batched_scan, scanned, states, subgraphs, unchanged
+from onnxnull.graph.bodies import body_of, captured, is_batched_scan, scanned, states, subgraphs, unchanged
 from onnxnull.graph.constants import SMALL, Blocked, Constant, EvaluationError
 from onnxnull.graph.evaluation import Evaluation
 from onnxnull.graph.limits import bounded
@@ -25,7 +26,8 @@ from onnxnull.graph.node import Node, Operand
 from onnxnull.graph.origins.tracing import trace
 from onnxnull.graph.origins.values import Origin
 from onnxnull.graph.quantization import Quantized, quantized_from
-from onnxnull.graph.types import declared_type, merged, open_negative, shape_of_type, tensor_type
+from onnxnull.graph.state_shapes import StateShapes
+from onnxnull.graph.types import common_shape, declared_type, merged, open_negative, shape_of_type, tensor_type
 from onnxnull.kernel.budget import Budget, OutOfBudget
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 
 # The size of their output depends on values, and is at most (rank of the input) × (its size).
 _VALUES = {"value", "value_float", "value_floats", "value_int", "value_ints", "value_string", "value_strings"}
+_INT64 = 7
 _TIMES = 128
 """How much work evaluating may take, in bytes moved, for each byte that it may make."""
 
@@ -53,17 +56,24 @@ class Flow:
 
     def __init__(self, model: Model) -> None:
         self.model = model
+        self._origins: Mapping[ir.Value, Origin] = {}
+        self._states = StateShapes()
+        self._start()
+        while self._states.walk_again():
+            self._start()
+        self._origins = trace(self)
+        self.nodes = [self._with_origins(node) for node in self.nodes]
+
+    def _start(self) -> None:
+        """Walk the model from the beginning."""
         self.nodes: list[Node] = []
         self.impossible: str | None = None
         self._constants: dict[ir.Value, Constant | Blocked] = {}
-        self._origins: Mapping[ir.Value, Origin] = {}
         self._types: dict[ir.Value, onnx.TypeProto] = {}
         self._known: set[ir.Value] = set()
-        made = model.limits.made_bytes(model.stored_bytes)
+        made = self.model.limits.made_bytes(self.model.stored_bytes)
         self._made, self.evaluation = Budget(made), Evaluation(_TIMES * made)
-        self._walk(model.graph, "")
-        self._origins = trace(self)
-        self.nodes = [self._with_origins(node) for node in self.nodes]
+        self._walk(self.model.graph, "")
 
     def operand(self, value: ir.Value) -> Operand:
         """What is known of `value`."""
@@ -140,7 +150,8 @@ class Flow:
         self._known.add(value)
         declared = declared_type(value)
         if declared is not None:
-            self._types[value] = declared
+            asked = value.is_graph_input() and value.graph is self.model.graph
+            self._types[value] = declared if asked else tensor_type(declared.tensor_type.elem_type, None)
 
     def _visit(self, node: ir.Node, name: str) -> None:
         inputs = tuple(None if value is None else self.operand(value) for value in node.inputs)
@@ -195,7 +206,7 @@ class Flow:
             array = np.array(count if node.op_type == "Size" else entries, dtype=np.int64)
             self._constants[node.outputs[0]] = constants.known(array, "shape")
         elif node.op_type == "Shape":
-            self._types[node.outputs[0]] = tensor_type(7, (len(result),))
+            self._types[node.outputs[0]] = tensor_type(_INT64, (len(result),))
 
     def _dequantize_node(self, node: ir.Node, inputs: tuple[Operand | None, ...]) -> None:
         """`DequantizeLinear` gives the shape of its codes in the type of its scales (or `output_dtype`, since opset 23)."""
@@ -397,10 +408,17 @@ class Flow:
         """What the body of a Loop or Scan reads: a constant that every round hands on is one; slices have a type."""
         if is_batched_scan(node, self.model.opsets.get(node.domain, 1)):
             return
+        if node.op_type == "Loop" and (body := body_of(node)) is not None and body.inputs:
+            declared = declared_type(body.inputs[0])  # onnxruntime makes the round's number of this rank, 0 or 1
+            self._types[body.inputs[0]] = tensor_type(_INT64, (1,) if declared is not None and shape_of_type(declared) else ())
         for state in states(node):
             initial = node.inputs[state.operand]
             if initial is not None and initial in self._constants and unchanged(state):
                 self._constants[state.inner] = self._constants[initial]
+            known = None if initial is None else self.operand(initial)
+            shape = self._states.before(state.inner, None if known is None else known.shape)
+            if known is not None and known.dtype is not None:
+                self._types[state.inner] = tensor_type(int(known.dtype), shape)
         for part in scanned(node):
             value = node.inputs[part.operand]
             operand = None if value is None else self.operand(value)
@@ -424,9 +442,12 @@ class Flow:
             if read and all(v in self._constants for v in read):
                 self._block(node, f"op {node.op_type} is not evaluated")
             for state in () if is_batched_scan(node, self.model.opsets.get(node.domain, 1)) else states(node):
-                initial = node.inputs[state.operand]
+                initial, output = node.inputs[state.operand], node.outputs[state.output]
+                shape = self._states.after(state.inner, self.operand(state.after).shape)
+                if (dtype := self.operand(state.inner).dtype) is not None:
+                    self._types[output] = tensor_type(int(dtype), shape)
                 if initial is not None and initial in self._constants and unchanged(state):
-                    self._constants[node.outputs[state.output]] = self._constants[initial]
+                    self._constants[output] = self._constants[initial]
 
     def _branch(self, node: ir.Node) -> ir.Graph | None:
         """The branch that an If with a constant condition takes; None where that is not known."""
@@ -440,17 +461,14 @@ class Flow:
         return next((body for attribute, body in subgraphs(node) if attribute == name), None)
 
     def _adopt_branch_types(self, node: ir.Node) -> None:
-        """The outputs of an If have what both branches agree on, where the file does not declare it."""
+        """The outputs of an If have what both branches agree on."""
         bodies = [body for _, body in subgraphs(node)]
         if node.op_type != "If" or len(bodies) != 2:
             return
         for value, first, second in zip(node.outputs, bodies[0].outputs, bodies[1].outputs, strict=False):
             a, b = self.operand(first), self.operand(second)
-            if a.dtype is None or a.dtype != b.dtype or a.shape is None or b.shape is None:
-                continue
-            if len(a.shape) == len(b.shape):
-                common = tuple(x if x == y else None for x, y in zip(a.shape, b.shape, strict=True))
-                self._types[value] = merged(tensor_type(int(a.dtype), common), self._types.get(value))
+            if a.dtype is not None and a.dtype == b.dtype:
+                self._types[value] = tensor_type(int(a.dtype), common_shape(a.shape, b.shape))
 
 
 def _dequantizes(node: ir.Node) -> bool:

@@ -52,6 +52,13 @@ def shape_of_type(kind: onnx.TypeProto) -> Shape | None:
     )
 
 
+def common_shape(one: Shape | None, other: Shape | None) -> Shape | None:
+    """What two shapes agree on: axes in which they differ are open, and so is the rank."""
+    if one is None or other is None or len(one) != len(other):
+        return None
+    return tuple(a if a == b else None for a, b in zip(one, other, strict=True))
+
+
 def merged(inferred: onnx.TypeProto, declared: onnx.TypeProto | None) -> onnx.TypeProto:
     """The inferred type; what it leaves open is taken from the declared one where the ranks agree."""
     if not inferred.HasField("tensor_type") or declared is None:

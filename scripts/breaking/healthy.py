@@ -91,7 +91,7 @@ def cnn() -> onnx.ModelProto:
         "w3": weight(5, 4),
         "b3": weight(5),
     }
-    return model(nodes, constants, value("x", [1, 3, 8, 8]))
+    return model(nodes, constants, value("x", [1, 3, 5, 5]))
 
 
 def transformer() -> onnx.ModelProto:

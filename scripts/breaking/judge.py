@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime as ort  # here, and not in each child
 from onnx import external_data_helper, numpy_helper
 
 RUNS = 8
@@ -31,8 +32,6 @@ def symptom(path: Path) -> str | None:
 
 
 def _symptom(path: Path) -> str | None:
-    import onnxruntime as ort
-
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads = 1
