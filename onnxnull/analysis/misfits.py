@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from onnxnull.graph.flow import Flow
 
+_OF_SEQUENCES = frozenset({"SequenceAt", "SequenceErase"})
 _LAYERS = frozenset({"LayerNormalization", "RMSNormalization"})
 _PARAMETERS = {
     "BatchNormalization": (1, 2, 3, 4),
@@ -38,7 +39,7 @@ _REPEATED = {"Gemm": 2, "PRelu": 1}
 
 
 def misfits(node: Node, range_of: Callable[[ir.Value], Range]) -> Iterator[OddConstant]:
-    """Indices beyond the axis, shapes that do not fit, and a NonMaxSuppression that may keep no box."""
+    """Indices beyond the axis or the sequence, shapes that do not fit, and a NonMaxSuppression that may keep no box."""
     if node.domain not in ("", "ai.onnx"):
         return
     yield from _indices(node)
@@ -54,6 +55,8 @@ def misfits(node: Node, range_of: Callable[[ir.Value], Range]) -> Iterator[OddCo
         yield from _parameters(node)
     elif node.op_type in _REPEATED:
         yield from _repeated(node)
+    elif node.op_type in _OF_SEQUENCES:
+        yield from _missing(node, range_of)
     elif node.op_type == "NonMaxSuppression":
         most = np.zeros(1) if node.input(2) is None else constant_value(node, 2)
         if most is not None and most.size == 1 and most.item() <= 0:
@@ -63,6 +66,19 @@ def misfits(node: Node, range_of: Callable[[ir.Value], Range]) -> Iterator[OddCo
             found = range_of(scores.value)
             if not found.pinf.any() and bool((found.hi < least.item()).all()):
                 yield OddConstant("score_threshold", node.name, node.op_type, "a threshold that no score reaches", 1, 1)
+
+
+def _missing(node: Node, range_of: Callable[[ir.Value], Range]) -> Iterator[OddConstant]:
+    """A tensor that a sequence does not hold."""
+    sequence, place = node.input(0), node.input(1)
+    members = None if sequence is None else range_of(sequence.value).members
+    if sequence is None or members is None:
+        return
+    found = constant_value(node, 1)
+    beyond = found is not None and found.size == 1 and not -len(members) <= found.item() < len(members)
+    if not members or beyond:
+        name = sequence.name if place is None else place.name
+        yield OddConstant(name, node.name, node.op_type, "an index beyond the sequence", 1, 1)
 
 
 def failing_rounds(flow: Flow, loop: Node, rounds: tuple[float, float]) -> OddConstant | Unsupported | None:

@@ -27,7 +27,16 @@ from onnxnull.graph.origins.tracing import trace
 from onnxnull.graph.origins.values import Origin
 from onnxnull.graph.quantization import Quantized, quantized_from
 from onnxnull.graph.state_shapes import StateShapes
-from onnxnull.graph.types import common_shape, declared_type, merged, open_negative, shape_of_type, tensor_type
+from onnxnull.graph.types import (
+    common_shape,
+    declared_type,
+    merged,
+    open_negative,
+    shape_of_type,
+    tensor_type,
+    with_shape,
+    without_shape,
+)
 from onnxnull.kernel.budget import Budget, OutOfBudget
 
 if TYPE_CHECKING:
@@ -56,6 +65,8 @@ class Flow:
 
     def __init__(self, model: Model) -> None:
         self.model = model
+        self.nodes: list[Node]
+        self.impossible: str | None
         self._origins: Mapping[ir.Value, Origin] = {}
         self._states = StateShapes()
         self._start()
@@ -66,8 +77,7 @@ class Flow:
 
     def _start(self) -> None:
         """Walk the model from the beginning."""
-        self.nodes: list[Node] = []
-        self.impossible: str | None = None
+        self.nodes, self.impossible = [], None
         self._constants: dict[ir.Value, Constant | Blocked] = {}
         self._types: dict[ir.Value, onnx.TypeProto] = {}
         self._known: set[ir.Value] = set()
@@ -136,10 +146,14 @@ class Flow:
                 if operand is not None and operand not in self._known:
                     raise OnnxnullError(Code.INVALID_MODEL, f"node {name!r} reads {operand.name!r}, which nothing produces")
             self._visit(node, name)
+            if not any(True for _ in subgraphs(node)):
+                continue
+            place = len(self.nodes) - 1
             for attribute, body in subgraphs(node):
                 self._walk(body, bounded(f"{name}.{attribute}/"), node)
             self._adopt_branch_types(node)
             self._leave(node)
+            self.nodes[place] = replace(self.nodes[place], outputs=self._outputs(node))
         for value in graph.outputs:
             if value not in self._known:
                 raise OnnxnullError(
@@ -150,8 +164,8 @@ class Flow:
         self._known.add(value)
         declared = declared_type(value)
         if declared is not None:
-            asked = value.is_graph_input() and value.graph is self.model.graph
-            self._types[value] = declared if asked else tensor_type(declared.tensor_type.elem_type, None)
+            asked = value.is_graph_input() and value.graph is self.model.graph and declared.HasField("tensor_type")
+            self._types[value] = declared if asked else without_shape(declared)
 
     def _visit(self, node: ir.Node, name: str) -> None:
         inputs = tuple(None if value is None else self.operand(value) for value in node.inputs)
@@ -168,8 +182,11 @@ class Flow:
             self._dequantize_node(node, inputs)
         elif not any(True for _ in subgraphs(node)):
             self._infer(node, inputs, version, schema)
-        outputs = tuple(None if not value.name else self.operand(value) for value in node.outputs)
+        outputs = self._outputs(node)
         self.nodes.append(Node(name, node.op_type, node.domain, version, inputs, outputs, node, self.model.one_sample))
+
+    def _outputs(self, node: ir.Node) -> tuple[Operand | None, ...]:
+        return tuple(None if not value.name else self.operand(value) for value in node.outputs)
 
     def _constant_node(self, node: ir.Node) -> None:
         """`Constant`: exactly one attribute holds the value (opset 1 to 24); sparse ones were refused."""
@@ -415,10 +432,10 @@ class Flow:
             initial = node.inputs[state.operand]
             if initial is not None and initial in self._constants and unchanged(state):
                 self._constants[state.inner] = self._constants[initial]
-            known = None if initial is None else self.operand(initial)
-            shape = self._states.before(state.inner, None if known is None else known.shape)
-            if known is not None and known.dtype is not None:
-                self._types[state.inner] = tensor_type(int(known.dtype), shape)
+            kind = None if initial is None else self.type_of(initial)
+            shape = self._states.before(state.inner, None if kind is None else shape_of_type(kind))
+            if kind is not None:
+                self._types[state.inner] = with_shape(kind, shape)
         for part in scanned(node):
             value = node.inputs[part.operand]
             operand = None if value is None else self.operand(value)
@@ -443,9 +460,10 @@ class Flow:
                 self._block(node, f"op {node.op_type} is not evaluated")
             for state in () if is_batched_scan(node, self.model.opsets.get(node.domain, 1)) else states(node):
                 initial, output = node.inputs[state.operand], node.outputs[state.output]
-                shape = self._states.after(state.inner, self.operand(state.after).shape)
-                if (dtype := self.operand(state.inner).dtype) is not None:
-                    self._types[output] = tensor_type(int(dtype), shape)
+                after = self.type_of(state.after)
+                shape = self._states.after(state.inner, None if after is None else shape_of_type(after))
+                if (kind := self.type_of(state.inner)) is not None:
+                    self._types[output] = with_shape(kind, shape)
                 if initial is not None and initial in self._constants and unchanged(state):
                     self._constants[output] = self._constants[initial]
 

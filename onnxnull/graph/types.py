@@ -27,13 +27,24 @@ def shape_of(value: ir.Value) -> Shape | None:
 
 
 def declared_type(value: ir.Value) -> onnx.TypeProto | None:
-    """The tensor type that the file declares for `value`; None where it declares none, or no tensor."""
+    """The type that the file declares for `value`; None where it declares none."""
     import onnx_ir as ir
 
-    if value.type is None:
-        return None
-    proto = ir.serde.serialize_value(value).type
-    return proto if proto.HasField("tensor_type") else None
+    return None if value.type is None else ir.serde.serialize_value(value).type
+
+
+def without_shape(kind: onnx.TypeProto) -> onnx.TypeProto:
+    """The type of tensors of any shape, or of sequences of such."""
+    import onnx
+
+    found = onnx.TypeProto()
+    found.CopyFrom(kind)
+    inner = found
+    while (field := inner.WhichOneof("value")) in ("sequence_type", "optional_type"):
+        inner = getattr(inner, field).elem_type
+    if field in ("tensor_type", "sparse_tensor_type"):
+        getattr(inner, field).ClearField("shape")
+    return found
 
 
 def tensor_type(elem_type: int, shape: Shape | None) -> onnx.TypeProto:
@@ -43,9 +54,14 @@ def tensor_type(elem_type: int, shape: Shape | None) -> onnx.TypeProto:
     return helper.make_tensor_type_proto(elem_type, shape)
 
 
+def with_shape(kind: onnx.TypeProto, shape: Shape | None) -> onnx.TypeProto:
+    """The type of tensors of this shape; of anything else, with shapes left open."""
+    return tensor_type(kind.tensor_type.elem_type, shape) if kind.HasField("tensor_type") else without_shape(kind)
+
+
 def shape_of_type(kind: onnx.TypeProto) -> Shape | None:
-    """The shape that a type says; None where it does not say the rank."""
-    if not kind.tensor_type.HasField("shape"):
+    """The shape that a type says; None where it does not say the rank, and of what is no tensor."""
+    if not kind.HasField("tensor_type") or not kind.tensor_type.HasField("shape"):
         return None
     return tuple(
         dim.dim_value if dim.HasField("dim_value") and dim.dim_value >= 0 else None for dim in kind.tensor_type.shape.dim

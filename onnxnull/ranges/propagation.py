@@ -1,15 +1,19 @@
 """The walk: what every tensor of a model may hold, node by node, in the bodies of If, Loop and Scan too.
 
 - If: what both branches may give; the branch that a condition surely takes where it is known.
-- Loop and Scan: the body is walked once with states that may be anything, so what it gives holds in every round. A state is
-  what it was at first where there is no round, what the body gives where there is one, else either; what a Scan collects is
-  what the body gives.
+- Loop and Scan: the body is walked once with states that may be anything, so what it gives holds in every round: that is what
+  is kept of the values inside. A state is what it was at first where there is no round, what the body gives where there is one,
+  else either. Loops of up to `rounds.MOST` rounds are followed round by round, others until their states' sets no longer grow,
+  as far as `_VISITS` goes.
+- SequenceMap: the body, for each tensor of a sequence of which they are known.
 - Inputs are any finite number of their type, initializers what the file holds, also where a caller may replace them.
 """
 
 from __future__ import annotations
 
 import math
+from collections import ChainMap
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -20,15 +24,23 @@ from onnxnull.graph.bodies import body_of, scanned, subgraphs
 from onnxnull.graph.constants import Constant, EvaluationError, operands_of
 from onnxnull.graph.flow import Flow
 from onnxnull.graph.node import Node
-from onnxnull.intervals.domain import LARGEST, Range, anything, collapsed, constant, summary, union
+from onnxnull.intervals.domain import LARGEST, Member, Range, anything, collapsed, constant, summary, union
 from onnxnull.kernel.budget import Budget
+from onnxnull.operators.movement.sequences import sequence_of
 from onnxnull.operators.range_rules import Operands, ranges
+from onnxnull.ranges.rounds import MOST, counted, either, uncounted
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
 _FREE, _TIMES = 1 << 25, 16
 """Entries that are looked at one by one: so many, and this many times the bytes of the model."""
+_VISITS = 4096
+"""Nodes of bodies that are looked at more than once."""
+
+
+class _Spent(Exception):
+    """Bodies were walked often enough."""
 
 
 class Propagation:
@@ -45,10 +57,12 @@ class Propagation:
         self.flow, self._sharp = flow, sharp
         self.reached: list[Node] = []
         self._views = {view.node: view for view in flow.nodes}
-        self._found: dict[ir.Value, Range] = {}
+        self._found: ChainMap[ir.Value, Range] = ChainMap()
+        self._visits = 0
         self._constants: dict[bytes, Range] = {}
         self._costs: dict[bytes, float] = {}
         self._budget = Budget(_FREE + _TIMES * flow.model.stored_bytes)
+        self._kept_back = self._budget.left / 2
         for value in flow.model.graph.inputs:
             operand = flow.operand(value)
             self._found[value] = anything(operand.dtype, finite=operand.dtype is not None)
@@ -96,7 +110,12 @@ class Propagation:
         return constant(array) if array.size <= LARGEST else summary(array)
 
     def _walk(self, graph: ir.Graph) -> None:
+        again = len(self._found.maps) > 1
         for node in graph:
+            if again:
+                self._visits += 1
+                if self._visits > _VISITS or self._budget.left < self._kept_back:
+                    raise _Spent
             view = self._views[node]
             bodies = [body for _, body in subgraphs(node)]
             if all(output is None or isinstance(output.constant, Constant) for output in view.outputs):
@@ -107,13 +126,16 @@ class Propagation:
                 results = self._branches(view, node)
             elif view.domain in ("", "ai.onnx") and view.op_type in ("Loop", "Scan") and view.version >= 9:
                 results = self._rounds(view, bodies[0])
+            elif view.domain in ("", "ai.onnx") and view.op_type == "SequenceMap":
+                results = self._mapped(view, bodies[0])
             else:
                 results = []
                 for body in bodies:
                     self._enter(body, {})
             for value, found in zip(node.outputs, results, strict=False):
                 self._found[value] = found
-            self.reached.append(view)
+            if not again:
+                self.reached.append(view)
 
     def _operand(self, node: ir.Node, index: int) -> Range | None:
         value = node.inputs[index] if index < len(node.inputs) else None
@@ -152,25 +174,73 @@ class Propagation:
         return "then_branch" if condition.hi.max() <= 0 else None
 
     def _rounds(self, view: Node, body: ir.Graph) -> list[Range]:
-        given = self._enter(body, {})
         scans = view.op_type == "Scan"
         first = 0 if scans else 2
         states = (len(view.inputs) - int(view.attribute("num_scan_inputs", 0))) if scans else len(view.inputs) - 2
-        made = given if scans else given[1:]
+        given = self._enter(body, {})[0 if scans else 1 :]
         least, most = self.rounds_of(view)
+        before = [self._operand(view.node, first + index) or anything(None) for index in range(states)]
+        if most == 0:
+            after: list[Range] | None = None
+        else:
+            after = self._followed(view, body, before, most if least == most else None)
         results = []
-        for index, after in enumerate(made):
-            if index < states:
-                before = self._operand(view.node, first + index) or anything(None)
-                if least > 0:
-                    results.append(after)
-                else:
-                    results.append(before if most == 0 else collapsed(replace(union(before, after), sized=False)))
-            elif scans:
-                results.append(replace(collapsed(after), sized=False))
-            else:
-                results.append(anything(None, sized=False))
+        for index, (found, output) in enumerate(zip(given, view.outputs, strict=False)):
+            collects = index >= states
+            if after is not None and (least == most or not collects):
+                found = after[index]
+            elif collects:
+                found = replace(collapsed(found), sized=False) if scans else anything(None, sized=False)
+            if not collects and least == 0:
+                found = before[index] if most == 0 else either(before[index], found)
+            known = output is not None and output.shape is not None and None not in output.shape
+            results.append(replace(found, sized=found.sized or known))
         return results
+
+    def _followed(self, view: Node, body: ir.Graph, initial: Sequence[Range], rounds: float | None) -> list[Range] | None:
+        """What the rounds of a loop hand on and collect, followed from the first states; None where that takes too long."""
+        counts = view.op_type == "Loop"
+        slices = {part.inner: collapsed(self.of(view.node.inputs[part.operand])) for part in scanned(view.node)}  # type: ignore[arg-type]
+
+        def walk(number: int | None, states: Sequence[Range]) -> list[Range]:
+            known = dict(enumerate(states, start=2 if counts else 0))
+            known |= {index: slices[value] for index, value in enumerate(body.inputs) if value in slices}
+            if counts and number is not None:
+                known[0] = constant(np.asarray(number))
+            return self._enter(body, known)[1 if counts else 0 :]
+
+        self._found = self._found.new_child()
+        try:
+            if rounds is None or rounds > MOST:
+                return None if rounds is not None and counts and not initial else uncounted(walk, initial)
+            return counted(walk, initial, int(rounds))
+        except _Spent:
+            return None
+        finally:
+            self._found = self._found.parents
+
+    def _mapped(self, view: Node, body: ir.Graph) -> list[Range]:
+        """SequenceMap (opset 17): the body for each tensor of the first sequence, and of others of its length."""
+        given = self._enter(body, {})
+        operands = [self._operand(view.node, index) or anything(None) for index in range(len(view.inputs))]
+        count = len(operands[0].members or ())
+        if not 0 < count <= MOST:
+            return [replace(collapsed(found), sized=False) for found in given]
+        rounds = []
+        self._found = self._found.new_child()
+        try:
+            for number in range(count):
+                known = {
+                    index: each if each.members is None else each.members[number].range
+                    for index, each in enumerate(operands)
+                    if each.members is None or number < len(each.members)
+                }
+                rounds.append(self._enter(body, known))
+        except _Spent:
+            return [replace(collapsed(found), sized=False) for found in given]
+        finally:
+            self._found = self._found.parents
+        return [sequence_of([Member(found, None) for found in column]) for column in zip(*rounds, strict=True)]
 
     def rounds_of(self, view: Node) -> tuple[float, float]:
         """The least and the largest number of rounds of a Loop or a Scan (opset 9 on), as far as they follow."""

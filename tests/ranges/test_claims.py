@@ -18,6 +18,7 @@ from .looped_networks import FAILING, LOOPED_HEALTHY, MAY_FAIL
 from .lost_networks import LOST_BROKEN, LOST_HEALTHY, LOST_MISFITS, OPEN_BATCH, unreachable
 from .networks import BROKEN, FLOAT, HEALTHY, Network, n
 from .rounded_networks import ROUNDED_BROKEN, ROUNDED_HEALTHY
+from .sequence_networks import SEQUENCES_BROKEN, SEQUENCES_HEALTHY, SEQUENCES_MISFITS
 
 SEEDS = range(6)
 
@@ -45,7 +46,11 @@ def is_so(effect: Effect, found: list[np.ndarray]) -> bool:
             return all(np.allclose(array, found[0], rtol=1e-6) for array in found)
 
 
-@pytest.mark.parametrize("network", [*BROKEN, *FURTHER_BROKEN, *LOST_BROKEN, *ROUNDED_BROKEN], ids=lambda network: network.name)
+ALL_BROKEN = [*BROKEN, *FURTHER_BROKEN, *LOST_BROKEN, *ROUNDED_BROKEN, *SEQUENCES_BROKEN]
+ALL_HEALTHY = [*HEALTHY, *FURTHER_HEALTHY, *LOST_HEALTHY, *ROUNDED_HEALTHY, *LOOPED_HEALTHY, *SEQUENCES_HEALTHY]
+
+
+@pytest.mark.parametrize("network", ALL_BROKEN, ids=lambda network: network.name)
 def test_broken(network: Network, tmp_path: Path) -> None:
     found = judged(network, tmp_path)
     assert [claim.effect for claim in found.claims] == ([] if network.effect is None else [network.effect])
@@ -55,9 +60,7 @@ def test_broken(network: Network, tmp_path: Path) -> None:
         assert is_so(network.effect, outputs(network))
 
 
-@pytest.mark.parametrize(
-    "network", [*HEALTHY, *FURTHER_HEALTHY, *LOST_HEALTHY, *ROUNDED_HEALTHY, *LOOPED_HEALTHY], ids=lambda network: network.name
-)
+@pytest.mark.parametrize("network", ALL_HEALTHY, ids=lambda network: network.name)
 def test_healthy(network: Network, tmp_path: Path) -> None:
     found = judged(network, tmp_path)
     assert (found.claims, found.nonfinite, found.unusual, found.undecided) == ((), (), (), ())
@@ -66,7 +69,7 @@ def test_healthy(network: Network, tmp_path: Path) -> None:
     assert any(not np.array_equal(array, arrays[0]) for array in arrays)
 
 
-@pytest.mark.parametrize("network", [*MISFITS, *LOST_MISFITS, *FAILING], ids=lambda network: network.name)
+@pytest.mark.parametrize("network", [*MISFITS, *LOST_MISFITS, *FAILING, *SEQUENCES_MISFITS], ids=lambda network: network.name)
 def test_misfit(network: Network, tmp_path: Path) -> None:
     found = judged(network, tmp_path)
     assert len(found.nonfinite) == 1

@@ -74,6 +74,11 @@ def one_of_values(given: Sequence[Held], decider: object) -> Origin | None:
     return Alternatives(tuple(kept), next(iter(copies)), is_scaled=scaled)
 
 
+def one_of_members(members: Sequence[Constant], decider: object) -> Alternatives:
+    """A tensor of a sequence of constants."""
+    return Alternatives(tuple(Case(each, ((decider, f"[{i}]"),), ((decider, i),)) for i, each in enumerate(members)))
+
+
 def note_members(view: Node, held: Sequence[Held], members: MutableMapping[ir.Value, tuple[Constant, ...]]) -> None:
     """Note what a sequence of constants consists of."""
     if view.domain not in ("", "ai.onnx"):

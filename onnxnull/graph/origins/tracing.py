@@ -105,6 +105,10 @@ class _Tracer:
                 if self.held(value) is not None:
                     self._set(inner, Unresolved("op Scan of opset 8 cuts it into batches"))
             return
+        if node.op_type == "SequenceMap" and node.domain in ("", "ai.onnx"):
+            for inner, value in zip(next(graph for _, graph in subgraphs(node)).inputs, node.inputs, strict=False):
+                members = None if value is None else self.members.get(value)
+                self._set(inner, self.held(value) if members is None else slicing.one_of_members(members, node))
         trips = self.held(node.inputs[0]) if node.op_type == "Loop" and node.inputs else None
         for state in states(node):
             initial = self.held(node.inputs[state.operand])

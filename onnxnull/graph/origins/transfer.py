@@ -11,7 +11,8 @@ from onnxnull.graph.entries import SELECTING, EntryKind
 from onnxnull.graph.origins.exact import of_known
 from onnxnull.graph.origins.operands import TABLE_RANK, At, Held, is_row, selected
 from onnxnull.graph.origins.rules import rule_of
-from onnxnull.graph.origins.values import Alternatives, Case, Origin, Unresolved, broadcast_over
+from onnxnull.graph.origins.slicing import one_of_members
+from onnxnull.graph.origins.values import Alternatives, Origin, Unresolved, broadcast_over
 
 if TYPE_CHECKING:
     from onnxnull.graph.flow import Flow
@@ -22,8 +23,7 @@ def origin(flow: Flow, view: Node, held: Sequence[Held], output: int, members: t
     """The origin of one output; None where it is an activation."""
     at = _with_deciders(At(flow, view, held, output))
     if view.op_type == "SequenceAt" and members is not None and at.is_run_time(1):
-        cases = (Case(member, ((at.value(1), f"[{i}]"),), ((at.value(1), i),)) for i, member in enumerate(members))
-        return Alternatives(tuple(cases))
+        return one_of_members(members, at.value(1))
     if view.domain not in ("", "ai.onnx") and at.kind is not EntryKind.CHANGES:
         return of_contrib(at)
     if evaluable.is_random(view):

@@ -1,6 +1,6 @@
 """Ranges of sequences and optionals (opset 11 to 25): tensor by tensor, where it is known which ones there are.
 
-A sequence has the set of all entries of all its tensors; one that is built by the rounds of a Loop has no more.
+A sequence has the set of all entries of all its tensors; one that is built by an unknown number of rounds has no more.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from functools import partial
 import numpy as np
 
 from onnxnull.graph.node import Node
-from onnxnull.intervals.domain import LARGEST, Member, Range, anything, assembled, collapsed, mapped, number, union
+from onnxnull.intervals.domain import LARGEST, Member, Range, anything, assembled, between, collapsed, mapped, number, union
 from onnxnull.operators.range_rules import Operands, axis_length, given, gives, part_along, rank_of
 from onnxnull.operators.steps import constant_value
 
@@ -20,7 +20,7 @@ _MOST = 1024
 """Tensors that are told apart."""
 
 
-def _sequence(members: Sequence[Member]) -> Range:
+def sequence_of(members: Sequence[Member]) -> Range:
     """What is known of a sequence of these tensors."""
     if not members:
         return replace(number(0.0), members=())
@@ -53,13 +53,13 @@ def _place(node: Node, index: int, default: int, length: int) -> int | None:
 @gives("SequenceConstruct")
 def constructed(node: Node, of: Operands) -> Range:
     """The operands in their order."""
-    return _sequence([_member(node, of, index) for index in range(len(node.inputs))])
+    return sequence_of([_member(node, of, index) for index in range(len(node.inputs))])
 
 
 @gives("SequenceEmpty")
 def empty(node: Node, of: Operands) -> Range:
     """No tensor."""
-    return _sequence([])
+    return sequence_of([])
 
 
 @gives("SequenceInsert")
@@ -70,8 +70,15 @@ def inserted(node: Node, of: Operands) -> Range:
         return _some(union(collapsed(sequence), collapsed(more.range)))
     place = _place(node, 2, len(sequence.members), len(sequence.members) + 1)
     if place is None:
-        return _some(_sequence([*sequence.members, more]))
-    return _sequence([*sequence.members[:place], more, *sequence.members[place:]])
+        return _some(sequence_of([*sequence.members, more]))
+    return sequence_of([*sequence.members[:place], more, *sequence.members[place:]])
+
+
+@gives("SequenceLength")
+def length(node: Node, of: Operands) -> Range:
+    """How many there are."""
+    members = given(of, 0).members
+    return between(0.0, 2.0**62) if members is None else number(len(members))
 
 
 @gives("SequenceErase")
@@ -82,7 +89,7 @@ def erased(node: Node, of: Operands) -> Range:
     place = None if not count else _place(node, 1, count - 1, count)
     if sequence.members is None or place is None:
         return _some(sequence)
-    return _sequence([*sequence.members[:place], *sequence.members[place + 1 :]])
+    return sequence_of([*sequence.members[:place], *sequence.members[place + 1 :]])
 
 
 @gives("SequenceAt")
@@ -123,7 +130,7 @@ def split(node: Node, of: Operands) -> Range:
         shape = (*operand.shape[:place], *([] if dropped else [size]), *operand.shape[place + 1 :])
         part = source if own is None else mapped(source, partial(_slice, axis=own, start=int(start), size=size))
         members.append(Member(collapsed(part) if dropped else part, shape))
-    return _sequence(members)
+    return sequence_of(members)
 
 
 def _slice(array: np.ndarray, axis: int, start: int, size: int) -> np.ndarray:
