@@ -38,9 +38,15 @@ def accounts_for(*op_types: str, domain: str = "", places: Places = lambda node:
     _BESIDE.add(_Beside(places, all_operands), *op_types, domain=domain)
 
 
-def holds_parameters(*op_types: str, inputs: tuple[int, ...], domain: str = "") -> None:
-    """Register the inputs that hold biases, slopes or parameters of a normalization: no entry is NaN, and Inf is unusual."""
-    accounts_for(*op_types, domain=domain, places=lambda node: [(index, what) for index in inputs for what in (NAN, INF)])
+def holds_parameters(*op_types: str, inputs: tuple[int, ...] = (), factors: tuple[int, ...] = (), domain: str = "") -> None:
+    """Register parameters, which no healthy network holds NaN in.
+
+    Args:
+        inputs: biases and variances, in which Inf is unusual.
+        factors: scales, slopes and means: with Inf there, a channel has no finite number left (of a slope, below 0).
+    """
+    places = [(index, NO_NUMBER) for index in factors] + [(index, what) for index in inputs for what in (NAN, INF)]
+    accounts_for(*op_types, domain=domain, places=lambda node: places)
 
 
 def hands_on_nan(*op_types: str) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -73,9 +72,9 @@ Rule = Callable[[Node, Operands], Range | Sequence[Range]]
 _RULES: OperatorFacts[Rule] = OperatorFacts("range rule")
 gives = _RULES.registers
 """Register the rule of these operators."""
-_TELLS_ZEROS_APART: OperatorFacts[bool] = OperatorFacts("note that it tells -0 from 0")
-tells_zeros_apart = partial(_TELLS_ZEROS_APART.add, True)
-"""Note that operands that are equal, −0 and 0, need not give equal results."""
+_TELLS_ZEROS_APART: OperatorFacts[Callable[[Node, Operands], bool]] = OperatorFacts("note that it tells -0 from 0")
+tells_zeros_apart = _TELLS_ZEROS_APART.registers
+"""Register whether operands that are equal, −0 and 0, need not give equal results."""
 _SHAPED_BY: OperatorFacts[tuple[int, ...]] = OperatorFacts("note on what decides shapes")
 
 
@@ -146,10 +145,12 @@ def _fits(mine: tuple[int, ...], shape: Sequence[int | None]) -> bool:
 def _deterministic(node: Node, domain: str, of: Operands, free: Sequence[int]) -> bool:
     """Whether every operand, and so every output, is the same for all inputs; `free` are the operands that are no constants."""
     known = domain in ("", "com.microsoft") and not is_random(node) and not node.attribute("training_mode", 0)
-    if not known or node.op_type == "Dropout" or ("", node.op_type) in _TELLS_ZEROS_APART:
+    if not known or node.op_type == "Dropout" or not node.inputs:
         return False
-    found = [given(of, index) for index in free]
-    return bool(node.inputs) and all(each.sized and bool(each.fixed.all()) for each in found)
+    if not all(each.sized and bool(each.fixed.all()) for each in (given(of, index) for index in free)):
+        return False
+    tells = _TELLS_ZEROS_APART.of(node)
+    return tells is None or not tells(node, of)
 
 
 def _sized(node: Node, domain: str, of: Operands, free: Sequence[int]) -> bool:

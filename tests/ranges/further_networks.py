@@ -197,8 +197,22 @@ FURTHER_BROKEN = [
         {"s": ONES * INF, "b": ZEROS, "k": K},
         None,
         1,
+        inputs=IMAGE,
+    ),
+    Network(
+        "one-scale-inf-in-front-of-others",
+        [n("InstanceNormalization", "x s b", "h"), n("Elu", "h", "e"), n("Conv", "e k", "c"), n("LRN", "c", "y", size=3)],
+        {"s": entry(INF), "b": ZEROS, "k": K},
+        None,
         1,
-        IMAGE,
+        inputs=IMAGE,
+    ),
+    Network(
+        "zeros-before-a-batch-norm",
+        [n("Conv", "x k", "c"), n("Mul", "c z", "m"), n("BatchNormalization", "m s b b s", "h"), n("PRelu", "h p", "y")],
+        {"k": K, "z": 0.0, "s": ONES, "b": ONES * -0.5, "p": np.full((4, 1, 1), 0.1, np.float32)},
+        SAME,
+        inputs=IMAGE,
     ),
     chain("slope-inf", "LeakyRelu;alpha=inf", nonfinite=1),
     Network(

@@ -83,6 +83,14 @@ def test_a_round_that_fails_if_there_is_one(network: Network, tmp_path: Path) ->
     assert (found.nonfinite, [open_.code for open_ in found.undecided]) == ((), [Code.SHAPE])
 
 
+def test_the_sign_of_a_zero_varies(tmp_path: Path) -> None:
+    """−0 and 0 are one number for intervals, and 1 divided by them is not."""
+    network = Network("sign", [n("Mul", "x z"), n("Div", "o h", "d"), n("Sign", "d", "y")], {"z": 0.0, "o": 1.0})
+    assert judged(network, tmp_path).claims == ()
+    found = outputs(network)
+    assert any(not np.array_equal(array, found[0]) for array in found)
+
+
 @pytest.mark.parametrize(("most", "findings"), [(None, 1), (0, 1), (5, 0)], ids=["left-out", "zero", "five"])
 def test_no_box_is_ever_selected(most: int | None, findings: int, tmp_path: Path) -> None:
     nodes = [n("NonMaxSuppression", "b x" if most is None else "b x m", "y")]

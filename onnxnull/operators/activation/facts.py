@@ -5,15 +5,16 @@ from __future__ import annotations
 from onnxnull.graph.contrib import shaped_like
 from onnxnull.graph.entries import EntryKind, treats_entries
 from onnxnull.graph.evaluable import evaluated
+from onnxnull.graph.node import Node
 from onnxnull.operators.flatness import is_flat, keeps_entries
 from onnxnull.operators.linear_use import holds_no_weight
 from onnxnull.operators.parameters import holds_parameters
-from onnxnull.operators.range_rules import tells_zeros_apart
+from onnxnull.operators.range_rules import Operands, given, tells_zeros_apart
 from onnxnull.operators.traits import errs_relative_to_one
 
 _MICROSOFT = "com.microsoft"
 
-holds_parameters("PRelu", inputs=(1,))
+holds_parameters("PRelu", factors=(1,))
 holds_parameters("BiasGelu", "FastGelu", inputs=(1,), domain=_MICROSOFT)
 shaped_like("Identity", "BiasGelu", "FastGelu", "Gelu", "QuickGelu")
 
@@ -32,5 +33,9 @@ is_flat(
     "Ceil", "Erf", "Floor", "HardSigmoid", "Relu", "Round", "Shrink", "Sigmoid", "Sign", "Softplus", "Tanh", "ThresholdedRelu"
 )
 keeps_entries("Abs")
-tells_zeros_apart("Reciprocal")
 errs_relative_to_one("Erf", "Sigmoid", "Tanh")
+
+
+@tells_zeros_apart("Reciprocal")
+def _inverts_zero(node: Node, of: Operands) -> bool:
+    return bool(given(of, 0).may_be_zero.any())

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 from onnxnull.graph.constants import Constant
 from onnxnull.graph.entries import EntryKind, treats_entries
 from onnxnull.graph.evaluable import Evaluation, evaluated
+from onnxnull.graph.node import Node
 from onnxnull.operators.flatness import is_flat, keeps_entries
 from onnxnull.operators.linear_use import holds_no_weight
 from onnxnull.operators.parameters import NO_NUMBER, accounts_for, hands_on_nan
-from onnxnull.operators.range_rules import tells_zeros_apart
+from onnxnull.operators.range_rules import Operands, given, tells_zeros_apart
 from onnxnull.operators.traits import TypeAttribute, handles_nonfinite, is_commutative, names_type
 
 if TYPE_CHECKING:
@@ -60,7 +61,17 @@ is_flat("Clip", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual")
 keeps_entries(
     "Add", "And", "Cast", "CastLike", "Div", "Dropout", "Max", "Min", "Mul", "Neg", "Not", "Or", "Sub", "Where", "Xor"
 )
-tells_zeros_apart("BitCast", "Div", "Mod", "Pow")
 is_commutative("Add", "And", "BitwiseAnd", "BitwiseOr", "BitwiseXor", "Equal", "Max", "Mean", "Min", "Mul", "Or", "Sum", "Xor")
 handles_nonfinite("Clip", "IsInf", "IsNaN", "Max", "Min", "Where")
 names_type(TypeAttribute("to"), "Cast")
+
+
+@tells_zeros_apart("BitCast")
+def _reads_bits(node: Node, of: Operands) -> bool:
+    return True
+
+
+@tells_zeros_apart("Div", "Mod", "Pow")
+def _divides_by_zero(node: Node, of: Operands) -> bool:
+    """A power of 0 may be one."""
+    return bool(given(of, 0 if node.op_type == "Pow" else 1).may_be_zero.any())
