@@ -1,4 +1,4 @@
-"""JSON from a file that a stranger may have written: read one way or not at all (I-JSON, RFC 7493)."""
+"""JSON from a file that a stranger may have written, read one way or not at all (I-JSON, RFC 7493); paths as texts of it."""
 
 from __future__ import annotations
 
@@ -33,6 +33,11 @@ def loads(data: bytes) -> Any:
         except UnicodeEncodeError:
             raise ValueError("a text holds half a surrogate pair") from None
     return found
+
+
+def path_text(path: str) -> str:
+    """A path as a document can hold it, whatever the locale: what is not UTF-8 becomes U+FFFD."""
+    return path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _finite(text: str) -> float:

@@ -6,7 +6,8 @@ attack: what collides is within the same ε of the clean input, and in the same 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ import numpy as np
 
 from onnxnull.attack.asma import Asma, intersection_over_union
 from onnxnull.attack.ball import Ball, Norm
-from onnxnull.attack.pgd import Found, Pgd
+from onnxnull.attack.pgd import MARGIN, Found, Pgd
 from onnxnull.collision.cases import Case
 from onnxnull.collision.invariant_tensors import default_equal
 from onnxnull.collision.output_change import compare
@@ -23,7 +24,7 @@ from onnxnull.collision.results import Collision
 from onnxnull.collision.search import Execution, Place, Progress, Search
 from onnxnull.errors import Code, OnnxnullError
 from onnxnull.gradient import Function
-from onnxnull.graph.model import Model
+from onnxnull.graph.model import GraphInput, Model
 from onnxnull.runtime.precision import Precision
 
 if TYPE_CHECKING:
@@ -31,6 +32,14 @@ if TYPE_CHECKING:
 
 _TRIES = 4
 """Seeds that are tried for every colliding example that is wanted."""
+_SAME = 1e-3
+"""Two examples nearer than this to each other (rms, in units of `Ball.typical`) count once: small boxes have few corners."""
+_REMEDIES = {
+    Code.NOT_FOUND: "raise --epsilon, or ask for another one: --seed",
+    Code.INJECTIVE: "`onnxnull collide` looks further inside: --layer NAME, --layer all, or --space patches",
+    Code.NOT_GUARANTEED: "`onnxnull collide` looks at single layers: --layer NAME or --layer all",
+}
+"""Where a collision's search says what to do, by options that an attack does not have."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,8 +101,13 @@ class AttackSearch:
         self.search = Search(model, Place(input=input), execution, progress=progress)
         self._progress = progress
         self._source = model.parsed.whole
-        self.scores = default_equal(self._source)[0][0] if scores is None else scores
+        self.scores = self._default_scores() if scores is None else scores
         self._functions: dict[tuple[tuple[str, tuple[int, ...]], ...], Function] = {}
+
+    def input(self) -> GraphInput:
+        """The input that changes. Raises `OnnxnullError` as `Search.input` where there is none."""
+        with self._remedies():
+            return self.search.input()
 
     def run(
         self,
@@ -124,7 +138,7 @@ class AttackSearch:
                 were wanted; `injective` and others as `Search.run`; `data` where something does not fit; `runtime` where scores
                 hold NaN or Inf.
         """
-        name = self.search.input().name
+        name = self.input().name
         centre = self.search.stored(name, case.arrays[name])
         ball = Ball.around(centre, norm, epsilon, box)
         scores = self._function({**case.arrays, name: centre}, name)
@@ -140,16 +154,19 @@ class AttackSearch:
                 raise OnnxnullError(Code.DATA, f"the target mask names labels beyond the {clean.shape[1]} of the network")
             found = attack.run(scores, ball, target, lambda what: self._progress(f"ASMA, {what}"))
         else:
-            if clean.size < 2 or (attack.target is not None and attack.target >= clean.size):
+            if clean.size < 2:
                 raise OnnxnullError(Code.DATA, f"{self.scores!r} holds {clean.size} scores", "name the class scores: --scores")
+            if attack.target is not None and attack.target >= clean.size:
+                seen = f"there is no class {attack.target} among the {clean.size} scores of {self.scores!r}"
+                raise OnnxnullError(Code.DATA, seen, f"give a --target from 0 to {clean.size - 1}, or other --scores")
             own = int(clean.argmax()) if label is None else label
             rng = np.random.default_rng([seed, 3])
             found = attack.run(scores, ball, own, rng, lambda what: self._progress(f"PGD, {what}"))
         method = "given" if attack is None else "asma" if isinstance(attack, Asma) else "pgd"
+        after = self._finite(scores.value(found.x), "the adversarial example" if found.succeeded else "what the attack came to")
         if not found.succeeded:
-            seen = f"{method} found no adversarial example in {found.steps} steps (it reached {found.score:.3g})"
+            seen = f"{method} found no adversarial example in {found.steps} steps: {_reached(attack, found)}"
             raise OnnxnullError(Code.NOT_FOUND, seen, "raise --epsilon or --steps")
-        after = self._finite(scores.value(found.x), "the adversarial example")
         if attack is None and _same_prediction(clean, after, label):
             seen = f"what is given is no adversarial example: {self.scores!r} says of it what is said of the clean input"
             raise OnnxnullError(Code.NOT_FOUND, seen, "give an example that changes the prediction, or let --attack find one")
@@ -164,6 +181,22 @@ class AttackSearch:
             raise OnnxnullError(Code.RUNTIME, seen, "start from another input, or name other scores: --scores")
         return scores
 
+    def _default_scores(self) -> str:
+        try:
+            return default_equal(self._source)[0][0]
+        except OnnxnullError as error:
+            raise OnnxnullError(error.code, error.seen, "name the class scores: --scores") from None
+
+    @contextmanager
+    def _remedies(self) -> Iterator[None]:
+        """What to do about a collision that is not found, in options of an attack."""
+        try:
+            yield
+        except OnnxnullError as error:
+            if error.remedy != error.code.remedy or error.code not in _REMEDIES:
+                raise
+            raise OnnxnullError(error.code, error.seen, _REMEDIES[error.code]) from None
+
     def _collisions(self, start: Case, ball: Ball, count: int, seed: int, method: str) -> list[Collision]:
         made: list[Collision] = []
         for number in range(_TRIES * count):
@@ -171,17 +204,18 @@ class AttackSearch:
                 return made
             self._progress(f"colliding example {len(made) + 1} of {count}")
             recipe, toward = self._recipe(start, ball, seed + number)
-            (found,) = self.search.run(start, recipe, toward)
+            with self._remedies():
+                (found,) = self.search.run(start, recipe, toward)
             length = ball.length(found.colliding)
-            if length > ball.epsilon * (1 + 1e-6):
+            again = any(ball.rms(found.colliding, each.colliding) <= _SAME * ball.typical for each in made)
+            if again or length > ball.epsilon * (1 + 1e-6):
                 continue
             facts = {"attack": method, "norm": ball.norm.value, "attack_epsilon": ball.epsilon, "attack_length": length}
             changed = replace(found.perturbation, parameters={**found.perturbation.parameters, **facts})
             made.append(replace(found, perturbation=changed))
         if len(made) < count:
-            raise OnnxnullError(
-                Code.NOT_FOUND, f"{len(made)} of {count} colliding examples were found within ε", "raise --epsilon"
-            )
+            seen = f"{len(made)} of {count} different colliding examples were found within ε"
+            raise OnnxnullError(Code.NOT_FOUND, seen, "raise --epsilon, or ask for fewer: --count")
         return made
 
     def _recipe(self, start: Case, ball: Ball, seed: int) -> tuple[Recipe, Case | None]:
@@ -190,12 +224,13 @@ class AttackSearch:
         For L2 the part of the attack that the first layers do not see is taken back, which makes room in the ball, and a random
         one put in its place: together with the rest, which is orthogonal to it, no longer than ε.
         """
-        name = self.search.input().name
+        name = self.input().name
         box = ball.lower, ball.upper
         if ball.norm is Norm.LINF:
             return Recipe(seed=seed, box=box, largest=True), None
         back = Recipe(pattern="toward", box=box)
-        (bare,) = self.search.run(start, back, Case("the clean input", {**start.arrays, name: ball.centre}))
+        with self._remedies():
+            (bare,) = self.search.run(start, back, Case("the clean input", {**start.arrays, name: ball.centre}))
         room = max(0.0, ball.epsilon**2 - ball.length(bare.colliding) ** 2) ** 0.5
         noise = np.random.default_rng([seed, 4]).standard_normal(ball.centre.shape)
         wish = ball.centre + 0.999 * room / float(np.linalg.norm(noise)) * noise * ball.scale
@@ -218,6 +253,12 @@ class AttackSearch:
             self._progress("differentiating the model")
             self._functions[key] = Function(self._source, arrays, output=self.scores, input=name, precision=Precision.FLOAT32)
         return self._functions[key]
+
+
+def _reached(attack: Pgd | Asma | None, found: Found) -> str:
+    if isinstance(attack, Asma):
+        return f"the masks' intersection over union is {found.score:.3g}, and not {attack.overlap:g}"
+    return f"the wanted class leads by {found.score + 0.0:.3g} of the largest score, and not by more than {MARGIN:g}"
 
 
 def _same_prediction(clean: Array, after: Array, label: int | None) -> bool:

@@ -11,7 +11,7 @@ from onnxnull.attack.ball import Ball
 from onnxnull.gradient.jacobian import Function
 from onnxnull.kernel.maps.linear_map import Array
 
-_MARGIN = 0.02
+MARGIN = 0.02
 """By how much the new class has to be ahead, relative to the largest score: rounding then changes nothing."""
 
 
@@ -61,8 +61,8 @@ class Pgd:
             y = scores.value(x)
             margin = self._margin(y.ravel(), label)
             tell(f"step {step} of {self.steps}, margin {margin:.2g}")
-            if margin > _MARGIN or step == self.steps:
-                return Found(x, step, margin > _MARGIN, margin)
+            if margin > MARGIN or step == self.steps:
+                return Found(x, step, margin > MARGIN, margin)
             cotangent = _loss_gradient(y.ravel(), label if self.target is None else self.target)
             _, gradient = scores.pull(x, cotangent.reshape(y.shape))
             away = ball.ascent(gradient, size)

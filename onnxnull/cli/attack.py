@@ -125,7 +125,7 @@ def _attack(
     if fmt == "json":
         return ExitCode.worst(codes), collision_document.render(model_facts(search.search, preprocessing), entries)
     if output is not None and texts:
-        texts.append(f"evidence: {output}; verify it again with: onnxnull replay {output} {model}\n")
+        texts.append(options.verify_again(output, model))
     return ExitCode.worst(codes), "".join(texts)
 
 
@@ -163,7 +163,7 @@ def _prepare(
         input=settings["input_name"],
         progress=progress,
     )
-    described = search.search.input()
+    described = search.input()
     pgd = {"size": settings["step_size"], "target": settings["target"], "random_start": not settings["no_random_start"]}
     attack: Pgd | Asma | None = None
     if given is None:

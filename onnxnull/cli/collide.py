@@ -153,7 +153,7 @@ def _collide(
         missing = [str(error) for error in (*search.skipped, *without)]
         return ExitCode.worst(codes), page.render(model_facts(search, preprocessing), sections, shown, missing)
     if output is not None and texts:
-        texts.append(f"evidence: {output}; verify it again with: onnxnull replay {output} {model}\n")
+        texts.append(options.verify_again(output, model))
     return ExitCode.worst(codes), "".join(texts)
 
 

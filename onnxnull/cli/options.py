@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import math
 import os
+import shlex
 import stat
 import sys
 import tempfile
@@ -286,6 +287,12 @@ def check_output(output: Path | None, models: tuple[str, ...]) -> None:
         raise OnnxnullError(Code.OUTPUT, f"{str(output)!r}: its folder is not writable")
 
 
+def verify_again(bundle: Path, model: str) -> str:
+    """The line that says where evidence is, and the command that verifies it, as a shell reads it."""
+    command = f"onnxnull replay {shlex.quote(str(bundle))} {shlex.quote(model)}"
+    return f"evidence: {bundle}; verify it again with: {command}\n"
+
+
 def emit(text: str, output: Path | None) -> None:
     """Write a report to stdout, or to `output` in one step: an old file is replaced whole or left alone.
 
@@ -293,7 +300,7 @@ def emit(text: str, output: Path | None) -> None:
         OnnxnullError: it cannot be written.
     """
     if output is not None:
-        emit_bytes(text.encode(), output)
+        emit_bytes(text.encode("utf-8", "surrogateescape"), output)
         return
     try:
         _print(text)
@@ -321,7 +328,8 @@ def _print(text: str) -> None:
     if sys.stdout is None:
         raise OSError(errno.EBADF, "it is closed")
     try:
-        sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
+        # names of files may be any bytes, and are written as they are
+        sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")  # type: ignore[union-attr]
         sys.stdout.write(text)
         sys.stdout.flush()
     except OSError:

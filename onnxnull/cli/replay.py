@@ -36,8 +36,9 @@ from onnxnull.errors import ExitCode
 def command(ctx: click.Context, /, bundle: Path, model: Path | None, fmt: str, output: Path | None, **settings: Any) -> None:
     """Verify the evidence bundle DIR again, here and now, from its arrays and MODEL alone.
 
-    MODEL is found where it was, or beside DIR. What counts is measured here. Exits 0 if every collision holds as recorded, 1 if
-    one does not, 2 if one is undecided, or the evidence cannot be trusted: a hash differs, or it contradicts itself.
+    MODEL is found by its hash: where it was, in DIR, or beside it. What counts is measured here. Exits 0 if every collision
+    holds as recorded, 1 if one does not, 2 if one is undecided, or the evidence cannot be trusted: a hash differs, or it
+    contradicts itself.
     """
     from onnxnull.evidence.replay import replay
     from onnxnull.report import replay as report
@@ -60,7 +61,7 @@ def command(ctx: click.Context, /, bundle: Path, model: Path | None, fmt: str, o
         from onnxnull.report.html import collision as page
 
         sections = [page.section_of(each, for_page(each.collision) if each.collision else {}) for each in found]
-        text = page.render_replay(name, sections)
+        text = page.render_replay(name, sections, report.noun(found))
     else:
         text = report.render_json(name, found) if fmt == "json" else report.render_text(found)
     options.emit(text, output)

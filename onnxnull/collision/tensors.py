@@ -259,10 +259,9 @@ def cuts(flow: Flow, name: str | None, space: Space, weight: str | None = None, 
         for view, use in found.uses:
             if name in (found.name, view.name) and weight in (None, found.name):
                 return [_cut(flow, found, view, use, space)]
-    if weight is not None:
-        name = f"{name} with the weight {weight}"
     some = ", ".join(repr(found.node.name) for found in weights[:5])
-    raise OnnxnullError(Code.LAYER, f"the model has no linear layer {name!r}", f"`onnxnull analyze` lists them: {some}, ...")
+    seen = f"the model has no linear layer {name!r}" + (f" with a weight {weight!r}" if weight else "")
+    raise OnnxnullError(Code.LAYER, seen, f"`onnxnull analyze` lists them: {some}, ...")
 
 
 def unfolded(geometry: ConvGeometry) -> ConvGeometry:

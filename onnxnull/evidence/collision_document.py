@@ -30,6 +30,7 @@ from onnxnull.collision.results import (
 )
 from onnxnull.collision.yardstick import NOISE_RUNS, SCALE_RUNS, SEED, TIMES
 from onnxnull.evidence.provenance import Facts, model_facts
+from onnxnull.strict_json import path_text
 from onnxnull.version import __version__
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def entry(
         pictures: files in a bundle that show it. They are no evidence.
     """
     return {
-        "source": collision.source,
+        "source": path_text(collision.source),
         "space": collision.space.value,
         "where": collision.where,
         "weight": collision.weight,
@@ -97,9 +98,9 @@ def entry(
         "decision": collision.decision.label,
         "claim": {
             "kind": collision.kind.value,
-            "residual": _residual(collision.runs),
+            "residual": residual([(run.precision, [check.kernel.value for check in run.layers]) for run in collision.runs]),
             "sigma": number(collision.perturbation.sigma),
-            "proof": "integers" if collision.steps is not None and collision.kind is Kind.KERNEL else None,
+            "proof": proof(collision),
         },
         "quantizer": steps(collision.steps),
         "perturbation": _perturbation(collision.perturbation),
@@ -139,9 +140,11 @@ def number(value: float | None) -> float | str | None:
 
 
 def plain(value: Any) -> Any:
-    """The same in JSON's own types: mappings, sequences, NumPy's scalars, numbers as `number` writes them."""
-    if value is None or isinstance(value, bool | int | str):
+    """The same in JSON's own types: mappings, sequences, NumPy's scalars, numbers as `number` writes them, paths as text."""
+    if value is None or isinstance(value, bool | int):
         return value
+    if isinstance(value, str):
+        return path_text(value)
     if isinstance(value, np.generic):
         return plain(value.item())
     if isinstance(value, float):
@@ -176,12 +179,16 @@ def _best(array: np.ndarray, labels: Sequence[str] | None) -> list[list[dict[str
     ]
 
 
-def _residual(runs: Sequence[Run]) -> float | str | None:
-    """The largest kernel claim at the highest precision that ran; None where nothing ran or nothing reads the tensor."""
-    known = [run for run in runs if run.precision in _EXACTNESS]
-    highest = min((_EXACTNESS.index(run.precision) for run in known), default=None)
-    values = [check.kernel.value for run in known if _EXACTNESS.index(run.precision) == highest for check in run.layers]
-    return number(float(np.max(values))) if values else None  # NumPy's maximum keeps a NaN
+def proof(collision: Collision) -> str | None:
+    """What the claim is proved by, beside what ran."""
+    return "integers" if collision.steps is not None and collision.kind is Kind.KERNEL else None
+
+
+def residual(values: Sequence[tuple[str, Sequence[float]]]) -> float | str | None:
+    """The largest kernel claim at the highest precision that ran, of (precision, claims); None where there is no claim."""
+    highest = min((_EXACTNESS.index(precision) for precision, _ in values), default=None)
+    known = [value for precision, claims in values if _EXACTNESS.index(precision) == highest for value in claims]
+    return number(float(np.max(known))) if known else None  # NumPy's maximum keeps a NaN
 
 
 def _perturbation(found: Perturbation) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Read collision.json and the arrays of a bundle as files from a stranger: types, sizes, paths, hashes, contradictions.
 
-What is read here are claims. Nothing of it counts as measured (see `replay`).
+What is read here are claims. Nothing of it counts as measured (see `replay`); `contradictions` compares it with what is.
 """
 
 from __future__ import annotations
@@ -13,35 +13,24 @@ from typing import Any
 
 import numpy as np
 
-from onnxnull.collision.results import Kind, Perturbation, Space, Verdict
+from onnxnull.collision.results import Decision, Kind, Perturbation, Space
 from onnxnull.errors import Code, OnnxnullError, one_line
 from onnxnull.evidence.arrays import MalformedError, parse_array, parse_arrays
-from onnxnull.evidence.collision_document import SCHEMA
+from onnxnull.evidence.collision_document import SCHEMA, residual
+from onnxnull.evidence.parameters import check_pattern, read_parameters
+from onnxnull.evidence.recorded_run import RecordedRun, read_run
 from onnxnull.evidence.untrusted_json import digest_of, finite, get, objects, one_of, parse, read_bytes, refuse, sizes, texts
 from onnxnull.evidence.write_bundle import DOCUMENT, INPUTS, LARGEST_DOCUMENT, SUBFOLDER, TENSORS
 from onnxnull.kernel.maps.linear_map import Array
 from onnxnull.runtime.precision import Precision
 from onnxnull.runtime.providers import Provider
 
-_LABELS = {verdict.label: verdict for verdict in Verdict}
-
-
-@dataclass(frozen=True, slots=True)
-class RecordedRun:
-    """What a bundle says of one run. `max_abs`: the largest of all outputs; None where it is no number. `tolerance`: τ."""
-
-    precision: str
-    provider: str
-    verdict: Verdict
-    max_abs: float | None
-    tolerance: float | None = None
-
 
 @dataclass(frozen=True, slots=True)
 class RecordedCollision:
     """What a bundle says of one collision. `folder`: of its files, "" for the bundle's own; `hashes`: file name → SHA-256.
 
-    `quantizer`: as the document has it; it is only compared.
+    `quantizer`: as the document has it; it is only compared. `shape`: of the tensors.
     """
 
     folder: str
@@ -49,9 +38,12 @@ class RecordedCollision:
     space: Space
     where: str
     weight: str
+    op: str
     readers: tuple[str, ...]
     nullity: tuple[int, int] | None
     kind: Kind
+    proof: str | None
+    shape: tuple[int, ...]
     perturbation: Perturbation
     runs: tuple[RecordedRun, ...]
     hashes: Mapping[str, str]
@@ -127,8 +119,14 @@ def read_tensors(folder: Path, recorded: RecordedCollision, largest: int) -> Ten
         refuse(f"{shown + name!r} holds no array of evidence: {error}")
     original, colliding, control = tensors
     found = Tensors(original, colliding, control, dict(zip(recorded.inputs, others, strict=True)))
-    _check_numbers(shown, recorded.perturbation, found)
+    if original.shape != recorded.shape:
+        refuse(f"{DOCUMENT} says shape {recorded.shape} where {_named(recorded)} has {original.shape}")
+    _check_numbers(_named(recorded), recorded.perturbation, found)
     return found
+
+
+def _named(recorded: RecordedCollision) -> str:
+    return f"'{recorded.folder}/original.npy'" if recorded.folder else "'original.npy'"
 
 
 def _check_numbers(shown: str, said: Perturbation, found: Tensors) -> None:
@@ -145,16 +143,16 @@ def _check_numbers(shown: str, said: Perturbation, found: Tensors) -> None:
     }
     for name, (recorded, actual) in pairs.items():
         if not abs(recorded - actual) <= 2e-5 * abs(actual):
-            refuse(f"{DOCUMENT} says {name} {recorded:.6g} where the arrays in {shown or 'the bundle'!r} have {actual:.6g}")
+            refuse(f"{DOCUMENT} says {name} {recorded:.6g} where {shown} and what lies beside it have {actual:.6g}")
     epsilon, free, box = (said.parameters.get(name) for name in ("epsilon", "free", "box"))
     if isinstance(epsilon, int | float) and not linf <= epsilon * (1 + 2e-5):
         refuse(f"{DOCUMENT} says epsilon {epsilon:.6g}, and the arrays differ by {linf:.6g}")
     if isinstance(free, int) and changed > free:
         refuse(f"{DOCUMENT} says that {free} entries may change, and {changed} did")
-    if isinstance(box, list) and len(box) == 2 and all(isinstance(bound, int | float) for bound in box):
-        low, high = min(box[0], float(found.original.min())), max(box[1], float(found.original.max()))
-        slack = 2e-5 * max(abs(low), abs(high))
-        if found.colliding.min() < low - slack or found.colliding.max() > high + slack:
+    if isinstance(box, list) and not any(isinstance(bound, str) for bound in box):
+        slack = 2e-5 * max(map(abs, box))
+        low, high = (limit(found.original, bound) for limit, bound in zip((np.minimum, np.maximum), box, strict=True))
+        if np.any(found.colliding < low - slack) or np.any(found.colliding > high + slack):
             refuse(f"{DOCUMENT} says a box of {box[0]:.6g} to {box[1]:.6g}, and the colliding tensor leaves it")
 
 
@@ -193,21 +191,42 @@ def _collision(entry: dict[str, Any]) -> RecordedCollision:
     nullity = None if entry.get("nullity") is None else sizes(entry["nullity"], "nullity")
     if nullity is not None and (len(nullity) != 2 or nullity[0] > nullity[1]):
         refuse(f"{DOCUMENT} has no valid 'nullity'")
+    runs = tuple(read_run(run, kind) for run in objects(entry, "runs"))
+    if len({(run.precision, run.provider) for run in runs}) < len(runs):
+        refuse(f"{DOCUMENT} has two runs at one precision on one provider")
+    decision = Decision.of(run.verdict.decision for run in runs)
+    _same("decision", get(entry, "decision", str), decision.label)
+    _same("holds", get(entry, "holds", bool), decision is Decision.HOLDS)
+    _same("residual", claim.get("residual"), residual([(run.precision, run.residuals) for run in runs]))
+    sigma = finite(claim, "sigma")
+    if kind is not Kind.NEAR_KERNEL:
+        _same("sigma", sigma, 0.0)
+    proof = claim.get("proof")
+    if proof not in (None, "integers"):
+        refuse(f"{DOCUMENT} has no valid 'proof'")
     return RecordedCollision(
         folder=folder,
         source=get(entry, "source", str),
         space=one_of(Space, entry.get("space"), "space"),
         where=get(entry, "where", str),
         weight=get(entry, "weight", str),
+        op=get(entry, "op", str),
         readers=texts(entry, "readers"),
         nullity=None if nullity is None else (nullity[0], nullity[1]),
         kind=kind,
-        perturbation=_perturbation(get(entry, "perturbation", dict), finite(claim, "sigma")),
-        runs=tuple(_run(run, kind) for run in objects(entry, "runs")),
+        proof=proof,
+        shape=sizes(entry.get("shape"), "shape"),
+        perturbation=_perturbation(get(entry, "perturbation", dict), sigma, kind),
+        runs=runs,
         hashes=hashes,
         inputs=inputs,
         quantizer=None if entry.get("quantizer") is None else get(entry, "quantizer", dict),
     )
+
+
+def _same(name: str, said: object, follows: object) -> None:
+    if said != follows:
+        refuse(f"{DOCUMENT} contradicts itself: {name} {said!r} where its own runs give {follows!r}")
 
 
 def _files(entry: dict[str, Any]) -> tuple[str, dict[str, str], tuple[str, ...]]:
@@ -231,14 +250,9 @@ def _files(entry: dict[str, Any]) -> tuple[str, dict[str, str], tuple[str, ...]]
     return folder, {name: digest_of(facts.get("sha256"), name) for name, facts in files.items()}, names
 
 
-def _perturbation(found: dict[str, Any], sigma: float) -> Perturbation:
-    parameters = get(found, "parameters", dict)
-    for key, value in parameters.items():
-        values = value if type(value) is list else [value]
-        if len(values) > 64 or any(v is not None and type(v) not in (bool, int, float, str) for v in values):
-            refuse(f"{DOCUMENT} has no valid parameter {one_line(key, 60)!r}")
-        if any(type(v) in (int, float) and not (abs(v) < 1e300) for v in values):
-            refuse(f"{DOCUMENT} has no valid parameter {one_line(key, 60)!r}")
+def _perturbation(found: dict[str, Any], sigma: float, kind: Kind) -> Perturbation:
+    parameters = read_parameters(get(found, "parameters", dict), fiber=kind is Kind.FIBER)
+    check_pattern(found.get("pattern"))
     changed, entries = sizes([found.get("changed"), found.get("entries")], "changed")
     return Perturbation(
         pattern=get(found, "pattern", str),
@@ -251,50 +265,3 @@ def _perturbation(found: dict[str, Any], sigma: float) -> Perturbation:
         sigma=sigma,
         control=finite(found, "control_l2"),
     )
-
-
-def _run(run: dict[str, Any], kind: Kind) -> RecordedRun:
-    session = get(run, "session", dict)
-    label = get(run, "verdict", str)
-    if label not in _LABELS:
-        refuse(f"{DOCUMENT} has no valid 'verdict'")
-    verdict = _LABELS[label]
-    outputs = objects(run, "outputs")
-    bits = [get(output, "bitwise", bool) for output in outputs]
-    layers = objects(run, "layers")
-    kernel = [get(layer, "kernel", dict).get("holds") for layer in layers]
-    runtime = [get(layer, "runtime", dict).get("holds") for layer in layers]
-    if any(held not in (True, False, None) for held in (*kernel, *runtime)):
-        refuse(f"{DOCUMENT} has no valid 'holds'")
-    allowed = _follows(kind, kernel, runtime, all(bits))
-    # weaker than its claims: the outputs decide too, and two tensors that are the same at this precision are none
-    if verdict not in (allowed, Verdict.BROKEN) and (verdict is not Verdict.UNDECIDED or allowed is Verdict.BROKEN):
-        refuse(f"{DOCUMENT} contradicts itself: verdict {label!r} where its own numbers give {allowed.label!r}")
-    changes = [output.get("max_abs") for output in outputs]
-    numbers = [float(change) for change in changes if isinstance(change, int | float) and abs(change) < 1e300]
-    return RecordedRun(
-        precision=get(run, "precision", str),
-        provider=get(session, "provider", str),
-        verdict=verdict,
-        max_abs=max(numbers, default=0.0) if len(numbers) == len(changes) else None,
-        tolerance=finite(run, "tolerance"),
-    )
-
-
-def _follows(kind: Kind, kernel: list[bool | None], runtime: list[bool | None], bitwise: bool) -> Verdict:
-    """The verdict that follows from the recorded claims, as `verify` reaches it."""
-    if False in kernel or False in runtime:
-        return Verdict.BROKEN
-    if None in kernel:
-        return Verdict.UNDECIDED
-    if kind is Kind.NEAR_KERNEL:
-        return Verdict.NEAR
-    if kind is Kind.QUANTIZER_CELL and not bitwise:
-        return Verdict.BROKEN
-    if bitwise:
-        return Verdict.BITWISE
-    if kind is Kind.FIBER:
-        return Verdict.EQUAL
-    if not kernel:
-        return Verdict.BROKEN
-    return Verdict.ROUNDING if all(runtime) else Verdict.UNBOUNDED

@@ -5,6 +5,7 @@ What counts is what is measured here. What the bundle says was measured is compa
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,9 +18,10 @@ from onnxnull.collision.search import Execution, Place, Search
 from onnxnull.collision.strategies.strategy import Method
 from onnxnull.collision.yardstick import TOLERANCES
 from onnxnull.errors import Code, OnnxnullError
-from onnxnull.evidence.collision_document import steps
+from onnxnull.evidence.contradictions import of_place, of_run, provider_of
 from onnxnull.evidence.provenance import external_digests
-from onnxnull.evidence.read_bundle import Record, RecordedCollision, RecordedRun, Tensors, read_record, read_tensors
+from onnxnull.evidence.read_bundle import Record, RecordedCollision, Tensors, read_record, read_tensors
+from onnxnull.evidence.recorded_run import RecordedRun
 from onnxnull.evidence.untrusted_json import refuse
 from onnxnull.graph.limits import Limits
 from onnxnull.graph.model import Model, open_model
@@ -28,11 +30,8 @@ from onnxnull.runtime.providers import Provider, choose
 
 Progress = Callable[[str], None]
 """Called with what comes next."""
-_STRENGTH = (
-    *(Verdict.BROKEN, Verdict.UNDECIDED),
-    *(Verdict.NEAR, Verdict.EQUAL, Verdict.UNBOUNDED, Verdict.ROUNDING, Verdict.BITWISE),
-)
-"""From the weakest to the strongest."""
+UNVERIFIED = ("source", "perturbation.pattern", "perturbation.parameters")
+"""Fields of a collision that only the bundle knows: a report repeats them as its word."""
 _REFUTES = (Code.INJECTIVE, Code.NOT_FOUND, Code.NOT_GUARANTEED, Code.LAYER)
 """What a search raises where there can be no such collision."""
 
@@ -88,7 +87,8 @@ def replay(
        the same provider at the same precision.
 
     Args:
-        model: the .onnx file; None for where the bundle says it was, from the current folder or beside the bundle.
+        model: the .onnx file; None for the one with the bundle's hash: where it was, from the current folder, or of the same
+            name in the bundle's folder or beside it.
         providers, precisions: what to run on and at; None for what the bundle was made with.
         tolerances: τ of every precision; the bundle has no say in it, nor in the limits. None for the usual ones.
         limits: what the files may ask of this machine.
@@ -143,14 +143,24 @@ class _Searches:
 
 
 def _model_path(folder: Path, record: Record, model: str | os.PathLike[str] | None) -> Path:
+    """The model that is named; else, of the files where it may be, the one with its hash."""
     if model is not None:
         return Path(model)
-    beside = folder.resolve().parent / Path(record.file).name
-    for path in (Path(record.file), beside):
-        if path.is_file():
-            return path
-    seen = f"no file {record.file!r}, and none beside the bundle"
-    raise OnnxnullError(Code.FILE_NOT_FOUND, seen, "name the model: onnxnull replay BUNDLE MODEL")
+    recorded = Path(os.fsdecode(record.file.encode()))
+    places = recorded, folder / recorded.name, folder.resolve().parent / recorded.name
+    found = [path for path in places if path.is_file()]
+    if not found:
+        seen = f"no file {record.file!r}, and none of its name in the bundle or beside it"
+        raise OnnxnullError(Code.FILE_NOT_FOUND, seen, "name the model: onnxnull replay BUNDLE MODEL")
+    return next((path for path in found if _has_hash(path, record.sha256)), found[0])
+
+
+def _has_hash(path: Path, sha256: str) -> bool:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == sha256
+    except OSError:
+        return False  # where no other is the model, opening it says why
 
 
 def _check_external(model: Model, record: Record) -> None:
@@ -178,54 +188,20 @@ def _again(recorded: RecordedCollision, tensors: Tensors, searches: _Searches, e
     pairs, left = _paired(found.runs, recorded.runs)
     if np.array_equal(tensors.control, tensors.original):
         refuse(f"the control of {name!r} is the original")
-    objections = [*_about_site(recorded, found), *(o for run, said in pairs for o in _about_run(run, said))]
+    objections = [*of_place(recorded, found), *(o for run, said in pairs if said is not None for o in of_run(run, said))]
     if everything:
         runs = [run for run, said in pairs if said is None]
-        objections += [f"{run.precision} on {_provider(run)} is not recorded" for run in runs]
+        objections += [f"{run.precision} on {provider_of(run)} is not recorded" for run in runs]
         objections += [f"{said.precision} on {said.provider} is recorded and did not run" for said in left]
     doubts = tuple(doubt for run, said in pairs for doubt in _doubts(run, said))
     return Replayed(name, recorded, found, tuple(pairs), tuple(objections), doubts)
 
 
-def _about_site(recorded: RecordedCollision, found: Collision) -> Iterator[str]:
-    """What of the place is not as the bundle says."""
-    if found.space is not recorded.space:
-        yield f"the bundle says space {recorded.space.value!r}, and it is {found.space.value!r}"
-    if found.kind is not recorded.kind:
-        yield f"the bundle says {recorded.kind.value}, and it is {found.kind.value}"
-    if set(found.readers) != set(recorded.readers):
-        yield "the bundle names other layers that read the tensor than there are"
-    if (found.nullity is None) is not (recorded.nullity is None):
-        yield "the bundle and the model do not agree on whether there is a kernel"
-    if found.nullity is not None and recorded.nullity is not None:
-        (low, high), (least, most) = found.nullity, recorded.nullity
-        if most < low or least > high:
-            yield f"the bundle says a nullity of {least} to {most}, and it is {low} to {high}"
-    if recorded.perturbation.control > 1.01 * recorded.perturbation.l2:
-        yield "the control is farther from the original than what collides with it"
-    if recorded.quantizer != steps(found.steps):
-        yield "the bundle says other steps of a quantizer than there are"
-    sigma, said = found.perturbation.sigma, recorded.perturbation.sigma
-    if abs(sigma - said) > 1e-4 * abs(sigma):
-        yield f"the bundle says σ {said:.6g}, and it is {sigma:.6g}"
-
-
-def _about_run(run: Run, said: RecordedRun | None) -> Iterator[str]:
-    if said is None:
-        return
-    where = f"{run.precision} on {_provider(run)}"
-    if said.verdict is Verdict.BROKEN:
-        yield f"{where}: recorded as broken"
-    elif run.verdict is not Verdict.UNDECIDED and _STRENGTH.index(run.verdict) < _STRENGTH.index(said.verdict):
-        because = "" if run.why is None else f": {run.why}"
-        yield f"{where}: {said.verdict.label!r} is recorded, and here it is {run.verdict.label!r}{because}"
-
-
 def _doubts(run: Run, said: RecordedRun | None) -> Iterator[str]:
-    where = f"{run.precision} on {_provider(run)}"
+    where = f"{run.precision} on {provider_of(run)}"
     if run.verdict is Verdict.UNDECIDED:
         yield f"{where}: {run.why}"
-        if said is not None and said.tolerance is not None and said.tolerance > run.tolerance:
+        if said is not None and said.tolerance > run.tolerance:
             yield f"{where}: it was recorded at --tolerance {run.precision}={said.tolerance:g}, here it is {run.tolerance:g}"
     elif said is not None and said.verdict is Verdict.UNDECIDED:
         yield f"{where}: recorded as undecided"
@@ -238,13 +214,9 @@ def _paired(
     left = list(recorded)
     pairs: list[tuple[Run, RecordedRun | None]] = []
     for run in runs:
-        key = run.precision, _provider(run)
+        key = run.precision, provider_of(run)
         said = next((each for each in left if (each.precision, each.provider) == key), None)
         if said is not None:
             left.remove(said)
         pairs.append((run, said))
     return pairs, left
-
-
-def _provider(run: Run) -> str:
-    return str(run.session.get("provider"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import re
@@ -10,11 +9,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Never, TypeVar
 
+from onnxnull import strict_json
 from onnxnull.errors import Code, OnnxnullError, one_line
 from onnxnull.evidence.write_bundle import DOCUMENT
 
 T = TypeVar("T")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_NO_NUMBERS = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 _MOST = 100_000
 """Entries of any list or object that are looked at."""
 
@@ -43,10 +44,10 @@ def read_bytes(folder: Path, name: str, largest: int) -> bytes:
 
 
 def parse(data: bytes) -> Any:
-    """The document. Raises `OnnxnullError` where it is no JSON, or names something twice."""
+    """The document. Raises `OnnxnullError` where it is no JSON that reads one way only."""
     try:
-        return json.loads(data, parse_constant=_no_constant, object_pairs_hook=_distinct)
-    except (ValueError, RecursionError) as error:
+        return strict_json.loads(data)
+    except ValueError as error:
         refuse(f"{DOCUMENT} is not JSON as onnxnull writes it: {one_line(error, 120)}")
 
 
@@ -92,6 +93,13 @@ def finite(where: Mapping[str, Any], key: str) -> float:
     return found
 
 
+def measured(where: Mapping[str, Any], key: str) -> float | None:
+    """A number as a collision's document writes it: NaN and infinities as texts, null where there is none."""
+    if key in where and where[key] is None:
+        return None
+    return _NO_NUMBERS[where[key]] if where.get(key) in ("nan", "inf", "-inf") else finite(where, key)
+
+
 def digest_of(found: Any, key: str) -> str:
     """A SHA-256 in hex."""
     if type(found) is not str or not _SHA256.fullmatch(found):
@@ -105,14 +113,3 @@ def one_of(kind: type[T], found: Any, key: str) -> T:
         return kind(found)  # type: ignore[call-arg]
     except (ValueError, TypeError):
         refuse(f"{DOCUMENT} has no valid {key!r}")
-
-
-def _no_constant(text: str) -> Never:
-    raise ValueError(f"{text} is no JSON")
-
-
-def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("a key comes twice in one object")
-    return found

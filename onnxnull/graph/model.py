@@ -19,6 +19,7 @@ from onnxnull.graph.bodies import subgraphs
 from onnxnull.graph.limits import Limits
 from onnxnull.graph.protobuf import declared_values, stored_tensors
 from onnxnull.graph.types import Shape, dtype_name, open_negative, shape_of
+from onnxnull.strict_json import path_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -122,7 +123,7 @@ class Model:
     def file(self) -> str:
         """The path as typed, only its last part where it is absolute (so that reports do not depend on the machine)."""
         path = Path(self.parsed.path)
-        return path.name if path.is_absolute() else str(path)
+        return path_text(path.name if path.is_absolute() else str(path))
 
     @property
     def sha256(self) -> str:
@@ -267,7 +268,7 @@ def _parse(path: str, limits: Limits, sha256: str | None) -> Parsed:
         with Path(path).open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             digest = hashlib.sha256(data).hexdigest()
             if sha256 is not None and digest != sha256:
-                seen = "this is not the model that the bundle is errors_of: its SHA-256 differs"
+                seen = "this is not the model that the bundle was made of: its SHA-256 differs"
                 raise OnnxnullError(Code.EVIDENCE, seen, "give the same file, or make evidence for this one")
             try:
                 proto, uncalled = _decode(data, limits)

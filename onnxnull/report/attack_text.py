@@ -11,7 +11,7 @@ from onnxnull.attack.colliding import Attacked
 from onnxnull.collision.output_change import best, classes
 from onnxnull.collision.results import Run
 from onnxnull.report.collision_text import name_of
-from onnxnull.report.words import shown
+from onnxnull.report.words import count, shown
 
 _METHODS = {"pgd": "PGD", "asma": "ASMA", "given": "given"}
 _NORMS = {Norm.LINF: "L∞", Norm.L2: "L2"}
@@ -23,13 +23,14 @@ def render(found: Attacked, labels: Sequence[str] | None = None) -> str:
     lines = [
         f"{shown(found.case.source)} · {_METHODS[found.method]}, {_NORMS[ball.norm]} within {ball.epsilon:.4g} of the range"
     ]
-    reached = "" if found.method == "given" else f" after {found.found.steps} steps"
+    reached = "" if found.method == "given" else f" after {count(found.found.steps, 'step')}"
     if found.method == "asma":
         reached += f", intersection over union {found.found.score:.3f}"
     lines.append(f"adversarial example{reached}: {ball.length(found.found.x):.4g} from the input")
     if (clean := top(found.clean, labels)) and (after := top(found.adversarial, labels)):
         lines += [f"  clean       {clean}", f"  adversarial {after}"]
-    lines.append(f"{len(found.collisions)} colliding examples, rms of Δ and distances in units of {ball.typical:.3g}:")
+    examples = count(len(found.collisions), "colliding example")
+    lines.append(f"{examples}, rms of Δ and distances in units of {ball.typical:.3g}:")
     for number, (collision, rms) in enumerate(zip(found.collisions, found.rms(), strict=True), start=1):
         runs = "; ".join(map(_run, collision.runs))
         length = found.ball.length(collision.colliding)

@@ -6,12 +6,13 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from onnxnull.collision.results import Decision, Run
+from onnxnull.collision.results import Decision, Kind, Run
 from onnxnull.evidence import collision_document
+from onnxnull.evidence.replay import UNVERIFIED
 from onnxnull.report.words import count, shown
 
 if TYPE_CHECKING:
-    from onnxnull.evidence.read_bundle import RecordedRun
+    from onnxnull.evidence.recorded_run import RecordedRun
     from onnxnull.evidence.replay import Replayed
 
 SCHEMA = "onnxnull.replay/1"
@@ -36,8 +37,25 @@ def render_text(replayed: Sequence[Replayed]) -> str:
     """A line for every collision and every run of it, what speaks against it, and how many hold."""
     lines = [line for each in replayed for line in _lines(each)]
     confirmed = sum(each.confirmed for each in replayed)
-    lines.append(f"{confirmed:,} of {count(len(replayed), 'collision')} confirmed here")
+    lines.append(f"{confirmed:,} of {count(len(replayed), noun(replayed))} confirmed here")
     return "".join(f"{line}\n" for line in lines)
+
+
+def noun(replayed: Sequence[Replayed]) -> str:
+    """What they are: along near-kernel directions, pairs that need not collide."""
+    return "pair" if any(each.recorded.kind is Kind.NEAR_KERNEL for each in replayed) else "collision"
+
+
+def attack_of(each: Replayed) -> str | None:
+    """What a bundle says of the attack that its original came from, which is not measured; None where there was none."""
+    made = each.recorded.perturbation.parameters
+    if "attack" not in made:
+        return None
+    epsilon, length = made["attack_epsilon"], made["attack_length"]
+    return (
+        f"the bundle says, and nothing here measures: attack {made['attack']}, within {epsilon:.4g} ({made['norm']}) of an "
+        f"input that is not in it, and what collides is {length:.4g} from that"
+    )
 
 
 def _entry(each: Replayed) -> dict[str, Any]:
@@ -57,6 +75,7 @@ def _entry(each: Replayed) -> dict[str, Any]:
             for run, said in each.pairs
         ],
         "collision": None if each.collision is None else collision_document.entry(each.collision),
+        "unverified": [] if each.collision is None else list(UNVERIFIED),
     }
 
 
@@ -67,6 +86,7 @@ def _lines(each: Replayed) -> list[str]:
         f"max |Δ| {facts.linf:.3g}, ‖Δ‖₂ {facts.l2:.4g}, {facts.changed:,} of {facts.entries:,} entries differ"
     ]
     lines += [f"  {_run(run, said)}" for run, said in each.pairs]
+    lines += [f"  {said}" for said in [attack_of(each)] if said is not None]
     lines += [f"  NOT CONFIRMED: {shown(objection, 300)}" for objection in each.objections]
     lines += [f"  UNDECIDED: {shown(doubt, 400)}" for doubt in each.doubts]
     if each.decision is Decision.BROKEN and not each.objections:

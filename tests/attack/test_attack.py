@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -209,3 +210,50 @@ def test_a_real_vision_transformer(count: int) -> None:
     for collision in found.collisions:
         assert collision.holds
         assert all(change.top5 for run in collision.runs for change in run.outputs if change.name == "logits")
+
+
+FAILURES: dict[str, tuple[int, dict[str, Any], Code, str, str]] = {
+    # two corners of the ball lie on a line of kernel vectors: a third example would be one of them again
+    "fewer than were wanted": (3, {"count": 3}, Code.NOT_FOUND, "2 of 3 different colliding examples", "--count"),
+    "a class that is not there": (3, {"attack": Pgd(target=3)}, Code.DATA, "no class 3 among the 3 scores", "from 0 to 2"),
+    "one score": (1, {}, Code.DATA, "holds 1 scores", "--scores"),
+    "no kernel": (4, {}, Code.INJECTIVE, "is injective", "`onnxnull collide` looks further inside"),
+    "too small an ε": (
+        3,
+        {"epsilon": 1e-9},
+        Code.NOT_FOUND,
+        "in 40 steps: the wanted class leads by -0.",
+        "--epsilon or --steps",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FAILURES)
+def test_what_an_attack_cannot_do_is_said_in_its_own_options(name: str, tmp_path: Path) -> None:
+    classes, settings, code, seen, remedy = FAILURES[name]
+    search = AttackSearch(open_model(saved(tmp_path, dense(weight(4, classes)))), Execution())
+    given: dict[str, Any] = {"attack": Pgd(), "epsilon": 9.0} | settings
+    with pytest.raises(OnnxnullError) as caught:
+        search.run(Case("random", {"x": weight(1, 4)}), None, **given)
+    assert (caught.value.code, seen in caught.value.seen) == (code, True), caught.value
+    assert remedy in caught.value.remedy
+
+
+def test_examples_that_are_the_same_count_once(tmp_path: Path) -> None:
+    search = AttackSearch(open_model(saved(tmp_path, dense(weight(4, 3)))), Execution())
+    found = search.run(Case("random", {"x": weight(1, 4)}), None, attack=Pgd(), epsilon=9.0, count=2)
+    assert found.apart() > 0.01
+
+
+def test_scores_have_to_be_named_where_all_outputs_are_integers(tmp_path: Path) -> None:
+    proto = dense(weight(8, 4))
+    proto.graph.node.append(helper.make_node("ArgMax", ["y"], ["label"], axis=1))
+    proto.graph.output[0].CopyFrom(helper.make_tensor_value_info("label", 7, None))
+    model = open_model(saved(tmp_path, proto))
+    with pytest.raises(OnnxnullError, match="no floating-point output") as caught:
+        AttackSearch(model, Execution())
+    assert caught.value.remedy == "name the class scores: --scores"
+    found = AttackSearch(model, Execution(), scores="y").run(
+        Case("random", {"x": weight(1, 8)}), None, attack=Pgd(), epsilon=9.0, count=1
+    )
+    assert found.clean.argmax() != found.adversarial.argmax()

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from onnx import helper
 
+from onnxnull.cli import options
 from tests.shared import matmul, random, save
 
 from .console import ENVIRONMENT, onnxnull
@@ -182,3 +183,21 @@ class TestOptions:
     def test_several_models_are_table_1(self, folder: Path) -> None:
         run = onnxnull("analyze", "m.onnx", "m.onnx", cwd=folder)
         assert run.stdout.splitlines()[1].split() == ["m.onnx", "1", "1", "100%", "1", "100%", "2", "2"]
+
+
+@pytest.mark.parametrize(
+    ("model", "told"), [("m.onnx", "e m.onnx"), ("a b.onnx", "e 'a b.onnx'"), ("\udcff.onnx", "e '\udcff.onnx'")]
+)
+def test_the_command_that_verifies_again_is_one_that_a_shell_reads(
+    model: str, told: str, tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    """Also where a name is bytes that are no text: they are printed, and written, as they are."""
+    line = options.verify_again(Path("e"), model)
+    options.emit(line, None)
+    options.emit(line, tmp_path / "report")
+    printed = capfdbinary.readouterr().out
+    assert (
+        printed
+        == (tmp_path / "report").read_bytes()
+        == os.fsencode(f"evidence: e; verify it again with: onnxnull replay {told}\n")
+    )

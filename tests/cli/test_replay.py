@@ -231,8 +231,13 @@ def make_bitwise(document: dict[str, Any]) -> None:
     """The verdict and everything in the record that it follows from."""
     for each in entry(document)["runs"]:
         each["verdict"] = "bitwise"
-        for output in each["outputs"]:
+        for output in (*each["outputs"], *each["judged"]):
             output |= {"bitwise": True, "max_abs": 0.0}
+
+
+def make_broken(document: dict[str, Any]) -> None:
+    run(document)["verdict"] = "broken"
+    entry(document).update(decision="broken", holds=False)
 
 
 def swap(document: dict[str, Any], key: str) -> None:
@@ -249,7 +254,8 @@ CLAIMS: dict[str, tuple[Change, int]] = {
     "a better verdict": (lambda d: run(d).update(verdict="bitwise"), 2),
     "a better verdict with its numbers": (make_bitwise, 1),
     "a worse verdict": (lambda d: run(d).update(verdict="unbounded"), 2),
-    "a verdict of broken": (lambda d: run(d).update(verdict="broken"), 1),
+    "a verdict of broken": (make_broken, 1),
+    "a verdict of broken alone": (lambda d: run(d).update(verdict="broken"), 2),
     "a verdict of undecided": (lambda d: run(d).update(verdict="undecided"), 2),
     "an unknown verdict": (lambda d: run(d).update(verdict="exact"), 2),
     "a weaker kind": (lambda d: entry(d)["claim"].update(kind="near-kernel"), 2),
@@ -371,6 +377,14 @@ def test_a_near_kernel_sold_as_a_kernel(made: Path, tmp_path: Path) -> None:
             each["verdict"] = "rounding"
 
     rewrite(folder, change)
+    assert code(folder, made / "near.onnx") == 2  # its own judgements say broken
+
+    def judged(document: dict[str, Any]) -> None:
+        for each in entry(document)["runs"]:
+            for output in each["judged"]:
+                output.update(decision="holds", why=None)
+
+    rewrite(folder, judged)
     assert code(folder, made / "near.onnx") == 1
 
 

@@ -207,7 +207,7 @@ def test_evidence_is_confirmed_and_a_changed_code_is_not(cell: bool, tmp_path: P
     written = document.read_text()
     document.write_text(written.replace('"zero_point": 10', '"zero_point": 11'))
     (doubted,) = replay(tmp_path / "bundle", path)
-    assert doubted.objections == ("the bundle says other steps of a quantizer than there are",)
+    assert doubted.objections == ("the bundle says quantizer's zero_point 11, and it is 10",)
     assert json.loads(written)["collisions"][0]["claim"] == {
         **{"kind": "quantizer-cell" if cell else "kernel", "residual": 0.0, "sigma": 0.0},
         "proof": None if cell else "integers",

@@ -88,16 +88,17 @@ def render(facts: Facts, sections: Sequence[Section], bundle: str | None = None,
     return page(f"Collisions in {file}", *head, *_fitting(sections))
 
 
-def render_replay(bundle: str, sections: Sequence[Section]) -> str:
+def render_replay(bundle: str, sections: Sequence[Section], noun: str = "collision") -> str:
     """The page of a bundle that was verified again.
 
     Args:
         bundle: the folder as typed, only its last part where it is absolute.
+        noun: what the sections are about: "collision" or "pair".
     """
     name = words.shown(bundle)
     confirmed = sum(each.holds for each in sections)
     level, title = (Level.GOOD, "Confirmed") if confirmed == len(sections) else (Level.STOP, "Not confirmed")
-    told = f"{confirmed:,} of {words.count(len(sections), 'collision')} confirmed here."
+    told = f"{confirmed:,} of {words.count(len(sections), noun)} confirmed here."
     meaning = (
         "All hashes were checked before anything ran; then both inputs were run again, and nothing of what is recorded was "
         "taken over. Pictures are drawn from the arrays that were verified."
@@ -129,6 +130,8 @@ def _fitting(sections: Sequence[Section]) -> list[Markup]:
 
 
 def _replayed(each: Replayed, pictures: Mapping[str, Shown]) -> Markup:
+    from onnxnull.report.replay import attack_of
+
     parts = [tag("h2", words.shown(each.name))]
     parts += [tag("p", f"Not confirmed: {words.shown(objection, 300)}", class_="broken") for objection in each.objections]
     parts += [tag("p", f"Undecided: {words.shown(doubt, 400)}", class_="broken") for doubt in each.doubts]
@@ -141,7 +144,9 @@ def _replayed(each: Replayed, pictures: Mapping[str, Shown]) -> Markup:
     if rows:
         header = ("precision", "provider", "recorded", "measured here")
         parts.append(table(Table(header, (False,) * 4, rows), "Verdicts, recorded and measured here"))
+    parts += [tag("p", f"{said[0].upper()}{said[1:]}.") for said in [attack_of(each)] if said is not None]
     if each.collision is not None:
+        parts.append(tag("p", "How the pair was made is what the bundle says; everything else here was measured now."))
         parts += _body(each.collision, pictures, None)
     return tag("section", *parts, class_="model")
 
