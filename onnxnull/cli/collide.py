@@ -180,9 +180,11 @@ def prepare(
     inputs = opened.inputs
     found: list[Case] = [case for path in settings["inputs"] for case in cases.load_cases(path, inputs, preprocessing)]
     boxes = _boxes(settings, inputs, preprocessing)
-    if settings["random_seed"] is not None:
-        found.append(cases.random_case(inputs, settings["random_seed"], boxes))
-    opened = opened.completed(found[0].arrays)
+    seed = settings["random_seed"]
+    drawn = [] if seed is None else [cases.random_case(inputs, seed, boxes)]
+    opened = opened.completed([*found, *drawn][0].arrays)
+    if drawn:
+        found.append(cases.random_case(inputs, seed, {**cases.quantizer_ranges(opened.flow), **boxes}))
     patches = None if settings["space"] is None else settings["space"] == "patches"
     place = Place(settings["input_name"], settings["layer"], patches)
     search = Search(opened, place, execution, method=_method(settings), progress=progress)

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onnxnull.errors import Code, OnnxnullError, one_line
+from onnxnull.frontier import find
 from onnxnull.graph.model import GraphInput
 from onnxnull.inputs import ARRAYS, Preprocessing, Sample, box, load, load_folder, random_sample
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from onnxnull.graph.flow import Flow
     from onnxnull.kernel.maps.linear_map import Array
 
 
@@ -55,6 +57,23 @@ def random_case(inputs: Sequence[GraphInput], seed: int, boxes: Mapping[str, tup
     """Random numbers for every input, in its box where it has one; integers are 0."""
     samples = [random_sample(described, seed, *boxes.get(described.name, ())) for described in inputs]
     return Case("random", {sample.input: sample.array for sample in samples})
+
+
+def quantizer_ranges(flow: Flow) -> dict[str, tuple[Array, Array]]:
+    """Input that a quantizer of known scale rounds first → the middle half of the numbers that it tells apart.
+
+    Standard normal numbers may all lie beyond the ends, where every change is hidden.
+    """
+    if all(node.op_type != "QuantizeLinear" for node in flow.nodes):
+        return {}
+    found = {}
+    for front in find(flow):
+        rounds = front.quantizer
+        if rounds is not None and rounds.scale is not None and rounds.zero_point is not None:
+            low, high = (rounds.scale * (code - rounds.zero_point) for code in (rounds.low, rounds.high))
+            rim = 0.25 * (high - low)
+            found[front.input.name] = np.array(low + rim), np.array(high - rim)
+    return found
 
 
 def pixel_box(described: GraphInput, preprocessing: Preprocessing) -> tuple[Array, Array] | None:

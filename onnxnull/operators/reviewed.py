@@ -43,7 +43,7 @@ holds_no_weight(
 )
 
 is_flat("NonMaxSuppression")
-keeps_entries("ConcatFromSequence", "NonZero", "SequenceAt", "SequenceConstruct", "SplitToSequence", "Unique")
+keeps_entries("ConcatFromSequence", "NonZero", "OneHot", "SequenceAt", "SequenceConstruct", "SplitToSequence", "Unique")
 shaped_by_values("NonZero", "Unique", operands=(0,))
 shaped_by_values("Loop", operands=(0, 1))
 shaped_by_values("NonMaxSuppression", operands=(0, 1, 2, 3, 4))

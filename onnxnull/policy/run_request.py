@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import functools
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from onnxnull.collision.cases import Case, load_cases
+from onnxnull.collision.cases import Case, load_cases, quantizer_ranges
 from onnxnull.errors import Code, OnnxnullError
 from onnxnull.graph.entries import MOVING, entry_kind
 from onnxnull.graph.runnable import check_runnable
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from onnxnull.graph.flow import Flow
     from onnxnull.graph.model import GraphInput, Model
     from onnxnull.inputs import Preprocessing
+    from onnxnull.kernel.maps.linear_map import Array
     from onnxnull.policy.config import RunSettings
 
 RUNS = 8
@@ -53,15 +54,17 @@ class RunRequest:
     def cases(self) -> tuple[Case, ...]:
         """`RUNS` inputs: the first of the given ones, then what resembles them; without any, random numbers.
 
-        Random floats are standard normal; integers are rows of the tables that they pick from, 0 or 1 where there are none;
-        the first entry of a row of booleans or of 0 and 1 is 1, so that no mask hides everything.
+        Random floats are standard normal, or in the middle of the range of a quantizer that rounds them first. Integers are
+        rows of the tables that they pick from, 0 or 1 where there are none. The first entry of a row of booleans or of 0 and 1
+        is 1, so that no mask hides everything.
 
         Raises:
             OnnxnullError: `data` where there is no input, or one does not fit.
         """
         if self.data is not None:
             return tuple(_given(self.model.inputs, self.data))
-        return tuple(Case("random", _random(self.flow, seed)) for seed in range(RUNS))
+        ranges = quantizer_ranges(self.flow)
+        return tuple(Case("random", _random(self.flow, seed, ranges)) for seed in range(RUNS))
 
 
 def _given(inputs: Sequence[GraphInput], data: tuple[Path, Preprocessing]) -> list[Case]:
@@ -84,12 +87,12 @@ def _shifted(array: np.ndarray, by: int) -> np.ndarray:
     return np.roll(array, by, axis=axis)
 
 
-def _random(flow: Flow, seed: int) -> dict[str, np.ndarray]:
-    """Random numbers for every input."""
+def _random(flow: Flow, seed: int, ranges: Mapping[str, tuple[Array, Array]]) -> dict[str, np.ndarray]:
+    """Random numbers for every input, in its range where it has one."""
     values = {value.name: value for value in flow.model.graph.inputs}
     feeds = {}
     for described in flow.model.inputs:
-        array = random_sample(described, seed).array
+        array = random_sample(described, seed, *ranges.get(described.name, ())).array
         if array.dtype.kind != "f":
             rng = np.random.default_rng([seed, zlib.crc32(described.name.encode())])
             rows = None if array.dtype.kind == "b" else _rows(flow, values[described.name])

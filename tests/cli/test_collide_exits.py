@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from onnxnull.cli.main import main
+from tests.collision.quantized import codes, mlp
 from tests.helpers import value, weight
 
 from .collide_models import node, write
@@ -178,3 +179,14 @@ def test_outputs_that_are_no_numbers_are_not_green(
     code, _, err = collide("none.onnx", "--random", 0)
     assert code == 2
     assert "error[runtime]: output 'y' is NaN or Inf everywhere" in err
+
+
+def test_random_inputs_of_a_quantized_model_leave_room(here: Path, collide: Any) -> None:
+    """Half of all normal numbers lie beyond its range of -0.2 to 4.9; a box that is given goes before."""
+    (here / "codes.onnx").write_bytes(mlp(codes(9, 3), rows=1).SerializeToString())
+    code, out, _ = collide("codes.onnx", "--random", 0, "-o", "found")
+    assert (code, "bitwise" in out) == (0, True)
+    start = np.load(here / "found" / "original.npy")
+    assert 1.075 <= start.min() <= start.max() <= 3.625
+    code, *_ = collide("codes.onnx", "--random", 0, "--box", "0.5,1", "-o", "found", "--force")
+    assert np.load(here / "found" / "original.npy").max() <= 1.0

@@ -437,3 +437,24 @@ def test_outputs_of_any_rank_are_judged(shape: tuple[int, ...], tmp_path: Path) 
     assert tried(tmp_path, proto, X0, X0 + PHI).holds
     if count:
         assert not tried(tmp_path, proto, X0, X0 + PHI + 1e-3).holds
+
+
+@pytest.mark.parametrize("labels", [True, False])
+def test_what_is_counted_is_looked_at(labels: bool, tmp_path: Path) -> None:
+    """The number of positions with a label, or of scores above 0: it may stay while all of them change."""
+    nodes = [node("Reshape", ["h", "shape"], ["r"])]
+    if labels:
+        nodes += [node("ArgMax", ["r"], ["l"], axis=1), node("OneHot", ["l", "three", "ends"], ["o"])]
+        nodes += [node("Gather", ["o", "first"], ["g"], axis=2), node("Cast", ["g"], ["k"], to=INT64)]
+    else:
+        nodes += [node("Greater", ["r", "zero"], ["g"]), node("Cast", ["g"], ["k"], to=INT64)]
+    nodes.append(node("ReduceSum", ["k"], ["y"], keepdims=0))
+    constants = {"shape": np.array([2, 3]), "three": np.array([3]), "ends": np.array([0, 1]), "first": np.array([0])}
+    proto = behind(*nodes, zero=np.float32(0), **constants)
+    proto.graph.output[0].type.tensor_type.elem_type = INT64
+    for x1, decided in ((X0 + PHI, HOLDS), (X0 + 1e-4 * weight(1, Q, seed=9), BROKEN)):
+        found = tried(tmp_path, proto, X0, x1)
+        (judged,) = (each for each in found.runs[0].judged if each.enters is not None)
+        assert (judged.name, judged.enters) == ("r", "ArgMax" if labels else "Greater")
+        assert set(decisions(found).values()) == {decided}
+        assert all(np.array_equal(*run.arrays["y"][:2]) for run in found.runs)

@@ -11,7 +11,7 @@ import onnx
 import pytest
 from onnx import helper
 
-from onnxnull.collision.cases import Case
+from onnxnull.collision.cases import Case, quantizer_ranges
 from onnxnull.collision.integer_windows import integers_of
 from onnxnull.collision.perturb import Recipe
 from onnxnull.collision.quantizer_grid import Rounding
@@ -25,9 +25,11 @@ from onnxnull.frontier import Quantizer
 from onnxnull.graph.model import open_model
 from onnxnull.inputs import Preprocessing
 from onnxnull.kernel.maps.selection import identity
+from onnxnull.policy.config import RunSettings
+from onnxnull.policy.run_request import RunRequest
 from onnxnull.runtime.precision import Precision
 from tests.collision.quantized import SCALE, ZERO, codes, dynamic, grey, mlp, qdq, stem
-from tests.collision.searches import between, collision, labels, largest_move, saved
+from tests.collision.searches import between, collision, dense, labels, largest_move, saved
 from tests.helpers import model, run, value, weight
 
 node = helper.make_node
@@ -284,3 +286,17 @@ def test_dequantized_weights_collide_at_both_precisions(tmp_path: Path) -> None:
     path = saved(tmp_path, model(nodes, constants, inputs=[value("x", [2, 32])]))
     found = collision(path, {"x": weight(2, 32)})
     assert (found.nullity, labels(found)) == ((40, 40), {"float64": "rounding", "float32": "rounding"})
+
+
+def test_random_inputs_lie_in_the_middle_of_the_range(tmp_path: Path) -> None:
+    """Of a static quantizer that tells -0.2 to 4.9 apart; a dynamic one has no range, and normal numbers do."""
+    flow = open_model(saved(tmp_path, mlp(codes(9, 3)))).flow
+    ((name, (low, high)),) = quantizer_ranges(flow).items()
+    assert name == "x"
+    assert [float(low), float(high)] == pytest.approx([1.075, 3.625])
+    request = RunRequest(open_model(saved(tmp_path, mlp(codes(9, 3)))), RunSettings())
+    for case in request.cases:
+        assert case.arrays["x"].min() >= low
+        assert case.arrays["x"].max() <= high
+    for proto in (dynamic(codes(9, 3)), dense(weight(6, 3))):
+        assert quantizer_ranges(open_model(saved(tmp_path, proto)).flow) == {}

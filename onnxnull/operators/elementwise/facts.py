@@ -59,7 +59,8 @@ holds_no_weight("BiasAdd BiasDropout BitmaskBiasDropout BitmaskDropout GatedAdd 
 
 is_flat("Clip", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual")
 keeps_entries(
-    "Add", "And", "Cast", "CastLike", "Div", "Dropout", "Max", "Min", "Mul", "Neg", "Not", "Or", "Sub", "Where", "Xor"
+    *("Add", "And", "Cast", "CastLike", "Div", "Dropout", "Max", "Mean", "Min", "Mul", "Neg", "Not", "Or", "Sub", "Sum"),
+    *("Where", "Xor"),
 )
 is_commutative("Add", "And", "BitwiseAnd", "BitwiseOr", "BitwiseXor", "Equal", "Max", "Mean", "Min", "Mul", "Or", "Sum", "Xor")
 handles_nonfinite("Clip", "IsInf", "IsNaN", "Max", "Min", "Where")

@@ -20,7 +20,7 @@ holds_no_weight("Det")
 holds_no_weight("CDist DynamicTimeWarping ReduceSumInteger", domain=_MICROSOFT)
 
 is_flat("ArgMax", "ArgMin", "TopK")
-keeps_entries("ReduceMax", "ReduceMin")
+keeps_entries("CumSum", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum")
 shaped_by_values(
     *("ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd"),
     *("ReduceSum", "ReduceSumSquare", "TopK"),
