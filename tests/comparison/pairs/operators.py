@@ -248,7 +248,6 @@ PAIRS = [
         'y = DepthToSpace <blocksize = 2, mode = "CRD"> (x)',
         "r = Reshape(x, six) t = Transpose <perm = [0,1,4,2,5,3]> (r) y = Reshape(t, four)",
         {"six": [1, 2, 2, 2, 4, 4], "four": [1, 2, 8, 8]},
-        exits=NOT_DIFFERENT,
     ),
     alike(
         "padding in the pool",

@@ -7,6 +7,7 @@
 3. A Cast between integers is nothing where the second type holds every number of the first, as every type holds booleans.
 4. Split, Slice (step 1), Gather of one constant index or of neighbours in order are slices (then Reshape).
 5. Concat is that of `movements`.
+6. DepthToSpace and SpaceToDepth (opset 1 to 24) move blocks: Reshape, Transpose and Reshape.
 """
 
 from __future__ import annotations
@@ -181,3 +182,24 @@ def concats(node: ReadNode) -> Result:
     if shape is None or "axis" not in node.view.node.attributes:
         return None
     return node.terms.concat(operands, node.attribute("axis", 0) % len(shape), shape)
+
+
+@rule("DepthToSpace", "SpaceToDepth")
+def blocks(node: ReadNode) -> Result:
+    """Rule 6."""
+    x, shape = node.operand(0), node.whole_shape()
+    whole = None if x is None else known(x.shape)
+    mode = node.attribute("mode", "DCR")
+    if x is None or shape is None or whole is None or len(whole) != 4 or (node.op == "SpaceToDepth" and mode != "DCR"):
+        return None
+    terms, size = node.terms, int(node.attribute("blocksize"))
+    if node.op == "SpaceToDepth":
+        batch, channels, height, width = whole
+        parts = terms.reshape(x, (batch, channels, height // size, size, width // size, size))
+        return terms.reshape(terms.transpose(parts, [0, 3, 5, 1, 2, 4]), shape)
+    batch, channels, height, width = shape[0], shape[1], *whole[2:]
+    if mode == "CRD":
+        parts = terms.reshape(x, (batch, channels, size, size, height, width))
+        return terms.reshape(terms.transpose(parts, [0, 1, 4, 2, 5, 3]), shape)
+    parts = terms.reshape(x, (batch, size, size, channels, height, width))
+    return terms.reshape(terms.transpose(parts, [0, 3, 4, 1, 5, 2]), shape)
