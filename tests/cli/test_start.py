@@ -63,22 +63,24 @@ def test_no_progress_where_stderr_is_no_terminal(tmp_path: Path) -> None:
 SHOW = """
 import time
 from onnxnull.cli import progress
-progress._PATIENCE = 0.1
+progress._PATIENCE = {patience}
 with progress.Bar() as show:
     show("model.onnx", 3, 7, "a[/b]\\x1b[31m" + "n" * 100)
-    time.sleep({seconds})
+    while {waits} and not show._progress.live.is_started:
+        time.sleep(0.01)
 """
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminal")
-@pytest.mark.parametrize(("seconds", "shown"), [(0.6, True), (0.0, False)])
-def test_progress_on_a_terminal_after_some_patience(seconds: float, shown: bool) -> None:
+@pytest.mark.parametrize(("patience", "shown"), [(0.1, True), (600, False)])
+def test_progress_on_a_terminal_after_some_patience(patience: float, shown: bool) -> None:
     """Also of a single long weight, and with a name that is neither markup nor a command to the terminal."""
     import pty
 
     ours, theirs = pty.openpty()
     env = {**ENVIRONMENT, "TERM": "xterm", "COLUMNS": "120"}
-    run = subprocess.run([sys.executable, "-c", SHOW.format(seconds=seconds)], env=env, stdout=subprocess.PIPE, stderr=theirs)
+    code = SHOW.format(patience=patience, waits=shown)
+    run = subprocess.run([sys.executable, "-c", code], env=env, stdout=subprocess.PIPE, stderr=theirs)
     os.close(theirs)
     seen = b""
     try:
