@@ -83,28 +83,30 @@ def documents() -> list[Path]:
 
 
 @pytest.mark.parametrize("path", documents(), ids=lambda path: str(path.relative_to(ROOT)))
-def test_documents_show_what_commands_print(path: Path) -> None:
+def test_documents_show_what_commands_print(path: Path, tmp_path: Path) -> None:
     """In the order of the page: what one command wrote, the next may read."""
     shown = [example for example in examples(path.read_text(encoding="utf-8")) if example.arguments is not None]
     if not shown:
         pytest.skip("it shows no command")
     for example in shown:
-        check(example)
+        check(example, tmp_path)
 
 
-def check(example: Example) -> None:
-    """Run a command and compare what it prints with what is shown."""
+def check(example: Example, temporary: Path) -> None:
+    """Run a command and compare what it prints with what is shown; /tmp is a folder of the test's own."""
     assert example.arguments is not None
     if any(name.startswith("../shared/") and not (ROOT / name).exists() for name in example.arguments):
         return  # a model that is not part of this repository
-    run = onnxnull(*example.arguments, cwd=ROOT)
+    arguments = [name.replace("/tmp/", f"{temporary}/", 1) if name.startswith("/tmp/") else name for name in example.arguments]
+    run = onnxnull(*arguments, cwd=ROOT)
+    stdout, stderr = (text.replace(f"{temporary}/", "/tmp/") for text in (run.stdout, run.stderr))
     if not example.output:
-        assert run.returncode == 0, f"$ {example.command}\n{run.stderr}"
-    if matches(example.output, _without_blank_end(run.stdout.splitlines())):
+        assert run.returncode == 0, f"$ {example.command}\n{stderr}"
+    if matches(example.output, _without_blank_end(stdout.splitlines())):
         return
     # A document may show what a person sees in the terminal: the report, and what stderr says.
-    both = _without_blank_end((run.stderr + run.stdout).splitlines())
-    assert matches(example.output, both), f"$ {example.command}\n{run.stdout}{run.stderr}"
+    both = _without_blank_end((stderr + stdout).splitlines())
+    assert matches(example.output, both), f"$ {example.command}\n{stdout}{stderr}"
 
 
 def test_the_readme_shows_commands() -> None:
