@@ -154,12 +154,16 @@ class AttackSearch:
                 raise OnnxnullError(Code.DATA, f"the target mask names labels beyond the {clean.shape[1]} of the network")
             found = attack.run(scores, ball, target, lambda what: self._progress(f"ASMA, {what}"))
         else:
-            if clean.size < 2:
-                raise OnnxnullError(Code.DATA, f"{self.scores!r} holds {clean.size} scores", "name the class scores: --scores")
+            if clean.size < 2 or clean.size != max(clean.shape):
+                shape = "×".join(map(str, clean.shape))
+                seen = f"{self.scores!r} has shape {shape}, and PGD takes a list of class scores, of one sample"
+                raise OnnxnullError(Code.DATA, seen, "name it: --scores; a map of scores a class is for --attack asma")
             if attack.target is not None and attack.target >= clean.size:
                 seen = f"there is no class {attack.target} among the {clean.size} scores of {self.scores!r}"
                 raise OnnxnullError(Code.DATA, seen, f"give a --target from 0 to {clean.size - 1}, or other --scores")
             own = int(clean.argmax()) if label is None else label
+            if attack.target == own:
+                raise OnnxnullError(Code.DATA, f"class {own} is the clean input's own", "give another --target")
             rng = np.random.default_rng([seed, 3])
             found = attack.run(scores, ball, own, rng, lambda what: self._progress(f"PGD, {what}"))
         method = "given" if attack is None else "asma" if isinstance(attack, Asma) else "pgd"
@@ -167,9 +171,12 @@ class AttackSearch:
         if not found.succeeded:
             seen = f"{method} found no adversarial example in {found.steps} steps: {_reached(attack, found)}"
             raise OnnxnullError(Code.NOT_FOUND, seen, "raise --epsilon or --steps")
-        if attack is None and _same_prediction(clean, after, label):
-            seen = f"what is given is no adversarial example: {self.scores!r} says of it what is said of the clean input"
-            raise OnnxnullError(Code.NOT_FOUND, seen, "give an example that changes the prediction, or let --attack find one")
+        if _same_prediction(clean, after, label):
+            what, remedy = "what is given", "give an example that changes the prediction, or let --attack find one"
+            if attack is not None:
+                what, remedy = f"what {method} came to", "want something else than the network says already"
+            seen = f"{what} is no adversarial example: {self.scores!r} says of it what is said of the clean input"
+            raise OnnxnullError(Code.NOT_FOUND, seen, remedy)
         start = Case(case.source, {**case.arrays, name: found.x})
         collisions = self._collisions(start, ball, count, seed, method)
         repeated = tuple(scores.value(each.colliding) for each in collisions)

@@ -52,7 +52,7 @@ class Pgd:
         """Attack.
 
         Args:
-            scores: class scores before any softmax, (1, classes) or anything that holds as many numbers.
+            scores: class scores before any softmax, a list, of one sample: (1, classes).
             label: the clean class.
         """
         size = self.size if self.size is not None else 2.5 * ball.epsilon / self.steps

@@ -155,7 +155,12 @@ def _prepare(
     if settings["adversarial"] is not None:
         if len(found) != 1:
             raise OnnxnullError(Code.DATA, f"--adversarial is one example, of {len(found)} inputs", "give its own --input")
-        (given, *_) = cases.load_cases(settings["adversarial"], inputs, preprocessing)
+        examples = cases.load_cases(settings["adversarial"], inputs, preprocessing)
+        if len(examples) != 1:
+            raise OnnxnullError(
+                Code.DATA, f"--adversarial is one example, and {str(settings['adversarial'])!r} holds {len(examples)}"
+            )
+        (given,) = examples
     search = AttackSearch(
         opened.completed(found[0].arrays),
         execution,

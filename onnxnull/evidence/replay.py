@@ -193,8 +193,9 @@ def _again(recorded: RecordedCollision, tensors: Tensors, searches: _Searches, e
         runs = [run for run, said in pairs if said is None]
         objections += [f"{run.precision} on {provider_of(run)} is not recorded" for run in runs]
         objections += [f"{said.precision} on {said.provider} is recorded and did not run" for said in left]
-    doubts = tuple(doubt for run, said in pairs for doubt in _doubts(run, said))
-    return Replayed(name, recorded, found, tuple(pairs), tuple(objections), doubts)
+    doubts = [doubt for run, said in pairs for doubt in _doubts(run, said)]
+    doubts += [_not_run(said) for said in left if not everything and said.verdict.decision is not Decision.HOLDS]
+    return Replayed(name, recorded, found, tuple(pairs), tuple(objections), tuple(doubts))
 
 
 def _doubts(run: Run, said: RecordedRun | None) -> Iterator[str]:
@@ -205,6 +206,10 @@ def _doubts(run: Run, said: RecordedRun | None) -> Iterator[str]:
             yield f"{where}: it was recorded at --tolerance {run.precision}={said.tolerance:g}, here it is {run.tolerance:g}"
     elif said is not None and said.verdict is Verdict.UNDECIDED:
         yield f"{where}: recorded as undecided"
+
+
+def _not_run(said: RecordedRun) -> str:
+    return f"{said.precision} on {said.provider}: recorded as {said.verdict.label}, and it did not run here"
 
 
 def _paired(

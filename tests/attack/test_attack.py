@@ -154,6 +154,9 @@ def test_a_chosen_mask() -> None:
     masks = [change.mask for each in found.collisions for run in each.runs for change in run.outputs]
     assert masks == [1.0] * len(masks)
     assert found.ball.length(found.collisions[0].colliding) <= 32 / 255 * (1 + 1e-6)
+    own = found.clean[0].argmax(axis=0)
+    with pytest.raises(OnnxnullError, match="what asma came to is no adversarial example"):
+        setting.search.run(setting.case("0.png"), setting.box, attack=Asma(), target=own, epsilon=32 / 255, count=1)
     with pytest.raises(OnnxnullError, match="a target mask of shape"):
         setting.search.run(setting.case("0.png"), setting.box, attack=Asma(), target=target[:5], epsilon=0.1)
 
@@ -212,11 +215,13 @@ def test_a_real_vision_transformer(count: int) -> None:
         assert all(change.top5 for run in collision.runs for change in run.outputs if change.name == "logits")
 
 
+CLEAN = int((weight(1, 4) @ weight(4, 3)).argmax())
 FAILURES: dict[str, tuple[int, dict[str, Any], Code, str, str]] = {
     # two corners of the ball lie on a line of kernel vectors: a third example would be one of them again
     "fewer than were wanted": (3, {"count": 3}, Code.NOT_FOUND, "2 of 3 different colliding examples", "--count"),
     "a class that is not there": (3, {"attack": Pgd(target=3)}, Code.DATA, "no class 3 among the 3 scores", "from 0 to 2"),
-    "one score": (1, {}, Code.DATA, "holds 1 scores", "--scores"),
+    "one score": (1, {}, Code.DATA, "has shape 1×1", "--scores"),
+    "the class that it has": (3, {"attack": Pgd(target=CLEAN)}, Code.DATA, f"class {CLEAN} is the clean", "another --target"),
     "no kernel": (4, {}, Code.INJECTIVE, "is injective", "`onnxnull collide` looks further inside"),
     "too small an ε": (
         3,
@@ -257,3 +262,12 @@ def test_scores_have_to_be_named_where_all_outputs_are_integers(tmp_path: Path) 
         Case("random", {"x": weight(1, 8)}), None, attack=Pgd(), epsilon=9.0, count=1
     )
     assert found.clean.argmax() != found.adversarial.argmax()
+
+
+@pytest.mark.parametrize("rows", [2, 4])
+def test_pgd_attacks_one_sample(rows: int, tmp_path: Path) -> None:
+    """The largest of several samples' scores is no class: another may be it, and every sample's class be what it was."""
+    search = AttackSearch(open_model(saved(tmp_path, dense(weight(6, 3), rows=rows))), Execution())
+    with pytest.raises(OnnxnullError, match=f"shape {rows}×3, and PGD takes a list") as caught:
+        search.run(Case("random", {"x": weight(rows, 6)}), None, attack=Pgd(), epsilon=9.0)
+    assert caught.value.code is Code.DATA

@@ -244,6 +244,20 @@ def test_what_only_the_bundle_knows_is_called_its_word(name: str, made: Path, tm
         assert "77" not in text
 
 
+@pytest.mark.parametrize("decision", ["undecided", "broken"])
+def test_a_run_that_did_not_hold_is_not_passed_over(decision: str, made: Path, tmp_path: Path) -> None:
+    """Of float64, where float32 alone is asked for."""
+
+    def change(document: dict[str, Any]) -> None:
+        run(document).update(verdict=decision)
+        run(document)["judged"][0].update(decision=decision, why="rounding drowns it")
+        entry(document).update(decision=decision, holds=False)
+
+    (found,) = replay(copy(made, "plain", tmp_path, change), precisions=[Precision.FLOAT32])
+    assert (found.decision.label, found.confirmed) == ("undecided", False)
+    assert found.doubts == (f"float64 on CPUExecutionProvider: recorded as {decision}, and it did not run here",)
+
+
 def test_near_kernels_are_counted_as_pairs(made: Path) -> None:
     assert report.render_text(replay(made / "near/bundle")).endswith("1 of 1 pair confirmed here\n")
 
