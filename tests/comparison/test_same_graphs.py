@@ -75,6 +75,24 @@ SAME: dict[str, tuple[Net, Net, dict[str, Any]]] = {
         ),
         {},
     ),
+    "a scale and a shift in front of a product between reshapes": (
+        (
+            [node("Mul", "x g", "m"), node("Add", "m b", "a"), node("MatMul", "a w", "p"), node("Relu", "p", "y")],
+            {"g": G, "b": B, "w": W},
+        ),
+        (
+            [
+                node("Mul", "x g", "m"),
+                node("Add", "m b", "a"),
+                node("Reshape", "a r", "f"),
+                node("Gemm", "f w", "p", transB=1),
+                node("Reshape", "p s", "q"),
+                node("Relu", "q", "y"),
+            ],
+            {"g": G, "b": B, "w": W.T.copy(), "r": np.array([-1, 8]), "s": np.array([3, 6, 8])},
+        ),
+        {"shape": (3, 6, 8)},
+    ),
     "fused query, key and value": (
         (
             [*(node("MatMul", f"x {p}", f"{p}o") for p in "ab"), node("Mul", "ao bo", "y")],

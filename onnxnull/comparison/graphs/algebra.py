@@ -31,6 +31,12 @@ class Algebra(Sums):
             absorbed = self._behind_affine(op, x, weight, attributes, shape)
             if absorbed is not None:
                 return absorbed
+        if op == "MatMul" and x.op == "Reshape" and whole is not None:  # rows stay rows, whatever axes they lie in
+            inner = x.variables[0]
+            if inner.op == "Sum" and len(inner.variables) == 1 and inner.shape is not None and inner.shape[-1:] == whole[-1:]:
+                absorbed = self._behind_affine(op, inner, weight, attributes, (*inner.shape[:-1], weight.shape[1]))
+                if absorbed is not None:
+                    return self.reshape(absorbed, (*whole[:-1], weight.shape[1]))
         if op == "MatMul" and whole is not None and len(whole) > 2:  # rows in one axis
             rows = self.reshape(x, (math.prod(whole[:-1]), whole[-1]))
             made = self.linear(op, rows, weight, attributes, (math.prod(whole[:-1]), weight.shape[1]))
