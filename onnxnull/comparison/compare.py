@@ -103,7 +103,7 @@ class _Proved:
 
 
 def _prove(first: Opened, second: Opened) -> _Proved:
-    """Match the graphs at shapes that both have; with an open batch at three samples and at five, else at one."""
+    """Match the graphs at shapes that both have; with an open batch at three samples and at very many, else at one."""
     if equal_graphs(first.model, second.model):
         return _Proved(GraphFinding(identical=True, proved=True), None)
     reason = interface.unlike(first.model, second.model)
@@ -112,10 +112,7 @@ def _prove(first: Opened, second: Opened) -> _Proved:
     found: list[_Proved] = []
     for batch in (interface.BATCHES[0], None):
         shapes = interface.common_shapes(first.model, second.model, batch=batch)
-        try:
-            found.append(_at(first, second, shapes))
-        except (EvaluationError, OnnxnullError) as error:
-            found.append(_Proved(GraphFinding(reason=str(error)), None))
+        found.append(_tried(first, second, shapes))
         opens = any(i.shape is not None and None in i.shape[:1] for o in (first, second) for i in o.model.inputs)
         if found[-1].finding.proved or not opens:
             break
@@ -131,19 +128,26 @@ def _prove(first: Opened, second: Opened) -> _Proved:
 
 def _again(first: Opened, second: Opened, found: _Proved) -> _Proved:
     """What is proved for one size of an open batch, for another too: a number that a file holds may be the size of one."""
-    shapes = interface.common_shapes(first.model, second.model, batch=interface.BATCHES[1])
-    if shapes is None:
+    few, many, other = (interface.common_shapes(first.model, second.model, batch=batch) for batch in interface.BATCHES)
+    if many == few:  # the batch stays open
         return found
-    try:
-        again = _at(first, second, shapes)
-    except (EvaluationError, OnnxnullError) as error:
-        return _Proved(GraphFinding(reason=str(error)), None)
-    if not again.finding.proved or again.finding.at == found.finding.at:
+    again = _tried(first, second, many)
+    if again.proof is None:
+        again = _tried(first, second, other)
+    if not again.finding.proved:
         return again
     return replace(found, finding=replace(found.finding, at=f"{found.finding.at}; {again.finding.at}"))
 
 
-def _at(first: Opened, second: Opened, shapes: tuple[dict[str, list[int]], dict[str, list[int]]] | None) -> _Proved:
+def _tried(first: Opened, second: Opened, shapes: interface.Shapes | None) -> _Proved:
+    """What is found at these shapes; the reason where a constant is too large, or a file does not allow them."""
+    try:
+        return _at(first, second, shapes)
+    except (EvaluationError, OnnxnullError) as error:
+        return _Proved(GraphFinding(reason=str(error)), None)
+
+
+def _at(first: Opened, second: Opened, shapes: interface.Shapes | None) -> _Proved:
     best: _Proved | None = None
     blocked = any(blocked_layout.is_blocked(o.model) for o in (first, second))
     for block in blocked_layout.BLOCKS if blocked else (0,):
@@ -176,7 +180,7 @@ def _flow(model: Model, shapes: Mapping[str, Sequence[int]], block: int) -> Flow
     return model.flow
 
 
-def _finding(proof: GraphProof, shapes: tuple[dict[str, list[int]], dict[str, list[int]]] | None) -> GraphFinding:
+def _finding(proof: GraphProof, shapes: interface.Shapes | None) -> GraphFinding:
     matching = proof.matching
     places = {(d.a, d.b) for d in matching.differences}  # a scale that was folded into a weight and a bias is one
     undone = any(d.rearranged and (len(places) > 1 or d.movement or d.clamped) for d in matching.differences)

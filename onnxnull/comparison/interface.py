@@ -6,9 +6,12 @@ from collections.abc import Mapping, Sequence
 
 from onnxnull.graph.model import GraphInput, Model
 
-BATCHES = (3, 5)
-"""Samples at which models with an open batch are read for a proof: a batch of one hides shapes that were written for one, and
-a batch of three what was written for three."""
+Shapes = tuple[dict[str, list[int]], dict[str, list[int]]]
+"""For each of two models, input → dimensions."""
+BATCHES = (3, 1030, 4)
+"""Samples at which models with an open batch are read for a proof: a batch of one hides shapes that were written for one, one
+of three what was written for three, and both hide that no more than 1,000 are kept. The last one stands for the second where
+constants would get too large."""
 
 
 def input_pairs(a: Model, b: Model) -> list[tuple[GraphInput, GraphInput]]:
@@ -44,12 +47,12 @@ def shaped_alike(a: Model, b: Model) -> bool:
     return all(_agrees(first.shape, second.shape) for first, second in input_pairs(a, b))
 
 
-def common_shapes(a: Model, b: Model, *, batch: int | None) -> tuple[dict[str, list[int]], dict[str, list[int]]] | None:
+def common_shapes(a: Model, b: Model, *, batch: int | None) -> Shapes | None:
     """For each model, shapes of inputs that one leaves open and the other does not; an open batch is `batch`, if that is given.
 
     None where there are none.
     """
-    found: tuple[dict[str, list[int]], dict[str, list[int]]] = ({}, {})
+    found: Shapes = ({}, {})
     for pair in input_pairs(a, b):
         one, other = (described.shape for described in pair)
         if one is None or other is None or not _agrees(one, other):

@@ -213,4 +213,20 @@ PAIRS = [
         {"r": (1, 8), "n": [3, 1]},
         at={"x": constant("one8", (1, 8))},
     ),
+    apart(
+        "no more than a hundred of a batch",
+        BATCH,
+        "s = Shape <end = 1> (x) m = Min(s, most) y = Slice(x, a, m, a)",
+        "y = Identity(x)",
+        {"a": [0], "most": [100]},
+        at={"x": constant("many", (101, 8))},
+    ),
+    apart(
+        "nothing of an even batch",
+        BATCH,
+        "s = Shape <end = 1> (x) m = Mod(s, two) f = Cast <to = 1> (m) y = Mul(x, f)",
+        "y = Identity(x)",
+        {"two": [2]},
+        at={"x": constant("four", (4, 8))},
+    ),
 ]
