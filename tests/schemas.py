@@ -8,7 +8,7 @@ from typing import Any
 
 import jsonschema
 
-from onnxnull import schemas
+from onnxnull.documents import schemas
 
 
 @functools.cache

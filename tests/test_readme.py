@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 
 import onnxnull as package
-from onnxnull import schemas
 from onnxnull.cli.main import _COMMANDS
+from onnxnull.documents import schemas
 from tests.cli.console import onnxnull
 
 ROOT = Path(__file__).resolve().parents[1]

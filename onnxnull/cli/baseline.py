@@ -24,6 +24,7 @@ def command(ctx: click.Context, /, models: tuple[str, ...], output: Path | None,
 
     An analysis report (JSON) of all of them. Nothing is written unless all of them could be analysed completely.
     """
+    from onnxnull.documents.base import plain, text_of
     from onnxnull.policy import baseline, gate, targets
     from onnxnull.policy.config import Policy
     from onnxnull.report import json
@@ -45,4 +46,4 @@ def command(ctx: click.Context, /, models: tuple[str, ...], output: Path | None,
     if failures or not report.complete:
         click.echo("no baseline was written, since not everything could be analysed", err=True)
         ctx.exit(int(ExitCode.INCOMPLETE))
-    options.emit(json.dump(baseline.updated(None, [json.model(model.report) for model in report.models])), output)
+    options.emit(text_of(baseline.updated(None, [plain(json.model(model.report)) for model in report.models])), output)

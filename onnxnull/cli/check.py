@@ -213,6 +213,7 @@ def _run(
 
 
 def _write_baseline(report: CheckReport, policy: Policy, old: Baseline | None) -> None:
+    from onnxnull.documents.base import plain, text_of
     from onnxnull.policy import baseline
     from onnxnull.report import json
 
@@ -220,8 +221,8 @@ def _write_baseline(report: CheckReport, policy: Policy, old: Baseline | None) -
     if not report.complete:
         click.echo("the baseline was not written, since not everything could be checked", err=True)
         return
-    entries = [json.model(model.report) for model in report.models]
-    options.emit(json.dump(baseline.updated(old, entries)), policy.baseline)
+    entries = [plain(json.model(model.report)) for model in report.models]
+    options.emit(text_of(baseline.updated(old, entries)), policy.baseline)
     click.echo(f"baseline written: {policy.baseline}", err=True)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 
@@ -25,8 +24,11 @@ def command(ctx: click.Context, /, fmt: str, output: Path | None) -> None:
 
     findings = examine()
     if fmt == "json":
-        document = {"schema": "onnxnull.doctor/1", "findings": [asdict(finding) for finding in findings]}
-        options.emit(json.dumps(document, indent=1) + "\n", output)
+        from onnxnull.documents.base import encode
+        from onnxnull.documents.doctor import DiagnosisEntry, DoctorDocument
+
+        entries = tuple(DiagnosisEntry(**asdict(finding)) for finding in findings)
+        options.emit(encode(DoctorDocument(schema="onnxnull.doctor/1", findings=entries)), output)
     else:
         width = max(len(finding.subject) for finding in findings)
         lines = [

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from onnxnull import schemas
 from onnxnull.cli import options
+from onnxnull.documents import schemas
 
 
 @click.command("schema")

@@ -1,6 +1,6 @@
 """The baseline: an analysis report (`onnxnull.analysis/1`) of the models as they were, and what is worse than in it.
 
-The file is input from outside: it is read field by field, and what does not fit is an error with the place where it is.
+The file is input from outside: what does not fit its type is an error with the place where it is.
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ from onnxnull.analysis.results import (
     WeightReport,
     reads_together,
 )
+from onnxnull.documents.base import read
+from onnxnull.documents.baseline import ReadAnalysis, ReadRank, ReadReport, ReadWeight
 from onnxnull.errors import Code, OnnxnullError
 from onnxnull.kernel.bounds import Bounds
-from onnxnull.kernel.rank import Certainty, Notion
+from onnxnull.kernel.rank import Notion
 
 SCHEMA = "onnxnull.analysis/1"
 Interval = tuple[int, int]
-_CERTAINTIES = tuple(certainty.value for certainty in Certainty)
 COUNTS = ("dead_outputs", "duplicate_outputs", "nearly_dead_outputs", "unread_inputs")
 
 
@@ -94,10 +95,12 @@ def load(path: Path) -> Baseline:
 
 def parse(name: str, document: Any) -> Baseline:
     """The baseline that parsed JSON holds; `name` is how errors call it. Raises as `load`."""
-    reader = _Reader(name)
     if not isinstance(document, dict) or document.get("schema") != SCHEMA:
-        raise reader.error(f"its schema is not {SCHEMA}")
-    models = tuple(_model(reader, entry, f"models[{i}]") for i, entry in enumerate(reader.list(document, "models", "")))
+        raise OnnxnullError(Code.BASELINE, f"{name!r}: its schema is not {SCHEMA}")
+    try:
+        models = tuple(_model(entry, f"models[{i}]") for i, entry in enumerate(read(document, ReadAnalysis).models))
+    except ValueError as error:
+        raise OnnxnullError(Code.BASELINE, f"{name!r}: {error}") from None
     return Baseline(name, models, document)
 
 
@@ -195,89 +198,43 @@ def _numbered(names: Iterable[str]) -> list[tuple[str, int]]:
     return keys
 
 
-@dataclass(frozen=True, slots=True)
-class _Reader:
-    """Takes fields out of parsed JSON; what is missing or of another type is an error."""
-
-    file: str
-
-    def error(self, what: str) -> OnnxnullError:
-        return OnnxnullError(Code.BASELINE, f"{self.file!r}: {what}")
-
-    def get(self, entry: Any, key: str, kind: type | tuple[type, ...], place: str) -> Any:
-        found = entry.get(key, self) if isinstance(entry, dict) else self
-        if found is self or not isinstance(found, kind) or isinstance(found, bool):
-            raise self.error(f"{place}.{key} is not what it should be".lstrip("."))
-        return found
-
-    def list(self, entry: Any, key: str, place: str) -> list[Any]:
-        found = self.get(entry, key, list, place)
-        assert isinstance(found, list)
-        return found
-
-    def count(self, entry: Any, key: str, place: str, most: int | None) -> int:
-        """A whole number from 0 to `most`."""
-        found = self.get(entry, key, int, place)
-        assert isinstance(found, int)
-        if found < 0 or (most is not None and found > most):
-            raise self.error(f"{place}.{key} is {found}, which it cannot be".lstrip("."))
-        return found
-
-    def interval(self, entry: Any, key: str, place: str, most: int) -> Interval | None:
-        """None, or two whole numbers with 0 ≤ lower ≤ upper ≤ `most`."""
-        found = self.get(entry, key, (list, type(None)), place)
-        if found is None:
-            return None
-        if len(found) != 2 or not all(isinstance(end, int) and not isinstance(end, bool) for end in found):
-            raise self.error(f"{place}.{key} is not a pair of whole numbers")
-        if not 0 <= found[0] <= found[1] <= most:
-            raise self.error(f"{place}.{key} is {found}, which it cannot be")
-        return found[0], found[1]
+def _model(entry: ReadReport, place: str) -> BaselineModel:
+    weights = [_weight(weight, f"{place}.weights[{i}]") for i, weight in enumerate(entry.weights)]
+    fronts = {
+        front.input: _within(front.input_nullity, front.inputs or 0, f"{place}.frontier[{i}].input_nullity")
+        for i, front in enumerate(entry.frontier)
+    }
+    keys = _numbered([weight.name for weight in entry.weights])
+    return BaselineModel(entry.model.file, entry.model.sha256, dict(zip(keys, weights, strict=True)), fronts)
 
 
-def _model(reader: _Reader, entry: Any, place: str) -> BaselineModel:
-    info = reader.get(entry, "model", dict, place)
-    weights = reader.list(entry, "weights", place)
-    names = [reader.get(weight, "name", str, f"{place}.weights[{i}]") for i, weight in enumerate(weights)]
-    found = [_weight(reader, weight, f"{place}.weights[{i}]") for i, weight in enumerate(weights)]
-    fronts = {}
-    for i, front in enumerate(reader.list(entry, "frontier", place)):
-        here = f"{place}.frontier[{i}]"
-        known = reader.get(front, "input_nullity", (list, type(None)), here) is not None
-        most = reader.count(front, "inputs", here, None) if known else 0
-        fronts[reader.get(front, "input", str, here)] = reader.interval(front, "input_nullity", here, most)
-    return BaselineModel(
-        reader.get(info, "file", str, f"{place}.model"),
-        reader.get(info, "sha256", str, f"{place}.model"),
-        dict(zip(_numbered(names), found, strict=True)),
-        fronts,
-    )
-
-
-def _weight(reader: _Reader, entry: Any, place: str) -> BaselineWeight:
-    ranks = reader.get(entry, "rank", dict, place)
-    inputs, outputs = (reader.count(entry, key, place, None) for key in ("inputs", "outputs"))
+def _weight(entry: ReadWeight, place: str) -> BaselineWeight:
+    inputs, outputs = entry.inputs, entry.outputs
     values: dict[Notion, int | None] = {}
     for notion in Notion:
-        optional = (dict, type(None)) if notion is Notion.EXACT else dict
-        rank, here = reader.get(ranks, notion.value, optional, f"{place}.rank"), f"{place}.rank.{notion.value}"
-        values[notion] = None if rank is None else reader.count(rank, "value", here, min(inputs, outputs))
-        if rank is not None and reader.get(rank, "certainty", str, here) not in _CERTAINTIES:
-            raise reader.error(f"{here}.certainty is none of {', '.join(_CERTAINTIES)}")
-    operators: list[Interval | None] = []
-    for i, node in enumerate(reader.list(entry, "nodes", place)):
-        here = f"{place}.nodes[{i}]"
-        operator = reader.get(node, "operator", (dict, type(None)), here)
-        operators.append(None if operator is None else _operator(reader, operator, f"{here}.operator"))
-    counts = {name: reader.count(entry, name, place, inputs if name == "unread_inputs" else outputs) for name in COUNTS}
-    return BaselineWeight(inputs, outputs, values, counts, tuple(operators))
+        rank: ReadRank | None = getattr(entry.rank, notion.value)
+        most = min(inputs, outputs)
+        values[notion] = None if rank is None else _at_most(rank.value, most, f"{place}.rank.{notion.value}.value")
+    operators = tuple(
+        None
+        if node.operator is None
+        else _within(node.operator.float64, math.prod(node.operator.input_shape), f"{place}.nodes[{i}].operator.float64")
+        for i, node in enumerate(entry.nodes)
+    )
+    counts = {
+        name: _at_most(getattr(entry, name), inputs if name == "unread_inputs" else outputs, f"{place}.{name}")
+        for name in COUNTS
+    }
+    return BaselineWeight(inputs, outputs, values, counts, operators)
 
 
-def _operator(reader: _Reader, entry: Any, place: str) -> Interval:
-    shape = reader.list(entry, "input_shape", place)
-    if not all(isinstance(size, int) and not isinstance(size, bool) and size >= 0 for size in shape):
-        raise reader.error(f"{place}.input_shape is no shape")
-    found = reader.interval(entry, "float64", place, math.prod(shape))
-    if found is None:
-        raise reader.error(f"{place}.float64 is not what it should be")
-    return found
+def _at_most(count: int, most: int, place: str) -> int:
+    if count > most:
+        raise ValueError(f"{place} is {count}, which it cannot be")
+    return count
+
+
+def _within(interval: Interval | None, most: int, place: str) -> Interval | None:
+    if interval is not None and not interval[0] <= interval[1] <= most:
+        raise ValueError(f"{place} is {list(interval)}, which it cannot be")
+    return interval

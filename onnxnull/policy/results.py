@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from datetime import date
 
 from onnxnull.analysis.results import ModelReport
+from onnxnull.documents.check import SubjectKind
+from onnxnull.documents.check import Verdict as VerdictWord
 from onnxnull.errors import ExitCode, OnnxnullError
 
 Number = int | float | None
@@ -37,7 +39,7 @@ class Subject:
         nodes: the nodes that use the weight or read the input.
     """
 
-    kind: str
+    kind: SubjectKind
     name: str
     nodes: tuple[str, ...] = ()
 
@@ -137,7 +139,7 @@ def blocking(findings: tuple[Finding, ...], fail_on: Severity) -> bool:
     return any(finding.waiver is None and finding.severity.rank >= fail_on.rank for finding in findings)
 
 
-VERDICTS = {
+VERDICTS: Mapping[ExitCode, VerdictWord] = {
     ExitCode.PASS: "pass",
     ExitCode.VIOLATED: "fail",
     ExitCode.INCOMPLETE: "incomplete",

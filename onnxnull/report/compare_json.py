@@ -23,6 +23,7 @@ from onnxnull.comparison.runs.both import Runs
 from onnxnull.comparison.runs.outputs import TensorPair
 from onnxnull.comparison.runs.regions import RegionRun
 from onnxnull.comparison.verdicts import Outcome
+from onnxnull.documents.base import plain
 from onnxnull.evidence.collision_document import change_of, number
 from onnxnull.kernel.bounds import Bounds
 from onnxnull.kernel.rank import Notion
@@ -40,8 +41,8 @@ def document(comparison: Comparison, limit: Outcome) -> dict[str, Any]:
     """The whole document."""
     return {
         "schema": SCHEMA,
-        "a": described(comparison.a),
-        "b": described(comparison.b),
+        "a": plain(described(comparison.a)),
+        "b": plain(described(comparison.b)),
         "same_up_to": limit.label,
         "same": comparison.same(limit),
         "outcome": comparison.outcome.label,
@@ -56,8 +57,8 @@ def document(comparison: Comparison, limit: Outcome) -> dict[str, Any]:
         "only_b": [_side(side) for side in comparison.only_b],
         "inputs": [_input(pair) for pair in comparison.inputs],
         "collisions": [_crossing(crossing) for crossing in comparison.crossings],
-        "unsupported_a": [unsupported(what) for what in comparison.unsupported_a],
-        "unsupported_b": [unsupported(what) for what in comparison.unsupported_b],
+        "unsupported_a": [plain(unsupported(what)) for what in comparison.unsupported_a],
+        "unsupported_b": [plain(unsupported(what)) for what in comparison.unsupported_b],
     }
 
 
@@ -149,7 +150,7 @@ def _side(side: WeightSide) -> dict[str, Any]:
         "dtype": side.dtype,
         "inputs": side.inputs,
         "outputs": side.outputs,
-        "rank": None if ranks is None else {notion.value: ranks_of(ranks)[notion.value] for notion in numerical},
+        "rank": None if ranks is None else {notion.value: plain(ranks_of(ranks))[notion.value] for notion in numerical},
         "nullity": None if ranks is None else {notion.value: ranks.nullity(notion) for notion in numerical},
         "sigma_max": None if ranks is None else number(ranks.sigma_max),
         "sigma_min": None if ranks is None else number(ranks.sigma_min),

@@ -10,9 +10,9 @@ import csv
 import io
 
 from onnxnull.analysis.results import ModelReport, Unsupported, WeightReport
+from onnxnull.documents.base import number
 from onnxnull.kernel.rank import Notion
 from onnxnull.report.batch import Batch
-from onnxnull.report.json import number
 from onnxnull.report.words import printable
 
 TABLE1 = ("model", "weights", "nu", "nu_percent", "mu", "mu_percent", "nullity", "first_nullity", "complete", "error")

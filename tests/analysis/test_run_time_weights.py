@@ -71,7 +71,7 @@ def test_slices_count_as_layers_and_say_what_is_open(tmp_path: Path) -> None:
     assert found.tables == ()  # a bank of matrices is no look-up table
     assert {n.condition for w in found.weights for n in w.nodes} == {"chosen at run time"}
     entry = report_json.model(found)
-    assert entry["weights"][0]["nodes"][0]["condition"] == "chosen at run time"
+    assert entry.weights[0].nodes[0].condition == "chosen at run time"
 
 
 @pytest.mark.parametrize("made", [scanned(weight(2, 4, 4)), banked(weight(3, 4, 2))], ids=["scan", "gather"])

@@ -56,7 +56,7 @@ def test_constants_that_a_caller_may_replace(ir_version: int, tmp_path: Path) ->
     replaceable = tuple(each.name for each in session.get_overridable_initializers())
     report = analyze(path)
     assert report.model.overridable == replaceable == (("w",) if ir_version >= 4 else ())
-    assert json.model(report)["model"]["overridable"] == list(replaceable)
+    assert json.model(report).model.overridable == replaceable
     said = [line for line in words.frontier(report) if "A caller may replace a stored constant" in line]
     assert len(said) == len(replaceable)
     feeds = {"x": np.ones((2, 4), np.float32), "w": np.zeros((4, 3), np.float32)}

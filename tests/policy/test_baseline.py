@@ -16,6 +16,7 @@ import pytest
 from onnx import numpy_helper
 
 from onnxnull.analysis.results import ModelReport, WeightReport
+from onnxnull.documents.base import plain, text_of
 from onnxnull.errors import Code, ExitCode, OnnxnullError
 from onnxnull.policy import baseline, gate
 from onnxnull.policy.baseline import Baseline
@@ -32,12 +33,16 @@ MODELS = Path(__file__).resolve().parents[2] / "models"
 Change = Callable[[np.ndarray], None]
 
 
+def entry_of(report: ModelReport) -> dict[str, Any]:
+    return plain(analysis_json.model(report))
+
+
 def check(path: Path, old: Baseline | None = None) -> CheckReport:
     return gate.check([Target(str(path), path.name)], Policy(), today=date.min, baseline=old)
 
 
 def parsed(document: dict[str, Any]) -> Baseline:
-    return baseline.parse("base.json", json.loads(analysis_json.dump(document)))
+    return baseline.parse("base.json", json.loads(text_of(document)))
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +53,7 @@ def before() -> Callable[[str], Baseline]:
     def of(name: str) -> Baseline:
         if name not in known:
             report = check(MODELS / name).models[0].report
-            known[name] = parsed(baseline.updated(None, [analysis_json.model(report)]))
+            known[name] = parsed(baseline.updated(None, [entry_of(report)]))
         return known[name]
 
     return of
@@ -148,7 +153,7 @@ def analysed(monkeypatch: pytest.MonkeyPatch, report: ModelReport) -> None:
 
 
 def test_exact_ranks_that_were_not_computed_are_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
-    old = parsed(baseline.updated(None, [analysis_json.model(model())]))
+    old = parsed(baseline.updated(None, [entry_of(model())]))
     for ranks, told in ((batches.profile(27, 8, 8, 8), True), (batches.profile(27, 8, 8, 8, 8), False)):
         report = model(clean(ranks=ranks))
         analysed(monkeypatch, report)
@@ -159,7 +164,7 @@ def test_exact_ranks_that_were_not_computed_are_told_of(monkeypatch: pytest.Monk
 def entries(*files: str) -> list[dict[str, Any]]:
     found = []
     for file in files:
-        entry = analysis_json.model(model())
+        entry = entry_of(model())
         entry["model"]["file"] = file
         found.append(entry)
     return found
@@ -217,9 +222,7 @@ def accepted(document: Any) -> Baseline | None:
 
 def test_hostile_baselines_are_told_of_or_harmless() -> None:
     """Every field replaced by what it is not, or taken out: `baseline`, or a baseline that can be compared with."""
-    document = json.loads(
-        analysis_json.dump(baseline.updated(None, [analysis_json.model(model(clean(), front=reading(1, 2)))]))
-    )
+    document = json.loads(text_of(baseline.updated(None, [entry_of(model(clean(), front=reading(1, 2)))])))
     report = model()
     refused = 0
     for path in places(document):
@@ -264,7 +267,7 @@ def test_hostile_baselines_are_told_of_or_harmless() -> None:
 )
 def test_numbers_that_cannot_be_are_no_baseline(path: tuple[Any, ...], value: Any) -> None:
     """A weight of 27 inputs and 8 outputs on 3×8×8 entries: nulls and nonsense would let everything pass."""
-    entry = analysis_json.model(model(_on_a_shape()))
+    entry = entry_of(model(_on_a_shape()))
     assert accepted(baseline.updated(None, [entry])) is not None
     place: Any = entry
     for key in path[:-1]:
@@ -275,7 +278,7 @@ def test_numbers_that_cannot_be_are_no_baseline(path: tuple[Any, ...], value: An
 
 def test_nullities_that_the_baseline_does_not_know_are_mismatches(monkeypatch: pytest.MonkeyPatch) -> None:
     report = model(_on_a_shape())
-    entry = analysis_json.model(report)
+    entry = entry_of(report)
     entry["weights"][0]["nodes"][0]["operator"] = entry["frontier"][0]["input_nullity"] = None
     entry["weights"][0]["rank"]["exact"] = None
     analysed(monkeypatch, report)

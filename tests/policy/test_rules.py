@@ -21,6 +21,7 @@ from onnxnull.analysis.results import (
     WeightNode,
     WeightReport,
 )
+from onnxnull.documents.base import plain, text_of
 from onnxnull.errors import Code, ExitCode, OnnxnullError
 from onnxnull.kernel.bounds import Bounds
 from onnxnull.kernel.rank import Certainty, Rank
@@ -33,7 +34,6 @@ from onnxnull.policy.outputs import OutputRuns
 from onnxnull.policy.results import Finding, Severity
 from onnxnull.policy.rules import RULES
 from onnxnull.ranges.results import Effect, OutputClaim
-from onnxnull.report.json import dump
 from onnxnull.report.json import model as model_json
 from onnxnull.runtime.loading import Loading, LoadOutcome
 from tests.report import batches
@@ -73,7 +73,7 @@ def unread(report: ModelReport) -> ModelReport:
 
 def base(report: ModelReport) -> BaselineModel:
     """The report as the baseline that it would be."""
-    document = json.loads(dump({"schema": SCHEMA, "models": [model_json(report)], "errors": []}))
+    document = json.loads(text_of({"schema": SCHEMA, "models": [plain(model_json(report))], "errors": []}))
     return parse("base.json", document).models[0]
 
 

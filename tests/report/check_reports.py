@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from importlib import resources
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
 import jsonschema
 
+from onnxnull.documents import schemas
 from onnxnull.policy.results import CheckReport
 from onnxnull.report import check_json, check_markdown, junit, sarif
 
@@ -23,7 +23,7 @@ def _validator(schema: str) -> Any:
 
 
 SARIF = _validator((Path(__file__).parent / "schemas" / "sarif-2.1.0-rtm.5.json").read_text(encoding="utf-8"))
-OURS = _validator((resources.files("onnxnull.report") / "schemas" / "check.json").read_text(encoding="utf-8"))
+OURS = _validator(schemas.text("check"))
 COMMENT = 65_536
 """Characters that a comment on a pull request may have at GitHub."""
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from onnxnull.documents.base import number
 from onnxnull.kernel.bounds import Bounds
 from onnxnull.report import json as report_json
 from tests.shared import matmul, random
@@ -88,7 +89,7 @@ def test_numbers() -> None:
     ("value", "expected"), [(0.0, 0.0), (1e-300, 1e-300), (123456789.0, 123457000.0), (float("inf"), None)]
 )
 def test_six_significant_digits(value: float, expected: float | None) -> None:
-    assert report_json.number(value) == expected
+    assert number(value) == expected
 
 
 def test_overflow_is_null_and_not_invalid_json() -> None:
