@@ -103,7 +103,8 @@ def schema_of(kind: type[Document]) -> dict[str, Any]:
     """The JSON Schema of a document with a field `schema`, by whose text it is called."""
     (root,), parts = msgspec.json.schema_components([kind], ref_template="#/$defs/{name}")
     own = parts.pop(root["$ref"].rsplit("/", 1)[1])
-    for part in parts.values():
+    for part in (own, *parts.values()):
+        part["description"] = " ".join(part["description"].split())
         for described in part["properties"].values():
             described.setdefault("description", "Which of the alternatives it is.")  # of a tag, which is no field
     (name,) = own["properties"]["schema"]["enum"]
