@@ -65,3 +65,24 @@ def test_quantized_activations(text: dict[str, str], constants: dict[str, Any], 
     for first, second in (paths, paths[::-1]):
         found = compare(open_model(first), open_model(second), running=Running(), data=data, weights=False)
         assert int(found.exit_code()) in exits
+
+
+DYNAMIC = """a, sa, za = DynamicQuantizeLinear(x) i = MatMulInteger(a, qw, za) f = Cast <to = 1> (i)
+k = Mul(sa, sw) t = Mul(f, k) u = Add(t, b) r = Relu(u)
+c, sc, zc = DynamicQuantizeLinear(r) j = MatMulInteger(c, qv, {zero}) g = Cast <to = 1> (j)
+l = Mul({scale}, sv) p = Mul(g, l) y = Add(p, d)"""
+
+
+@pytest.mark.parametrize(
+    ("scale", "zero", "named"),
+    [("sc", "zc", None), ("sa", "zc", "sc at DynamicQuantizeLinear"), ("sc", "za", "zc at DynamicQuantizeLinear")],
+    ids=["right", "scale", "zero point"],
+)
+def test_codes_that_are_quantized_as_they_come(scale: str, zero: str, named: str | None, tmp_path: Path) -> None:
+    inputs, body = "float[1,16] x", DYNAMIC.format(scale=scale, zero=zero)
+    models = network(inputs, FLOATS, CONSTANTS), network(inputs, body, CONSTANTS)
+    for name, model in zip("ab", models, strict=True):
+        onnx.save(model, tmp_path / name)
+    found = compare(open_model(tmp_path / "a"), open_model(tmp_path / "b"), weights=False).graph.differences
+    said = [each.a for each in found]
+    assert not said if named is None else any(each.startswith(named) for each in said)

@@ -1,7 +1,8 @@
 """Codes that are read with another scale or zero point than they were made with.
 
 Where quantizers of activations count as nothing, DequantizeLinear has to undo what QuantizeLinear did: with the same scale and
-zero point, whatever moves the codes in between. Scales that a node computes are not looked at.
+zero point, whatever moves the codes in between. Where DynamicQuantizeLinear computes them, a product of its codes has to read
+its zero point, and be multiplied by its scale. Scales that other nodes compute are not looked at.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ class _Grid(NamedTuple):
 
 def misread(flow: Flow) -> Iterator[Difference]:
     """Scales and zero points with which codes are made, and others with which they are read. Raises `EvaluationError`."""
+    yield from _dynamic(flow)
     made: dict[object, _Grid] = {}
     for view in flow.nodes:
         for codes, grid in _read(view):
@@ -63,6 +65,46 @@ def misread(flow: Flow) -> Iterator[Difference]:
         first = grids[0] if grids else None
         if first is not None and all(each is not None and not any(_differences(first, each)) for each in grids):
             made[out.value] = first
+
+
+def _dynamic(flow: Flow) -> Iterator[Difference]:
+    """Products of codes that are multiplied by the scale of other codes, or read another zero point."""
+    made: dict[object, Node] = {}  # codes → the node that made them
+    owed: dict[object, Node] = {}  # a product that is still to be multiplied by the scale of this node's codes
+    held: dict[object, frozenset[object]] = {}  # a factor → the scales in it
+    for view in flow.nodes:
+        given, out = [None if o is None else o.value for o in view.inputs], [o.value for o in view.outputs if o is not None]
+        if view.op_type == "DynamicQuantizeLinear" and len(out) == 3:
+            made[out[0]], held[out[1]] = view, frozenset([out[1]])
+        elif view.op_type in ("MatMulInteger", "ConvInteger") and given[0] in made:
+            maker = owed[out[0]] = made[given[0]]
+            zero = view.inputs[2] if len(view.inputs) > 2 else None
+            if zero is not None and zero.value.producer() is not maker.node:
+                yield _unlike(maker, 2, zero, view)
+        elif view.op_type == "Mul":
+            for one, other in ((0, 1), (1, 0)):
+                scale, scales = owed.get(given[one]), held.get(given[other], frozenset())
+                operand = view.inputs[other]
+                if scale is None or operand is None:
+                    continue
+                own = scale.outputs[1]
+                if own is None or not scales:
+                    owed[out[0]] = scale
+                elif own.value not in scales:
+                    yield _unlike(scale, 1, operand, view)
+            held[out[0]] = held.get(given[0], frozenset()) | held.get(given[1], frozenset())
+        elif view.op_type == "Cast" or entry_kind(view.node) in MOVING:
+            for nodes in (made, owed):
+                if given[0] in nodes:
+                    nodes[out[0]] = nodes[given[0]]
+            if given[0] in held:
+                held[out[0]] = held[given[0]]
+
+
+def _unlike(maker: Node, output: int, read: Operand, reader: Node) -> Difference:
+    own = maker.outputs[output]
+    name = "" if own is None else own.name
+    return Difference("constant", _at(name, maker), _at(read.name, reader), float("nan"), False)
 
 
 def _read(view: Node) -> Iterator[tuple[Operand, _Grid]]:
@@ -91,7 +133,7 @@ def _differences(made: _Grid, read: _Grid) -> Iterator[Difference]:
         if first is None or second is None or (first.shape == second.shape and np.all(np.abs(first - second) <= error * first)):
             continue
         names = [
-            f"{'the zero point' if operand is None else operand.name} at {grid.node.name!r}"
+            _at("the zero point" if operand is None else operand.name, grid.node)
             for operand, grid in ((one, made), (other, read))
         ]
         yield Difference("constant", names[0], names[1], float("nan"), False)
@@ -103,3 +145,7 @@ def _numbers(operand: Operand | None) -> np.ndarray | None:
         return np.zeros(1)
     constant = operand.constant
     return np.ravel(constant.array()).astype(np.float64) if isinstance(constant, Constant) else None
+
+
+def _at(name: str, view: Node) -> str:
+    return f"{name} at {view.op_type} {view.name!r}"
