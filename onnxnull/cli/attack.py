@@ -155,12 +155,8 @@ def _prepare(
     if settings["adversarial"] is not None:
         if len(found) != 1:
             raise OnnxnullError(Code.DATA, f"--adversarial is one example, of {len(found)} inputs", "give its own --input")
-        examples = cases.load_cases(settings["adversarial"], inputs, preprocessing)
-        if len(examples) != 1:
-            raise OnnxnullError(
-                Code.DATA, f"--adversarial is one example, and {str(settings['adversarial'])!r} holds {len(examples)}"
-            )
-        (given,) = examples
+        path = settings["adversarial"]
+        given = options.only("--adversarial", path, cases.load_cases(path, inputs, preprocessing))
     search = AttackSearch(
         opened.completed(found[0].arrays),
         execution,

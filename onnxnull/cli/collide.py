@@ -190,7 +190,7 @@ def prepare(
     search = Search(opened, place, execution, method=_method(settings), progress=progress)
     toward = None
     if settings["toward"] is not None:
-        (toward, *_) = cases.load_cases(settings["toward"], inputs, preprocessing)
+        toward = options.only("--toward", settings["toward"], cases.load_cases(settings["toward"], inputs, preprocessing))
     recipe = Recipe(
         pattern="toward" if toward is not None else settings["pattern"] or "random",
         seed=settings["seed"],

@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TextIO
+from typing import TYPE_CHECKING, Any, Literal, TextIO, TypeVar
 
 import click
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from onnxnull.inputs import Preprocessing
     from onnxnull.runtime.precision import Precision
     from onnxnull.runtime.providers import Provider
+
+T = TypeVar("T")
 
 
 def input_shape(text: str) -> tuple[str, tuple[int, ...]]:
@@ -285,6 +287,14 @@ def check_output(output: Path | None, models: tuple[str, ...]) -> None:
         raise OnnxnullError(Code.OUTPUT, f"{str(output)!r}: its folder does not exist")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise OnnxnullError(Code.OUTPUT, f"{str(output)!r}: its folder is not writable")
+
+
+def only(option: str, path: Path, found: Sequence[T]) -> T:
+    """The one example that a path holds. Raises `OnnxnullError` (`data`) where it holds several."""
+    if len(found) != 1:
+        seen = f"{option} is one example, and {str(path)!r} holds {len(found):,}"
+        raise OnnxnullError(Code.DATA, seen, "name a file of one sample")
+    return found[0]
 
 
 def verify_again(bundle: Path, model: str) -> str:

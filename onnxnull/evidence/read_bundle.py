@@ -25,6 +25,9 @@ from onnxnull.kernel.maps.linear_map import Array
 from onnxnull.runtime.precision import Precision
 from onnxnull.runtime.providers import Provider
 
+_NUMBERS = {name: name for name in ("l2", "linf", "changed", "entries")} | {"original_l2": "original", "control_l2": "control"}
+"""Field of the document → of `Perturbation`, of what the arrays give."""
+
 
 @dataclass(frozen=True, slots=True)
 class RecordedCollision:
@@ -131,24 +134,17 @@ def _named(recorded: RecordedCollision) -> str:
 
 def _check_numbers(shown: str, said: Perturbation, found: Tensors) -> None:
     """The numbers of the perturbation follow from the arrays; what it promises of their size holds for them."""
-    moved = found.colliding - found.original
-    linf, changed = float(np.abs(moved).max()), int(np.count_nonzero(moved))
-    pairs = {
-        "l2": (said.l2, float(np.linalg.norm(moved))),
-        "linf": (said.linf, linf),
-        "original_l2": (said.original, float(np.linalg.norm(found.original))),
-        "control_l2": (said.control, float(np.linalg.norm(found.control - found.original))),
-        "changed": (said.changed, changed),
-        "entries": (said.entries, moved.size),
-    }
-    for name, (recorded, actual) in pairs.items():
-        if not abs(recorded - actual) <= 2e-5 * abs(actual):
-            refuse(f"{DOCUMENT} says {name} {recorded:.6g} where {shown} and what lies beside it have {actual:.6g}")
+    three = found.original, found.colliding, found.control
+    actual = Perturbation.measured(said.pattern, said.parameters, *three)
+    for name, field in _NUMBERS.items():
+        recorded, number = getattr(said, field), getattr(actual, field)
+        if not abs(recorded - number) <= 2e-5 * abs(number):
+            refuse(f"{DOCUMENT} says {name} {recorded:.6g} where {shown} and what lies beside it have {number:.6g}")
     epsilon, free, box = (said.parameters.get(name) for name in ("epsilon", "free", "box"))
-    if isinstance(epsilon, int | float) and not linf <= epsilon * (1 + 2e-5):
-        refuse(f"{DOCUMENT} says epsilon {epsilon:.6g}, and the arrays differ by {linf:.6g}")
-    if isinstance(free, int) and changed > free:
-        refuse(f"{DOCUMENT} says that {free} entries may change, and {changed} did")
+    if isinstance(epsilon, int | float) and not actual.linf <= epsilon * (1 + 2e-5):
+        refuse(f"{DOCUMENT} says epsilon {epsilon:.6g}, and the arrays differ by {actual.linf:.6g}")
+    if isinstance(free, int) and actual.changed > free:
+        refuse(f"{DOCUMENT} says that {free} entries may change, and {actual.changed} did")
     if isinstance(box, list) and not any(isinstance(bound, str) for bound in box):
         slack = 2e-5 * max(map(abs, box))
         low, high = (limit(found.original, bound) for limit, bound in zip((np.minimum, np.maximum), box, strict=True))

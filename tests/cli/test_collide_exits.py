@@ -49,6 +49,7 @@ EXITS: list[tuple[str, int, str]] = [
     ("m.onnx --input wrong.npy", 2, "error[data]"),
     ("m.onnx --input empty", 2, "error[data]: no image and no array in 'empty'"),
     ("m.onnx --input good.npy --toward absent.npy", 2, "error[data]"),
+    ("m.onnx --input good.npy --toward pictures", 2, "--toward is one example, and 'pictures' holds 3"),
     ("m.onnx --input good.npy --toward wrong.npy", 2, "error[data]"),
     ("two.onnx --input good.npy", 2, "error[data]: the model has 2 inputs"),
     ("two.onnx --input one.npz", 2, "holds no array for input 'scale/../x'"),

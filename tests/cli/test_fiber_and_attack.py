@@ -126,6 +126,12 @@ def test_options_of_attacks(command: Any, digits: list[Path], options: list[str]
     assert why in err
 
 
+def test_one_adversarial_example_is_given(command: Any, digits: list[Path]) -> None:
+    code, _, err = command("attack", MLP, "--input", digits[0], "--adversarial", digits[0].parent, "--provider", "cpu")
+    assert code == 2
+    assert "error[data]: --adversarial is one example" in err
+
+
 def test_fractions() -> None:
     assert fraction("8/255") == 8 / 255
     assert fraction("0.5") == 0.5

@@ -197,6 +197,7 @@ def test_what_the_model_and_the_arrays_give_otherwise_is_not_confirmed(name: str
     (found,) = replay(folder)
     assert not found.confirmed
     assert seen in " ".join(found.objections)
+    conforms(report.render_json("bundle", [found]))
 
 
 ARRAYS: dict[str, Change] = {
