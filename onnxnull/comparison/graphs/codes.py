@@ -79,7 +79,9 @@ def _dynamic(flow: Flow) -> Iterator[Difference]:
         elif view.op_type in ("MatMulInteger", "ConvInteger") and given[0] in made:
             maker = owed[out[0]] = made[given[0]]
             zero = view.inputs[2] if len(view.inputs) > 2 else None
-            if zero is not None and zero.value.producer() is not maker.node:
+            source = None if zero is None else zero.value.producer()
+            computed = source is not None and source.op_type == "DynamicQuantizeLinear"
+            if zero is not None and source is not maker.node and (computed or zero.constant is not None):
                 yield _unlike(maker, 2, zero, view)
         elif view.op_type == "Mul":
             for one, other in ((0, 1), (1, 0)):
