@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from onnxnull.errors import Code, one_line
 from onnxnull.graph.model import GraphInput
 from onnxnull.kernel.bounds import Bounds
-from onnxnull.kernel.rank import RankProfile
+from onnxnull.kernel.rank import Notion, RankProfile
 from onnxnull.ranges.results import OutputClaim
 
 
@@ -251,6 +251,13 @@ class FrontierReport:
     shares: tuple[KernelShare, ...]
     quantizer: QuantizerReport | None = None
     sized: bool = False
+
+    @property
+    def proof(self) -> str:
+        """Whether `input_nullity` is proved, and of which kernel: "proved at the float64 cut-off"."""
+        notion = Notion.FLOAT64 if self.quantizer is None else Notion.EXACT
+        proved = self.input_nullity is not None and self.input_nullity.proved
+        return f"{'proved' if proved else 'numerical'} {notion.words}"
 
 
 @dataclass(frozen=True, slots=True)

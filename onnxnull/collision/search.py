@@ -368,7 +368,7 @@ class Search:
         self._check_twins({**others, site.where: arrays[0]} if site.space is Space.INPUT else others, subjects, arrays[0])
         runs = []
         trial = Trial(strategy.kind, *arrays, box_in(facts.parameters), self.execution.tolerances)
-        for subject, start in zip(subjects, starts(subjects, arrays[0]), strict=True):
+        for subject, start in zip(subjects, starts(subjects, trial), strict=True):
             self._progress(f"running {subject.precision.value}")
             runs.append(verify(subject, trial, start, strategy.check))
         return Collision(

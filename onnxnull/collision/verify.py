@@ -47,9 +47,10 @@ class Trial:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Start:
-    """The run of the original, and how far each of its tensors is from the same at the next higher precision."""
+    """The runs of the pair, and how far their tensors are from the same at the next higher precision, at most."""
 
-    outcome: Outcome
+    before: Outcome
+    after: Outcome
     far: Mapping[str, Array]
 
 
@@ -86,23 +87,32 @@ class Checks:
 Check = Callable[["Subject", "Trial", "Outcomes"], Checks]
 
 
-def starts(subjects: Sequence[Subject], original: Array) -> list[Start]:
-    """The original at every precision on every provider. Raises `OnnxnullError` where two runs of it differ (`runtime`)."""
-    outcomes = []
+def starts(subjects: Sequence[Subject], trial: Trial) -> list[Start]:
+    """The pair at every precision on every provider.
+
+    Raises:
+        OnnxnullError: `runtime` where two runs of the original differ, or an output of it holds no finite number.
+    """
+    pairs = []
     for subject in subjects:
-        outcomes.append(subject.run(subject.stored(original)))
-        _check_repeats(outcomes[-1], subject.run(subject.stored(original)))
+        before, again, after = (subject.run(subject.stored(x)) for x in (trial.original, trial.original, trial.colliding))
+        _check_repeats(before, again)
+        pairs.append((before, after))
     found = []
-    for subject, outcome in zip(subjects, outcomes, strict=True):
-        own = {s.precision: o.tensors for s, o in zip(subjects, outcomes, strict=True) if s.provider is subject.provider}
-        found.append(Start(outcome, distances(own)[subject.precision]))
+    for subject, pair in zip(subjects, pairs, strict=True):
+        beside = [(s.precision, p) for s, p in zip(subjects, pairs, strict=True) if s.provider is subject.provider]
+        far, other = (distances({precision: p[i].tensors for precision, p in beside})[subject.precision] for i in (0, 1))
+        for name, array in far.items():
+            if name in other and other[name].shape == array.shape:
+                np.maximum(array, other[name], out=array)
+        found.append(Start(*pair, far))
     return found
 
 
 def outcomes(subject: Subject, trial: Trial, start: Start) -> Outcomes:
     """The runs of one precision: three of the pair and the control, `NOISE_RUNS` of each of the pair, `SCALE_RUNS` nearby."""
     pair = subject.stored(trial.original), subject.stored(trial.colliding)
-    before, after, control = start.outcome, subject.run(pair[1]), subject.run(subject.stored(trial.control))
+    before, after, control = start.before, start.after, subject.run(subject.stored(trial.control))
     found = yardsticks(
         before.tensors,
         (

@@ -2,8 +2,8 @@
 
 1. *Noise*: the largest change over `NOISE_RUNS` runs each of x₀ and x₁ with every entry moved by one ulp, up or down at random
    (an entry that nothing reads changes nothing, however large it is; where a quantizer rounds the input first, what layers of
-   floats read behind it is moved); the distance at x₀ to the next higher precision that runs, at float64 2⁻²⁹ times float32's;
-   and 4 ulps of the largest entry that moves.
+   floats read behind it is moved); the distance of both to the next higher precision that runs, at float64 2⁻²⁹ times that of
+   float32; and 4 ulps of the largest entry that moves.
 2. *Scale*: how far an entry is spread over x₀ and `SCALE_RUNS` inputs x₀ + t·|x₀|, t random in [−1, 1] entry by entry, in the
    box where there is one. Neither the control has a part in it, which grows with ‖Δ‖, nor |y|, which may be an offset or a mask
    of −10³⁰.
@@ -95,7 +95,7 @@ def nearby(x: Array, run: int, box: Box) -> Array:
 
 
 def distances(runs: Mapping[Precision, Tensors]) -> dict[Precision, dict[str, Array]]:
-    """For every precision, how far each float tensor of x₀ is from the same at the next higher one; of float64 see above."""
+    """For every precision, how far each float tensor is from the same at the next higher one; of float64 see above."""
     order = [each for each in (Precision.FLOAT64, Precision.FLOAT32, Precision.FLOAT16) if each in runs]
     found: dict[Precision, dict[str, Array]] = {each: {} for each in runs}
     for higher, lower in pairwise(order):
@@ -125,7 +125,7 @@ def yardsticks(
         before, after: the tensors of x₀ and of x₁.
         noisy: those of the runs with every entry moved by an ulp, each with 0 for x₀ or 1 for x₁.
         others: those of the inputs nearby.
-        far: as `distances` gives it for this precision.
+        far: as `distances` gives it for this precision, the larger of x₀'s and x₁'s.
         axes: tensor → the axis of its channels, where it is known.
     """
     names = [name for name, array in before.items() if is_float(array)]

@@ -32,9 +32,10 @@ def collisions(evidence: Evidence) -> Iterator[Found]:
         ignored = f"{bounds.lower:,}" if bounds.lower == bounds.upper else f"{bounds.lower:,} to {bounds.upper:,}"
         whole = "" if found.inputs is None else f" of {found.inputs:,}"
         share = "" if not found.inputs else f" ({100 * bounds.lower / found.inputs:.3g} %)"
-        proof = "proved" if bounds.proved else "numerical"
         steps = "" if found.quantizer is None else "in whole steps of its quantizer, without saturation, "
-        message = f"{steps}the network ignores {ignored}{whole} dimensions{share}, {proof}: inputs that differ in them collide"
+        message = (
+            f"{steps}the network ignores {ignored}{whole} dimensions{share}, {found.proof}: inputs that differ in them collide"
+        )
         facts: dict[str, Number] = {"lower": bounds.lower, "upper": bounds.upper, "inputs": found.inputs}
         yield Found(subject(found), message, facts)
 

@@ -120,14 +120,13 @@ def frontier_of(found: FrontierReport, report: ModelReport) -> list[str]:
     bounds = found.input_nullity
     if bounds is None or found.inputs is None:
         return [f"{through}; what it cannot see is not known: {shown(found.reason or '', 300)}."]
-    proved = "proved" if bounds.proved else "numerical"
     if bounds.upper == 0:
         patch = [w for w in report.weights if w.name in found.weights and _patch_nullity(w) > 0]
         contrast = f"patch nullity {_patch_nullity(patch[0]):,}, but injective" if len(patch) == 1 else "injective"
         steps = "" if found.quantizer is None else " in whole steps of the quantizer"
-        return [f"{through}: {contrast}{steps} on {_sizes(found, report)}: no two of them collide there ({proved})."]
+        return [f"{through}: {contrast}{steps} on {_sizes(found, report)}: no two of them collide there ({found.proof})."]
     what = "it ignores" if found.quantizer is None else "in whole steps of the quantizer, without saturation, it ignores"
-    lines = [f"{through}: {what} {_interval(bounds, found.inputs)} of the input's {found.inputs:,} dimensions ({proved})."]
+    lines = [f"{through}: {what} {_interval(bounds, found.inputs)} of the input's {found.inputs:,} dimensions ({found.proof})."]
     shares = sorted(share.share for share in found.shares if share.share is not None)
     if len(shares) < len(found.shares):
         lines.append(f"For {count(len(found.shares) - len(shares), 'given input')} the share in that kernel was not found.")

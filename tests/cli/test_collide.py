@@ -28,7 +28,7 @@ def test_nothing_to_find_says_the_proof_and_what_to_do(here: Path, collide: Any)
     assert code == 3
     assert "injective" in err
     assert "1×3×8×8" in err
-    assert "(proved)" in err
+    assert "(proved " in err
     assert "--layer all" in err
     assert "--space patches" in err
     code, _, err = collide("residual.onnx", "--random", 0)

@@ -458,3 +458,15 @@ def test_what_is_counted_is_looked_at(labels: bool, tmp_path: Path) -> None:
         assert (judged.name, judged.enters) == ("r", "ArgMax" if labels else "Greater")
         assert set(decisions(found).values()) == {decided}
         assert all(np.array_equal(*run.arrays["y"][:2]) for run in found.runs)
+
+
+def test_rounding_that_a_sum_absorbs_is_noise(tmp_path: Path) -> None:
+    """x + 10⁶ − 10⁶ loses what an ulp of x does not show: the distance between precisions does, at x₀ or at x₁."""
+    nodes = [node("Add", ["x", "c"], ["a"]), node("Sub", ["a", "c"], ["b"]), node("MatMul", ["b", "w"], ["y"], name="layer")]
+    proto = model(nodes, {"c": np.float32(1e6), "w": W}, inputs=[value("x", [1, Q])])
+    x0 = np.rint(16 * X0) / 16  # on the grid of float32 near 10⁶: nothing is lost there
+    run = tried(tmp_path, proto, x0, x0 + PHI).runs[1]
+    assert run.verdict.decision is UNDECIDED
+    assert run.why is not None
+    assert "rounding on the way" in run.why
+    assert tried(tmp_path, proto, x0, x0 + PHI, execution=Execution((Precision.FLOAT64,))).runs[0].verdict.decision is not HOLDS

@@ -19,6 +19,7 @@ from onnxnull.collision.strategies.strategy import Method, Pair, Setting, Strate
 from onnxnull.collision.tensors import Site
 from onnxnull.collision.yardstick import box_in
 from onnxnull.errors import Code, OnnxnullError
+from onnxnull.kernel.rank import Notion
 
 if TYPE_CHECKING:
     from onnxnull.collision.executables import Subject
@@ -41,7 +42,7 @@ def in_kernel(site: Site, method: Method, model: Model) -> Strategy:
     found = site.nullity()
     if found.upper == 0:
         shape = "×".join(map(str, site.shape))
-        proof = " (proved)" if found.proved else ""
+        proof = f" (proved {Notion.FLOAT64.words})" if found.proved else ""
         raise OnnxnullError(Code.INJECTIVE, f"{injective(site)} on inputs of shape {shape}{proof}: no two of them collide")
     balanced = site.has_balanced_kernel()
     below = "only directions below the float64 cut-off are in this kernel, and what follows may amplify what they leave"

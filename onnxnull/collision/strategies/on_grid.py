@@ -15,6 +15,7 @@ from onnxnull.collision.strategies.strategy import Method, Pair, Setting, Strate
 from onnxnull.collision.tensors import Site
 from onnxnull.errors import Code, OnnxnullError
 from onnxnull.frontier import Quantizer
+from onnxnull.kernel.rank import Notion
 from onnxnull.operators.steps import UnknownShapeError
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def on_grid(site: Site) -> Strategy:
     found = site.nullity()
     if found.upper > 0:
         return OnGrid(site, Kind.KERNEL, (found.lower, found.upper))
-    proof, shape = " (proved)" if found.proved else "", "×".join(map(str, site.shape))
+    proof, shape = f" (proved {Notion.EXACT.words})" if found.proved else "", "×".join(map(str, site.shape))
     if site.space is not Space.INPUT:
         raise OnnxnullError(Code.INJECTIVE, f"{injective(site)} on codes of shape {shape}{proof}: no two of them collide")
     seen = (

@@ -17,6 +17,11 @@ class Notion(enum.Enum):
         """Machine epsilon of the cut-off (the gap between 1 and the next number); 0 for the rank over ℚ."""
         return {Notion.FLOAT32: 2.0**-23, Notion.FLOAT64: 2.0**-52, Notion.EXACT: 0.0}[self]
 
+    @property
+    def words(self) -> str:
+        """What follows "proved" in a sentence about a kernel."""
+        return "over the rationals" if self is Notion.EXACT else f"at the {self.value} cut-off"
+
 
 class ExactPolicy(enum.Enum):
     """When to compute the rank over ℚ."""
