@@ -15,13 +15,16 @@ import numpy as np
 import onnx
 import pytest
 
+from onnxnull.collision.cases import Case
 from onnxnull.collision.output_change import compare
 from onnxnull.collision.results import Change, Collision, Verdict
-from onnxnull.collision.search import Search
+from onnxnull.collision.search import Execution, Place, Search
 from onnxnull.errors import Code, OnnxnullError
+from onnxnull.graph.model import open_model
 from onnxnull.runtime.precision import Precision
 from onnxnull.runtime.providers import Provider, cuda_problem
-from scripts import gpu_check
+from scripts import explore_collisions, gpu_check
+from scripts.ball_networks import random_network
 from tests.collision.searches import dense, saved
 from tests.helpers import model, value
 
@@ -244,3 +247,16 @@ class TestGpuCheck:
         shown = capsys.readouterr().out
         assert "ZeroDivisionError" in shown
         assert shown.endswith("FAIL a step\n")
+
+
+@pytest.mark.parametrize(("seed", "kind"), [(1, "native, holds"), (3, "quantized input, holds"), (6, "holds")])
+def test_random_networks_are_held_against_balls(seed: int, kind: str, tmp_path: Path) -> None:
+    """A collision that holds is true over the real numbers; a pair that is called one and is none is found out."""
+    assert explore_collisions.explored(seed, tmp_path) == (kind, [], [])
+    rng = np.random.default_rng(seed)
+    net, x = random_network(rng)
+    (tmp_path / "model.onnx").write_bytes(net.model(x.size).SerializeToString())
+    search = Search(open_model(tmp_path / "model.onnx", input_shapes={"x": x.shape}), Place(), Execution())
+    (found,) = search.run(Case("random", {"x": x}), explore_collisions.random_recipe(rng, x))
+    other = replace(found, colliding=found.control)
+    assert any(explore_collisions.violations(net, net.at, run, other) for run in found.runs)

@@ -20,8 +20,14 @@ import numpy as np
 from onnxnull.collision.output_change import class_maps, compare
 from onnxnull.collision.results import Decision, Judgement, Kind, LayerCheck, Verdict
 from onnxnull.collision.yardstick import DROWNED, TIMES, Tensors, Yardstick, change
+from onnxnull.graph.floats import unit_roundoff
 from onnxnull.kernel.maps.linear_map import Array
 
+_LAST_DIGITS = 8.0
+"""In units of u·|y|: four units in the last place, below which an output is not told apart from its own rounding."""
+_NO_FINER = (
+    "its last digits are no finer, however small the change is; start from another input, or ask for a higher precision alone"
+)
 _OTHER_INPUT = "start from another input"
 _ELSEWHERE = f"{_OTHER_INPUT}, or take a larger change"
 
@@ -153,7 +159,10 @@ def _judged(name: str, tried: Tried) -> Judgement:
         return replace(found, decision=Decision.UNDECIDED, why=why)
     if np.any(far > tried.tolerance * yardstick.scale):
         share = f"{_number(scale_ratio)} of what other inputs do (at most {tried.tolerance:g})"
-        why = f"{what} moves by {_number(moved.max_abs)}, as rounding moves it, which is {share}: {DROWNED}"
+        above = far > tried.tolerance * yardstick.scale
+        in_last_digits = np.all(far[above] <= _LAST_DIGITS * unit_roundoff(before.dtype) * np.abs(entries[above]))
+        advice = _NO_FINER if in_last_digits else DROWNED
+        why = f"{what} moves by {_number(moved.max_abs)}, as rounding moves it, which is {share}: {advice}"
         return replace(found, decision=Decision.UNDECIDED, why=why)
     return found
 

@@ -15,8 +15,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from onnxnull.collision.judge import Tried, judgements
 from onnxnull.collision.results import Collision, Decision, Judgement, Perturbation
 from onnxnull.collision.search import Execution, Place, Search
+from onnxnull.collision.yardstick import Yardstick
 from onnxnull.graph.model import open_model
 from onnxnull.kernel.maps.linear_map import Array
 from onnxnull.report.collision_text import render
@@ -470,3 +472,15 @@ def test_rounding_that_a_sum_absorbs_is_noise(tmp_path: Path) -> None:
     assert run.why is not None
     assert "rounding on the way" in run.why
     assert tried(tmp_path, proto, x0, x0 + PHI, execution=Execution((Precision.FLOAT64,))).runs[0].verdict.decision is not HOLDS
+
+
+@pytest.mark.parametrize(("value", "advice"), [(0.5, "its last digits are no finer"), (1e-3, "make the change smaller")])
+def test_scores_that_hardly_move_are_told_what_helps(value: float, advice: str) -> None:
+    """2⁻²⁴ is the last digit of 0.5, and 512 of those of 0.001: both are a hundredth of a scale of 6e-6, and within noise."""
+    before, control = np.full((1, 3), value, np.float32), np.full((1, 3), value + 1e-5, np.float32)
+    after = before + np.array([[2.0**-24, 0, 0]], np.float32)
+    measure = Yardstick(np.full((1, 3), 2.0**-22), np.full((1, 3), 6e-6))
+    (judged,) = judgements(Tried({"y": before}, {"y": after}, {"y": control}, {"y": measure}, 1e-3, {}, {}))
+    assert judged.decision is UNDECIDED
+    assert judged.why is not None
+    assert advice in judged.why
