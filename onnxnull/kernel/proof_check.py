@@ -377,7 +377,8 @@ def _scaled(block: Matrix, exponent: int) -> Array:
     """The non-zero part of a block, tall, times 2^−exponent."""
     used = block[(block != 0).any(axis=1)][:, (block != 0).any(axis=0)]
     tall = np.ascontiguousarray(used.T if used.shape[1] > used.shape[0] else used).astype(np.float64)
-    return np.ldexp(tall, -exponent) if exponent else tall
+    with np.errstate(over="ignore"):  # what becomes infinite is refused
+        return np.ldexp(tall, -exponent) if exponent else tall
 
 
 def _first_of_equals(a: Array) -> list[int]:

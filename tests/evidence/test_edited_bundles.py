@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -68,6 +69,10 @@ def copy(made: Path, name: str, tmp_path: Path, change: Change) -> Path:
     shutil.copytree(made / name, tmp_path / name)
     rewrite(tmp_path / name / "bundle", change)
     return tmp_path / name / "bundle"
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def entry(document: dict[str, Any]) -> dict[str, Any]:
@@ -214,6 +219,16 @@ def test_what_the_arrays_give_otherwise_is_refused(name: str, made: Path, tmp_pa
         replay(copy(made, "plain", tmp_path, ARRAYS[name]))
     assert caught.value.code is Code.EVIDENCE
     assert "'the bundle'" not in caught.value.seen
+
+
+@pytest.mark.filterwarnings("error")
+def test_lengths_beyond_doubles_are_refused(made: Path, tmp_path: Path) -> None:
+    folder = copy(made, "plain", tmp_path, lambda d: None)
+    with (folder / "colliding.npy").open("wb") as file:
+        np.save(file, np.full((1, 8), 1.7e308))
+    rewrite(folder, lambda d: entry(d)["arrays"]["colliding"].update(sha256=digest(folder / "colliding.npy")))
+    with pytest.raises(OnnxnullError, match="have inf"):
+        replay(folder)
 
 
 ITS_WORD: dict[str, tuple[str, Change]] = {
