@@ -2,42 +2,41 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from onnxnull.analysis.frontier_report import LATE, Use, front_kernel, frontier_report
 from onnxnull.analysis.results import (
     FrontierReport,
     FullSummary,
-    KernelShare,
     ModelInfo,
     ModelReport,
     PaperSummary,
-    QuantizerReport,
     Unsupported,
     WeightReport,
 )
-from onnxnull.analysis.weight_report import analyze_weight
-from onnxnull.errors import errors_of
+from onnxnull.analysis.weight_report import analyze_weight, unfinished
+from onnxnull.errors import Code, errors_of
 from onnxnull.graph.limits import Limits
 from onnxnull.graph.model import open_model
 from onnxnull.kernel.bounds import Bounds
 from onnxnull.kernel.rank import ExactPolicy, Notion, RankProfile
+from onnxnull.machine import one_blas_thread, workers_for
+from onnxnull.workers import Unfinished, run_tasks
 
 if TYPE_CHECKING:
     from onnxnull.analysis.weights import Weight
-    from onnxnull.frontier import Frontier, JointKernel
     from onnxnull.graph.model import Model
-    from onnxnull.inputs import Preprocessing, Sample
+    from onnxnull.inputs import Preprocessing
 
 Progress = Callable[[int, int, str], None]
 """Called with (weights done, weights in all, name of the next one)."""
 
-_Key = tuple[str, tuple[object, ...]]
-"""A node's name and the signature of how it uses a weight: names of weights may repeat."""
 _FRONT_WORK = 2e9
 """Multiply-adds that bounding one input nullity may spend at the input frontier, where collisions are made."""
 
@@ -49,7 +48,7 @@ def analyze(
     exact: ExactPolicy = ExactPolicy.CHEAP,
     data: tuple[Path, Preprocessing] | None = None,
     spectra: bool = False,
-    jobs: int = 1,
+    jobs: int | None = None,
     time_limit: float | None = None,
     limits: Limits | None = None,
     progress: Progress | None = None,
@@ -63,8 +62,10 @@ def analyze(
         data: a folder of real inputs and how to read images: what share of their energy can the network not see?
         spectra: whether to compute all singular values of every weight, for pictures (`ranks.sigma`); None for the weights for
             which there was no time left.
-        jobs: how many weights to analyse at a time; each holds its matrix in memory.
-        time_limit: in seconds; what was not finished then is listed in `unsupported`.
+        jobs: how many processes work side by side, which end with the time limit whatever they do; 0 for as many as this
+            process may use. None: everything in this process. The report is the same, to the bit.
+        time_limit: in seconds; what was not finished then is listed in `unsupported`. Without `jobs` (or without `fork`, which
+            only Linux has) it is looked at between the steps of the computation.
         limits: what the file may ask of this machine.
         progress: called after each weight, with the name of what comes next.
 
@@ -80,20 +81,21 @@ def analyze(
         return analyze_model(model, exact=exact, data=data, spectra=spectra, jobs=jobs, deadline=deadline, progress=progress)
 
 
+@one_blas_thread()
 def analyze_model(
     model: Model,
     *,
     exact: ExactPolicy = ExactPolicy.CHEAP,
     data: tuple[Path, Preprocessing] | None = None,
     spectra: bool = False,
-    jobs: int = 1,
+    jobs: int | None = None,
     deadline: float | None = None,
     progress: Progress | None = None,
 ) -> ModelReport:
     """As `analyze`, of a model that is open, until `deadline`, a time of `time.monotonic`. Its errors name no file."""
     from onnxnull import frontier as frontiers
-    from onnxnull.analysis.nonfinite import constant_findings
-    from onnxnull.analysis.tables import report_tables
+    from onnxnull.analysis.nonfinite import ConstantFindings, constant_findings
+    from onnxnull.analysis.tables import find_tables, report_table, unranked_table
     from onnxnull.analysis.weights import find_weights
     from onnxnull.inputs import load_folder
 
@@ -101,26 +103,41 @@ def analyze_model(
     flow = model.flow
     found, unsupported = find_weights(flow)
     fronts = frontiers.find(flow)
+    tables = find_tables(flow, {u.constant.root for weight in found for _, u in weight.uses if u.index and u.constant.root})
     work = {layer.node: _FRONT_WORK for front in fronts for layer in front.layers}
-
-    def one(weight: Weight) -> WeightReport | Unsupported:
-        return analyze_weight(weight, exact, spectra, work, deadline)
-
+    tasks: list[Callable[[], Any]] = [
+        *(partial(analyze_weight, weight, exact, spectra, work, deadline) for weight in found),
+        partial(constant_findings, flow),
+        *(partial(front_kernel, front, samples, deadline) for front in fronts),
+        *(partial(report_table, table, deadline) for table in tables),
+    ]
+    results = iter(
+        run_tasks(
+            tasks,
+            jobs=workers_for(max(map(_memory, found), default=0.0)) if jobs == 0 else jobs,
+            deadline=deadline,
+            costs=[*map(_work, found), *[_FRONT_WORK] * (len(tasks) - len(found))],
+            progress=partial(_told, progress, [weight.name for weight in found], set()),
+        )
+    )
     weights: list[WeightReport] = []
-    upcoming = [weight.name for weight in found] + ["the input frontier"]
-    analysed: set[_Key] = set()
-    for done, (weight, result) in enumerate(zip(found, _in_order(one, found, jobs), strict=True), start=1):
-        if progress is not None:
-            progress(done, len(found), upcoming[done])
-        if isinstance(result, Unsupported):
-            unsupported.append(result)
+    analysed: set[Use] = set()
+    for weight, result in zip(found, results, strict=False):
+        report = unfinished(weight, result) if isinstance(result, Unfinished) else result.value
+        if isinstance(report, Unsupported):
+            unsupported.append(report)
         else:
-            weights.append(result)
+            weights.append(report)
             analysed.update((node.name, use.signature) for node, use in weight.uses)
-    banks = {use.constant.root for weight in found for _, use in weight.uses if use.index and use.constant.root}
+    result = next(results)
+    constants: ConstantFindings = ConstantFindings.unknown() if isinstance(result, Unfinished) else result.value
     names = {(node.name, use.signature): weight.name for weight in found for node, use in weight.uses}
-    constants = constant_findings(flow)
-    reports = tuple(_frontier_report(front, analysed, names, samples, deadline) for front in fronts)
+    reports = [frontier_report(front, analysed, names, next(results)) for front in fronts]
+    unsupported += [Unsupported(report.input, "input", Code.TIME, LATE) for report in reports if report.reason == LATE]
+    found_tables = tuple(
+        unranked_table(table, begun=result.begun) if isinstance(result, Unfinished) else result.value
+        for table, result in zip(tables, results, strict=True)
+    )
     return ModelReport(
         model=ModelInfo(
             model.file, model.sha256, model.producer, model.ir_version, model.opsets, model.inputs, model.overridable
@@ -133,9 +150,9 @@ def analyze_model(
             input_nullity=_of_all_inputs(reports),
         ),
         weights=tuple(weights),
-        frontier=reports,
+        frontier=tuple(reports),
         unsupported=(*unsupported, *constants.undecided),
-        tables=report_tables(flow, deadline, banks),
+        tables=found_tables,
         nonfinite=constants.nonfinite,
         unusual=constants.unusual,
         claims=constants.claims,
@@ -144,70 +161,24 @@ def analyze_model(
     )
 
 
-def _frontier_report(
-    front: Frontier,
-    analysed: set[_Key],
-    names: Mapping[_Key, str],
-    samples: Sequence[Sample],
-    deadline: float | None,
-) -> FrontierReport:
-    from onnxnull import frontier as frontiers
-    from onnxnull.graph.constants import EvaluationError
-    from onnxnull.operators.steps import UnknownShapeError
-
-    reason, bounds, rounds = front.obstacle, None, front.quantizer
-    shares: tuple[KernelShare, ...] = ()
-    keys = [(layer.node, layer.use.signature) for layer in front.layers]
-    read = tuple(dict.fromkeys(names[key] for key in keys))
-    if front.guaranteed and not analysed.issuperset(keys):
-        reason = "a weight that reads it was not analysed"
-    elif front.guaranteed:
-        try:
-            bounds = frontiers.joint_nullity(front, Notion.EXACT if front.quantizer else Notion.FLOAT64)
-            own = [sample for sample in samples if sample.input == front.input.name and front.quantizer is None]
-            shares = _shares(frontiers.JointKernel(front), own, deadline) if own else ()
-        except (UnknownShapeError, EvaluationError) as error:
-            reason = str(error)
-    return FrontierReport(
-        input=front.input.name,
-        inputs=front.entries,
-        nodes=tuple(dict.fromkeys(layer.node for layer in front.layers)),
-        weights=read,
-        guaranteed=front.guaranteed,
-        reason=reason,
-        input_nullity=bounds,
-        shares=shares,
-        quantizer=None
-        if rounds is None
-        else QuantizerReport(rounds.node, rounds.scale, rounds.zero_point, rounds.low, rounds.high),
-        sized=front.sized,
-    )
+def _told(progress: Progress | None, names: Sequence[str], done: set[int], index: int) -> None:
+    """Say that one more weight is done, and which is the first that is not."""
+    if index < len(names) and progress is not None:
+        done.add(index)
+        upcoming = (name for other, name in enumerate(names) if other not in done)
+        progress(len(done), len(names), next(upcoming, "the input frontier"))
 
 
-def _in_order(
-    function: Callable[[Weight], WeightReport | Unsupported], items: Sequence[Weight], jobs: int
-) -> Iterator[WeightReport | Unsupported]:
-    """The results in the order of the items; with several jobs, side by side in threads (BLAS lets go of the interpreter)."""
-    if jobs <= 1:
-        yield from map(function, items)
-        return
-    with ThreadPoolExecutor(jobs) as pool:
-        yield from pool.map(function, items)
+def _work(weight: Weight) -> float:
+    """Multiply-adds of a Gram product of the weight, in whole."""
+    g, q, p = weight.use.shape
+    return float(g) * q * p * min(q, p)
 
 
-def _shares(kernel: JointKernel, samples: Sequence[Sample], deadline: float | None) -> tuple[KernelShare, ...]:
-    """The share of each sample; None where the time was up or the projection did not converge."""
-    from onnxnull.kernel.project import NotConvergedError
-
-    def share(sample: Sample) -> float | None:
-        if deadline is not None and time.monotonic() > deadline:
-            return None
-        try:
-            return kernel.share(sample.array)
-        except NotConvergedError:
-            return None
-
-    return tuple(KernelShare(sample.file, share(sample)) for sample in samples)
+def _memory(weight: Weight) -> float:
+    """Bytes that analysing the weight may take: in two types, a few Gram matrices, and what a process has anyway."""
+    _, q, p = weight.use.shape
+    return 16.0 * math.prod(weight.use.shape) + 40.0 * min(q, p) ** 2 + 3e8
 
 
 def _of_all_inputs(reports: Sequence[FrontierReport]) -> Bounds | None:

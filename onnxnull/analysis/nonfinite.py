@@ -22,6 +22,7 @@ import numpy as np
 
 from onnxnull.analysis.misfits import failing_rounds, misfits
 from onnxnull.analysis.results import OddConstant, Unsupported
+from onnxnull.errors import Code
 from onnxnull.graph.bodies import body_of
 from onnxnull.graph.constants import Constant, EvaluationError
 from onnxnull.graph.flow import Flow
@@ -65,6 +66,12 @@ class ConstantFindings:
     outputs: int
     unread: tuple[str, ...]
     undecided: tuple[Unsupported, ...] = ()
+
+    @classmethod
+    def unknown(cls) -> ConstantFindings:
+        """Nothing was looked at, for the time was up: everything is open."""
+        open_ = Unsupported("the graph", "constants", Code.TIME, "constants beside the weights were not examined in time")
+        return cls((), (), (), 0, (), (open_,))
 
 
 _SAMPLES = 61

@@ -21,6 +21,7 @@ from onnxnull.graph.limits import Limits
 from onnxnull.graph.model import Model, open_model
 from onnxnull.kernel import proof_check
 from onnxnull.kernel.rank import Certainty, ExactPolicy, Notion, rank_profile
+from onnxnull.machine import one_blas_thread
 
 SCHEMA = "onnxnull.proofs/1"
 T = TypeVar("T")
@@ -60,6 +61,7 @@ class Verification:
         return ExitCode.INCOMPLETE if self.gaps or any(verdict.missing for verdict in self.verdicts) else ExitCode.PASS
 
 
+@one_blas_thread()
 def collect(
     path: str | os.PathLike[str],
     *,
@@ -100,6 +102,7 @@ def collect(
     }
 
 
+@one_blas_thread()
 def verify(
     path: str | os.PathLike[str],
     document: object,

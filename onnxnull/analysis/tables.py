@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Container
 from dataclasses import dataclass
 
@@ -18,22 +17,25 @@ from onnxnull.operators.lookup import TableUse, table_uses
 _NUMBERS = "fiuV"
 """NumPy's kinds of real numbers; V: the floats of ml_dtypes."""
 
+_TIME = {False: "it was not reached within the time limit", True: "it was not finished within the time limit"}
+
 
 @dataclass(slots=True)
-class _Found:
+class Table:
+    """A table and the nodes that read it."""
+
     name: str
     use: TableUse
     nodes: list[str]
 
 
-def report_tables(flow: Flow, deadline: float | None = None, banks: Container[Stored] = frozenset()) -> tuple[LookupTable, ...]:
+def find_tables(flow: Flow, banks: Container[Stored] = frozenset()) -> list[Table]:
     """Every table of the model in graph order, each once, with all nodes that read it.
 
-    Tables of one axis, of strings and of booleans are none. What has no rank (it could not be evaluated, holds NaN, or the time
-    was up, `deadline` of `time.monotonic`) is listed with the reason. Stored constants in `banks` are none either: their slices
-    are weights.
+    Tables of one axis, of strings and of booleans are none. Stored constants in `banks` are none either: their slices are
+    weights.
     """
-    found: dict[tuple[object, ...], _Found] = {}
+    found: dict[tuple[object, ...], Table] = {}
     for node in flow.nodes:
         for use in table_uses(node):
             constant = use.constant
@@ -46,18 +48,28 @@ def report_tables(flow: Flow, deadline: float | None = None, banks: Container[St
             if isinstance(constant, Constant):
                 key = (constant.signature, use.shape, None if use.arrange is None else use.arrange.args)
                 name = constant.root.name if constant.root else use.name
-            found.setdefault(key, _Found(name, use, [])).nodes.append(node.name)
-    return tuple(_report(table, deadline) for table in found.values())
+            found.setdefault(key, Table(name, use, [])).nodes.append(node.name)
+    return list(found.values())
 
 
-def _report(table: _Found, deadline: float | None) -> LookupTable:
-    use = table.use
-    ranks, reason = None, use.obstacle
-    if use.arrange is not None:
+def report_table(table: Table, deadline: float | None) -> LookupTable:
+    """A table with its rank. What has none (it could not be evaluated, holds NaN) says why. Raises `TimeoutError`."""
+    ranks, reason = None, table.use.obstacle
+    if table.use.arrange is not None:
         try:
-            ranks = _ranks(use, deadline)
+            ranks = _ranks(table.use, deadline)
         except _NoRankError as error:
             reason = str(error)
+    return _described(table, ranks, reason)
+
+
+def unranked_table(table: Table, *, begun: bool) -> LookupTable:
+    """A table for which the time was up."""
+    return _described(table, None, table.use.obstacle or _TIME[begun])
+
+
+def _described(table: Table, ranks: RankProfile | None, reason: str | None) -> LookupTable:
+    use = table.use
     rows, columns = use.shape or (None, None)
     dtype = dtype_name(use.constant.dtype) if isinstance(use.constant, Constant) else None
     return LookupTable(table.name, dtype, tuple(table.nodes), rows, columns, ranks, reason)
@@ -70,8 +82,6 @@ class _NoRankError(Exception):
 def _ranks(use: TableUse, deadline: float | None) -> RankProfile:
     assert isinstance(use.constant, Constant)
     assert use.arrange is not None, "only such a table has a rank"
-    if deadline is not None and time.monotonic() > deadline:
-        raise _NoRankError("it was not reached within the time limit")
     try:
         matrix = use.arrange(use.constant.array())
         if matrix.dtype.kind not in _NUMBERS:
@@ -81,5 +91,3 @@ def _ranks(use: TableUse, deadline: float | None) -> RankProfile:
         return rank_profile(matrix[None], exact=ExactPolicy.CHEAP, deadline=deadline)
     except EvaluationError as error:
         raise _NoRankError(f"it was not evaluated: {error}") from None
-    except TimeoutError:
-        raise _NoRankError("it was not finished within the time limit") from None

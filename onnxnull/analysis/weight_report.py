@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from onnxnull.analysis.results import OperatorReport, Quantization, Scales, Unsupported, WeightNode, WeightReport
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from onnxnull.analysis.weights import Weight
     from onnxnull.graph.node import Node
     from onnxnull.operators import LinearUse
+    from onnxnull.workers import Unfinished
 
 INNER_WORK = 5e7
 """Multiply-adds that bounding one input nullity may spend, away from the input frontier."""
@@ -27,7 +28,7 @@ INNER_WORK = 5e7
 def analyze_weight(
     weight: Weight, exact: ExactPolicy, spectra: bool, work: Mapping[str, float], deadline: float | None
 ) -> WeightReport | Unsupported:
-    """What is known of a weight, or why it was not analysed.
+    """What is known of a weight, or why it was not analysed. Raises `TimeoutError`.
 
     Args:
         spectra: whether all singular values are wanted.
@@ -41,12 +42,7 @@ def analyze_weight(
     from onnxnull.graph.quantization import quantized_from
 
     node, use = weight.node, weight.use
-
-    def refuse(code: Code, what: str) -> Unsupported:
-        return Unsupported(node.name, op_name(node), code, f"weight {weight.name!r} {what}")
-
-    if deadline is not None and time.monotonic() > deadline:
-        return refuse(Code.TIME, "was not reached within the time limit")
+    refuse = partial(_refused, weight)
     try:
         blocks, quantized = weight.measured()
         runs = use.blocks() if quantized and not use.integer else blocks
@@ -76,8 +72,6 @@ def analyze_weight(
             WeightNode(n.name, op_name(n), u.groups, _operator(n, u, blocks, ranks, work.get(n.name, INNER_WORK)), u.condition)
             for n, u in weight.uses
         )
-    except TimeoutError:
-        return refuse(Code.TIME, "was not finished within the time limit")
     except _DoesNotFitError as error:
         return refuse(Code.INVALID_MODEL, f"does not fit what it reads: {error}")
     except EvaluationError as error:
@@ -96,6 +90,21 @@ def analyze_weight(
         quantization=quantization,
         nearly_dead_outputs=nearly_dead_outputs(runs, _cut_off(unscaled)),
     )
+
+
+def unfinished(weight: Weight, why: Unfinished) -> Unsupported:
+    """A weight for which the time was up, or whose process was ended."""
+    if why.died:
+        return _refused(
+            weight, Code.TOO_LARGE, "was not finished: its process was ended from outside, mostly for lack of memory"
+        )
+    return _refused(weight, Code.TIME, f"was not {'finished' if why.begun else 'reached'} within the time limit")
+
+
+def _refused(weight: Weight, code: Code, what: str) -> Unsupported:
+    from onnxnull.analysis.weights import op_name
+
+    return Unsupported(weight.node.name, op_name(weight.node), code, f"weight {weight.name!r} {what}")
 
 
 def _quantization(

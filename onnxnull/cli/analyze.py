@@ -46,7 +46,11 @@ _FORMATS = ["text", "json", "csv", "markdown", "html"]
     help=f"Order of the weights. {'; '.join(f'{name}: {order}' for name, order in _SORT.items())}.",
 )
 @click.option("--exact", is_flag=True, help="Compute the rank over the rationals for all weights, not only where it is cheap.")
-@click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Weights to analyse side by side.")
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    help="Weights to analyse side by side [as many as processors that it may use and memory for them].",
+)
 @click.option(
     "--time-limit", type=click.FloatRange(min=0), help="Seconds per model; what is not finished then is listed, exit 2."
 )
@@ -124,7 +128,7 @@ def _analyze(models: tuple[str, ...], settings: dict[str, Any], *, spectra: bool
                         exact=exact,
                         data=None if settings["data"] is None else (settings["data"], preprocessing),
                         spectra=spectra,
-                        jobs=settings["jobs"],
+                        jobs=settings["jobs"] or 0,
                         time_limit=settings["time_limit"],
                         limits=limits,
                         progress=progress,

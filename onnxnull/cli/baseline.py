@@ -34,6 +34,7 @@ def command(ctx: click.Context, /, models: tuple[str, ...], output: Path | None,
     analysis = gate.Analysis(
         input_shapes=settings["input_shapes"],
         exact=settings["exact"],
+        jobs=0,
         limits=options.limits_of(settings),
     )
     with options.step_reporter() as progress:

@@ -201,6 +201,7 @@ def _run(
         input_shapes=settings["input_shapes"],
         exact=settings["exact"],
         data=None if settings["data"] is None else (settings["data"], preprocessing),
+        jobs=0,
         time_limit=settings["time_limit"],
         limits=options.limits_of(settings),
     )

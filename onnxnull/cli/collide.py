@@ -12,6 +12,7 @@ import click
 
 from onnxnull.cli import options
 from onnxnull.errors import Code, ExitCode, OnnxnullError, errors_of
+from onnxnull.machine import one_blas_thread
 
 if TYPE_CHECKING:
     from onnxnull.collision.cases import Case
@@ -93,6 +94,7 @@ def command(ctx: click.Context, /, model: str, fmt: str, output: Path | None, fo
 
 def searched(ctx: click.Context, model: str, output: Path | None, force: bool, settings: dict[str, Any], search: Found) -> None:
     """What `collide` and `attack` have in common: labels and the folder are looked at first, the report comes last."""
+    ctx.with_resource(one_blas_thread())
     labels = read_labels(settings["labels"])
     if output is not None:
         from onnxnull.evidence import write_bundle

@@ -21,8 +21,10 @@ from onnxnull.errors import OnnxnullError
 from onnxnull.graph.constants import EvaluationError
 from onnxnull.graph.flow import Flow
 from onnxnull.graph.model import Model
+from onnxnull.machine import one_blas_thread
 
 
+@one_blas_thread()
 def compare(
     a: Model,
     b: Model,

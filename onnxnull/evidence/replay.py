@@ -25,6 +25,7 @@ from onnxnull.evidence.recorded_run import RecordedRun
 from onnxnull.evidence.untrusted_json import refuse
 from onnxnull.graph.limits import Limits
 from onnxnull.graph.model import Model, open_model
+from onnxnull.machine import one_blas_thread
 from onnxnull.runtime.precision import Precision
 from onnxnull.runtime.providers import Provider, choose
 
@@ -69,6 +70,7 @@ class Replayed:
         return self.decision is Decision.HOLDS
 
 
+@one_blas_thread()
 def replay(
     folder: str | os.PathLike[str],
     model: str | os.PathLike[str] | None = None,

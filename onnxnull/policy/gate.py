@@ -5,34 +5,35 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 from datetime import date
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from onnxnull.analysis.analyze import analyze_model
 from onnxnull.errors import Code, OnnxnullError, errors_of
 from onnxnull.graph.model import open_model
 from onnxnull.kernel.rank import ExactPolicy, Notion
+from onnxnull.machine import one_blas_thread, usable_processors
 from onnxnull.policy.baseline import Baseline, BaselineModel, weights_by_key
 from onnxnull.policy.config import Policy
 from onnxnull.policy.evidence import Evidence
 from onnxnull.policy.exceptions import Accepted
-from onnxnull.policy.outputs import run_outputs
+from onnxnull.policy.outputs import OutputRuns, run_outputs
 from onnxnull.policy.results import CheckReport, Finding, ModelVerdict, PolicyUse, Severity
 from onnxnull.policy.rules import RULES
 from onnxnull.policy.run_request import RunRequest
 from onnxnull.policy.targets import Target
 from onnxnull.policy.verified import Attempt, attempt
 from onnxnull.runtime.loading import Loader
+from onnxnull.workers import Unfinished, run_tasks
 
 if TYPE_CHECKING:
     from onnxnull.graph.limits import Limits
     from onnxnull.inputs import Preprocessing
 
+T = TypeVar("T")
 Active = Mapping[str, tuple[Severity, float | None]]
 
 
@@ -43,10 +44,12 @@ class Analysis:
     input_shapes: Mapping[str, Sequence[int]] = field(default_factory=dict)
     exact: bool = False
     data: tuple[Path, Preprocessing] | None = None
+    jobs: int | None = None
     time_limit: float | None = None
     limits: Limits | None = None
 
 
+@one_blas_thread()
 def check(
     targets: Sequence[Target],
     policy: Policy,
@@ -71,6 +74,9 @@ def check(
     """
     active = policy.active(baseline=baseline is not None)
     accepted = Accepted(policy.waivers, today)
+    shared = analysis or Analysis()
+    if shared.jobs == 0 and min(jobs, len(targets)) > 1:
+        shared = replace(shared, jobs=max(1, usable_processors() // min(jobs, len(targets))))
     tasks = [
         _Task(
             target,
@@ -79,7 +85,7 @@ def check(
             policy,
             active,
             accepted,
-            analysis or Analysis(),
+            shared,
         )
         for number, target in enumerate(targets, start=1)
     ]
@@ -150,46 +156,46 @@ def _problems(file: str, *found: OnnxnullError | None) -> tuple[OnnxnullError, .
 
 
 def _bug(error: Exception, file: str) -> OnnxnullError:
-    """What was not foreseen, with the place where it was raised."""
+    """What was not foreseen, with the place where it was raised (a worker notes it)."""
     (*_, last) = traceback.extract_tb(error.__traceback__)
-    return OnnxnullError(
-        Code.INTERNAL, f"{type(error).__name__}: {error} ({Path(last.filename).name}:{last.lineno})", file=file
-    )
+    noted: list[str] = getattr(error, "__notes__", [])
+    place = noted[0] if noted else f"{Path(last.filename).name}:{last.lineno}"
+    return OnnxnullError(Code.INTERNAL, f"{type(error).__name__}: {error} ({place})", file=file)
 
 
 def _in_processes(tasks: Sequence[_Task], jobs: int, progress: Callable[[str], None]) -> list[ModelVerdict | OnnxnullError]:
     """The outcomes in the order of the tasks, from processes of their own: threads would wait for the interpreter's lock.
 
-    The processes are spawned, since a fork of one that has loaded onnxruntime or BLAS may hang.
+    The processes are spawned, since a fork of one that has loaded onnxruntime or CUDA may hang.
     """
-    with ProcessPoolExecutor(min(jobs, len(tasks)), mp_context=get_context("spawn"), initializer=_start_loader) as pool:
-        futures = {pool.submit(_one_of_several, task): task for task in tasks}
-        for done, future in enumerate(as_completed(futures), start=1):
-            progress(f"{done} of {len(tasks)} models checked, last {futures[future].target.file}")
-        return [_outcome(future, task.target.file) for future, task in futures.items()]
+    done: list[int] = []
+
+    def tell(index: int) -> None:
+        done.append(index)
+        progress(f"{len(done)} of {len(tasks)} models checked, last {tasks[index].target.file}")
+
+    found = run_tasks([partial(_one_of_several, task) for task in tasks], jobs=jobs, progress=tell, spawn=True)
+    return [
+        _ended(task.target.file) if isinstance(result, Unfinished) else result.value
+        for task, result in zip(tasks, found, strict=True)
+    ]
 
 
 _loader: Loader | None = None
 """Of a process that checks models one after the other: it ends with that process, whose pipes it reads."""
 
 
-def _start_loader() -> None:
-    global _loader  # what an initializer of a pool makes has no other place
-    _loader = Loader().__enter__()
-
-
 def _one_of_several(task: _Task) -> ModelVerdict | OnnxnullError:
-    assert _loader is not None
+    global _loader  # what one task leaves to the next has no other place
+    if _loader is None:
+        _loader = Loader().__enter__()
     return _one(task, _loader)
 
 
-def _outcome(future: Future[ModelVerdict | OnnxnullError], file: str) -> ModelVerdict | OnnxnullError:
-    """What a process found; an error where it did not live to say it."""
-    try:
-        return future.result()
-    except BrokenProcessPool:
-        seen = "a process that checked a model was ended from outside, mostly for lack of memory"
-        return OnnxnullError(Code.TOO_LARGE, seen, "use fewer --jobs", file)
+def _ended(file: str) -> OnnxnullError:
+    """A process did not live to say what it found."""
+    seen = "a process that checked a model was ended from outside, mostly for lack of memory"
+    return OnnxnullError(Code.TOO_LARGE, seen, "use fewer --jobs", file)
 
 
 def _look(
@@ -201,11 +207,12 @@ def _look(
     deadline = None if settings.time_limit is None else time.monotonic() + settings.time_limit
     model = open_model(target.path, input_shapes=settings.input_shapes, limits=settings.limits)
     show("loading the model")
-    loading = loader.load(model)
+    loading = loader.load(model, deadline)
     report = analyze_model(
         model,
         exact=ExactPolicy.ALWAYS if settings.exact else ExactPolicy.CHEAP,
         data=settings.data,
+        jobs=settings.jobs,
         deadline=deadline,
         progress=lambda done, total, name: show(f"weight {done} of {total}, {name}"),
     )
@@ -214,12 +221,20 @@ def _look(
     if run is not None:
         request = RunRequest(model, run, settings.data, show)
         if "verified-collision" in task.active:
-            tried = attempt(request)
+            late = Attempt(problem=OnnxnullError(Code.TIME, "no collision was verified within the time limit"))
+            tried = _in_time(partial(attempt, request), deadline, late)
         if "broken-run" in task.active:
-            runs = run_outputs(request)
+            late_run = OutputRuns(problem=OnnxnullError(Code.TIME, "the model was not run within the time limit"))
+            runs = _in_time(partial(run_outputs, request), deadline, late_run)
     problems = _problems(target.file, tried.problem, None if runs is None else runs.problem)
     evidence = Evidence(report, task.policy.limits, task.was, tried.collision, runs, loading)
     return evidence, problems, (tried.note,) if tried.note else ()
+
+
+def _in_time(task: Callable[[], T], deadline: float | None, late: T) -> T:
+    """What the task finds, in a process that ends at the deadline; `late` if that comes first."""
+    (found,) = run_tasks([task], jobs=None if deadline is None else 1, deadline=deadline)
+    return late if isinstance(found, Unfinished) else found.value
 
 
 def _not_compared(baseline: Baseline | None, verdicts: Sequence[ModelVerdict], alone: bool) -> list[str]:

@@ -9,7 +9,9 @@ out. An answer that is none of these is the last.
 from __future__ import annotations
 
 import enum
+import math
 import re
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
@@ -93,13 +95,13 @@ class Loader:
         """What we look at ourselves, since the system does not."""
         return self._child.watched
 
-    def load(self, model: Model) -> Loading:
-        """Whether onnxruntime loads `model`."""
+    def load(self, model: Model, deadline: float | None = None) -> Loading:
+        """Whether onnxruntime loads `model`; it is given up at `deadline`, an instant of `time.monotonic()`."""
         if not self._child.ready():
             return Loading(LoadOutcome.FAILED, f"no session can be created here: {one_line(self._child.problem)}")
         try:
             transfer = prepare(model)
-            answer = self._create(transfer)
+            answer = self._create(transfer, math.inf if deadline is None else max(0.1, deadline - time.monotonic()))
             if transfer.size > _LARGE:
                 self._child.stop()
             return self._judge(answer, model.parsed)
@@ -107,7 +109,7 @@ class Loader:
             seen = error.seen if isinstance(error, OnnxnullError) else str(error)
             return Loading(LoadOutcome.FAILED, f"creating a session: {one_line(seen)}")
 
-    def _create(self, transfer: Transfer) -> dict[str, Any]:
+    def _create(self, transfer: Transfer, wall: float = math.inf) -> dict[str, Any]:
         memory = _MEMORY[0] + _MEMORY[1] * transfer.size
         seconds = _SECONDS[0] + transfer.size // _SECONDS[1]
         request = {"model": len(transfer.model), "beside": transfer.beside, "memory": memory, "seconds": seconds}
@@ -118,7 +120,7 @@ class Loader:
 
         if not self._child.ready():
             raise DeadError(self._child.problem)
-        return self._child.ask(request, data(), wall=_WALL * seconds, memory=memory)
+        return self._child.ask(request, data(), wall=min(wall, _WALL * seconds), memory=memory)
 
     def _judge(self, answer: Mapping[str, Any], parsed: Parsed) -> Loading:
         step, error = answer["step"], answer.get("error")
