@@ -83,7 +83,8 @@ def test_jobs_do_not_change_a_byte(model: str) -> None:
 def test_no_time_at_all() -> None:
     found = report(MODELS / "digits_mlp.onnx", "--time-limit", "0", code=2)
     assert found["weights"] == []
-    assert [entry["code"] for entry in found["unsupported"]] == ["time-limit"] * 3
+    assert [entry["code"] for entry in found["unsupported"]] == ["time-limit"] * 4
+    assert found["unsupported"][-1]["node"] == "the graph"  # its constants beside the weights
     assert found["frontier"][0]["input_nullity"] is None
 
 

@@ -300,6 +300,14 @@ def test_without_work_the_bounds_are_still_bounds() -> None:
     assert (bounds.lower, bounds.upper, bounds.proved) == (6, 120, True)
 
 
+def test_patches_that_the_border_cuts_are_ranked_whatever_may_be_spent() -> None:
+    """They are parts of the weight, which is ranked anyway; found wider at inner layers, where little may be spent."""
+    rng = np.random.default_rng(4)
+    convolution = Convolution(ConvGeometry.of((9, 9), (2, 2), channels=48, strides=2, pads=1), rng.standard_normal((1, 192, 40)))
+    found = image_nullity(convolution, Notion.EXACT, work=1e3)
+    assert (found.lower, found.upper, found.proved) == (48 * 81 - 25 * 40, 48 * 81 - 25 * 40, True)
+
+
 def test_nothing_is_proved_of_a_span_whose_dimension_is_ambiguous() -> None:
     rng = np.random.default_rng(3)
     left, right = (np.linalg.qr(rng.standard_normal((n, 3)))[0] for n in (12, 3))

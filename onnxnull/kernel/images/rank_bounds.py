@@ -22,6 +22,9 @@ from onnxnull.kernel.rank.rational import rational_rank_at_least
 
 # Strategies in a row that may bring nothing before the sweeps end.
 _IDLE_STRATEGIES = 3
+_OWN_WORK = 4e9
+"""Multiply-adds that ranks of the filters themselves, or of some of their taps, may cost whatever else may be spent: a weight of
+ten million entries is within it."""
 
 
 @dataclass(frozen=True)
@@ -100,15 +103,19 @@ def group_bounds(geometry: ConvGeometry, filters: Filters, *, work: float) -> Ra
     total = NOTHING
     pieces = list(parts(geometry, filters.weight)) if filters.weight.size else []
     for count, part in pieces:
-        total = total + part_bounds(part, filters, work=work / len(pieces)).times(count)
+        own = max(work, _OWN_WORK) / len(pieces)
+        total = total + part_bounds(part, filters, work=work / len(pieces), own=own).times(count)
     return total
 
 
-def part_bounds(part: ConvolutionPart, filters: Filters, *, work: float) -> RankBounds:
-    """Bounds on the rank of one part: counting from above, sweeps from below, then the frontier if work is left."""
+def part_bounds(part: ConvolutionPart, filters: Filters, *, work: float, own: float) -> RankBounds:
+    """Bounds on the rank of one part: counting from above, sweeps from below, then the frontier if work is left.
+
+    `own`: what may be spent on a part that is nothing but filters.
+    """
     upper = rank_at_most(part.axes, part.weight.shape[0], filters.rank)
     if not part.axes:
-        return _matrix_bounds(part.weight, filters, upper, Budget(work))
+        return _matrix_bounds(part.weight, filters, upper, Budget(own))
     best, method, proved = 0, "none", True
     for lower, sweep_proved in _sweeps(part, filters, upper, work):
         if lower > best:
