@@ -303,7 +303,9 @@ def test_without_work_the_bounds_are_still_bounds() -> None:
 def test_patches_that_the_border_cuts_are_ranked_whatever_may_be_spent() -> None:
     """They are parts of the weight, which is ranked anyway; found wider at inner layers, where little may be spent."""
     rng = np.random.default_rng(4)
-    convolution = Convolution(ConvGeometry.of((9, 9), (2, 2), channels=48, strides=2, pads=1), rng.standard_normal((1, 192, 40)))
+    convolution = Convolution(
+        ConvGeometry.of((9, 9), (2, 2), channels=48, strides=2, pads=1), rng.standard_normal((1, 192, 40))
+    )
     found = image_nullity(convolution, Notion.EXACT, work=1e3)
     assert (found.lower, found.upper, found.proved) == (48 * 81 - 25 * 40, 48 * 81 - 25 * 40, True)
 

@@ -23,8 +23,7 @@ from onnxnull.kernel.rank.rational import rational_rank_at_least
 # Strategies in a row that may bring nothing before the sweeps end.
 _IDLE_STRATEGIES = 3
 _OWN_WORK = 4e9
-"""Multiply-adds that ranks of the filters themselves, or of some of their taps, may cost whatever else may be spent: a weight of
-ten million entries is within it."""
+"""Multiply-adds that ranking some taps of the filters may cost, whatever else may be spent: about what the weight costs."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ import numpy as np
 
 from onnxnull.kernel.numerics.rounding import Gram, down, gamma, up
 from onnxnull.kernel.rank.definite import largest_below
-from onnxnull.kernel.rank.extremes import largest
 from onnxnull.kernel.rank.problem import Problem
 
 
@@ -57,8 +56,7 @@ def enclose(problem: Problem) -> Enclosure:
     for i in np.argsort(caps)[::-1]:
         if caps[i] <= low:  # no other block can hold the largest one
             break
-        gram = problem.blocks[i].gram
-        value, vector = largest(gram.matrix)
+        gram, value, vector = problem.blocks[i].gram, *problem.blocks[i].top
         estimate = max(estimate, value)
         low = max(low, _rayleigh(gram, vector))
         high = max(high, _proved(gram, value))

@@ -28,6 +28,24 @@ def largest(matrix: Array) -> tuple[float, Array]:
     return float(values[0]), vectors[:, 0]
 
 
+def attaining(matrix: Array, value: float) -> Array:
+    """A unit vector (n,) whose Rayleigh quotient is λ_max of a symmetric matrix (n, n) to about a millionth: `value` is λ_max.
+
+    Inverse iteration with a shift that is a little above it, so that the shifted matrix is definite.
+    """
+    from scipy.linalg import cho_solve, lapack
+
+    n = matrix.shape[0]
+    vector = np.random.default_rng(0).standard_normal(n)
+    shifted = -matrix
+    shifted.reshape(-1)[:: n + 1] += value * (1 + 1e-7)
+    factor, info = lapack.dpotrf(shifted.T, lower=1, overwrite_a=1)
+    for _ in range(3 if info == 0 else 0):
+        vector = np.asarray(cho_solve((factor, True), vector, check_finite=False), np.float64)
+        vector /= np.linalg.norm(vector)
+    return vector / np.linalg.norm(vector) if info == 0 else largest(matrix)[1]
+
+
 def smallest(matrix: Array) -> tuple[Array, Array] | None:
     """The lowest eigenvalues, increasing, and eigenvectors (n, ≤ WIDTH) of a positive definite matrix (n, n).
 
@@ -53,27 +71,40 @@ def smallest(matrix: Array) -> tuple[Array, Array] | None:
 
 
 def _krylov(matrix: Array, several: int) -> tuple[Array, Array]:
-    """The largest eigenvalues (≤ WIDTH, decreasing) of a symmetric matrix, and unit vectors; the first `several` usable."""
+    """The largest eigenvalues (≤ WIDTH, decreasing) of a symmetric matrix, and unit vectors; the first `several` usable.
+
+    Block Lanczos with full reorthogonalisation: what the matrix is on the subspace is a band of half-width `WIDTH`.
+    """
+    from scipy.linalg import eig_banded
+
     n = matrix.shape[0]
-    block = np.linalg.qr(np.random.default_rng(0).standard_normal((n, min(WIDTH, n))))[0]
-    room = WIDTH * (_CHECKS[-1] + 1)
-    basis, images = np.empty((n, room), order="F"), np.empty((n, room), order="F")
+    width = min(WIDTH, n)
+    block = np.linalg.qr(np.random.default_rng(0).standard_normal((n, width)))[0]
+    basis = np.empty((n, width * (_CHECKS[-1] + 1)), order="F")
+    band = np.zeros((width + 1, width * (_CHECKS[-1] + 1)))
     size = 0
     for step in range(1, _CHECKS[-1] + 1):
+        basis[:, size : size + width] = block
+        known = basis[:, : size + width]
         image = matrix @ block
-        basis[:, size : size + block.shape[1]], images[:, size : size + block.shape[1]] = block, image
-        size += block.shape[1]
-        known, applied = basis[:, :size], images[:, :size]
-        last = step == _CHECKS[-1] or size + WIDTH > n
+        diagonal = block.T @ image
+        block, below = image, np.eye(width)
+        for _ in range(2):  # the second time for columns that are rounding errors, where the matrix has no more directions
+            block, triangle = np.linalg.qr(block - known @ (known.T @ block))
+            below = triangle @ below
+        for j in range(width):  # column j of the band, from the diagonal down
+            column = np.concatenate([diagonal[j:, j], below[: j + 1, j]])
+            band[: len(column), size + j] = column
+        size += width
+        last = step == _CHECKS[-1] or size + width > n
         if step in _CHECKS or last:
-            projected = known.T @ applied
-            values, coefficients = np.linalg.eigh((projected + projected.T) / 2)
-            values, coefficients = values[: -WIDTH - 1 : -1], coefficients[:, : -WIDTH - 1 : -1]
-            vectors = known @ coefficients
-            residuals = np.linalg.norm(applied @ coefficients - values * vectors, axis=0) / values
+            few = min(WIDTH, size)
+            values, coefficients = eig_banded(
+                band[:, :size], lower=True, select="i", select_range=(size - few, size - 1), check_finite=False
+            )
+            values, coefficients = values[::-1], coefficients[:, ::-1]
+            residuals = np.linalg.norm(below @ coefficients[-width:], axis=0) / values
             if last or (residuals[0] <= _RESIDUAL and (residuals[:several] <= _ROUGH).all()):
                 break
-        for _ in range(2):
-            image = image - known @ (known.T @ image)
-        block = np.linalg.qr(image)[0]
+    vectors = known @ coefficients
     return np.asarray(values, np.float64), np.asarray(vectors / np.linalg.norm(vectors, axis=0), np.float64)

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from onnxnull.kernel.numerics.rounding import Array, Gram, gram_from, mirror
-from onnxnull.kernel.rank.extremes import smallest
+from onnxnull.kernel.rank.extremes import DENSE, attaining, largest, smallest
 from onnxnull.kernel.rank.integers import IntegerMatrix, drawn_primes, integers
 from onnxnull.kernel.rank.spectrum import Spectrum, spectrum
 from onnxnull.kernel.structure import distinct_columns, nonzero_columns, nonzero_rows, pieces
@@ -69,7 +69,7 @@ class Block:
         return part if len(columns) == source.shape[1] else part.take(columns, axis=1)
 
     def _piece(self, start: int, stop: int) -> Array:
-        piece = np.ascontiguousarray(self._native(start, stop), dtype=np.float64)
+        piece = np.asarray(self._native(start, stop), dtype=np.float64)  # in the order in which it is stored
         return np.asarray(np.ldexp(piece, -self.exponent), np.float64) if self.exponent else piece
 
     @functools.cached_property
@@ -99,6 +99,14 @@ class Block:
     def eigenvalues(self) -> Array:
         """Approximate eigenvalues of the Gram matrix (n,), decreasing."""
         return np.asarray(np.linalg.eigvalsh(self.gram.matrix), np.float64)[::-1]
+
+    @functools.cached_property
+    def top(self) -> tuple[float, Array]:
+        """The largest approximate eigenvalue of the Gram matrix and a unit vector that nearly attains it (n,)."""
+        if self.n > DENSE:
+            return largest(self.gram.matrix)
+        value = float(self.eigenvalues[0])
+        return value, attaining(self.gram.matrix, value)
 
     @functools.cached_property
     def bottom(self) -> tuple[Array, Array] | None:
@@ -195,5 +203,7 @@ def _lower_gram(piece: Array) -> Array:
         return np.asarray(piece.T @ piece)
     from scipy.linalg.blas import dsyrk
 
-    # In column-major order pieceᵀ is the array as it lies; the result's transpose is row-major again.
-    return np.asarray(dsyrk(1.0, piece.T, lower=0)).T
+    # In column-major order either pieceᵀ or piece is the array as it lies; the result's transpose is row-major again.
+    if piece.flags.c_contiguous or not piece.T.flags.c_contiguous:
+        return np.asarray(dsyrk(1.0, piece.T, lower=0)).T
+    return np.asarray(dsyrk(1.0, piece, trans=1, lower=0)).T

@@ -101,8 +101,8 @@ def _extremes(decision: RankDecision) -> tuple[float, float]:
 
 def _largest(block: Block) -> float:
     """σ_max of a block, to at least 6 digits."""
-    value = block.eigenvalues[0] if block.n <= extremes.DENSE else extremes.largest(block.gram.matrix)[0]
-    return math.sqrt(float(value))
+    value = float(block.eigenvalues[0]) if block.n <= extremes.DENSE else block.top[0]
+    return math.sqrt(value)
 
 
 def _smallest(block: Block) -> float:
@@ -110,7 +110,11 @@ def _smallest(block: Block) -> float:
     if block.n <= extremes.DENSE:
         smallest, largest = float(block.eigenvalues[-1]), float(block.eigenvalues[0])
         # λ is off by about 1e-15·λ_max, so 8 digits are left above 1e-6·λ_max.
-        return math.sqrt(smallest) if smallest > 1e-6 * largest else float(block.spectrum.sigma[-1])
+        if smallest > 1e-6 * largest:
+            return math.sqrt(smallest)
+        # Above this the Gram matrix still tells the vector, and the vector is better than the value.
+        if smallest <= 1e-10 * largest:
+            return float(block.spectrum.sigma[-1])
     if block.bottom is None:
         return float(block.spectrum.sigma[-1])
     value, vector = float(block.bottom[0][0]), block.bottom[1][:, 0]
