@@ -8,15 +8,16 @@ no processes are asked for, the tasks are done here, one after the other, and th
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import gc
 import multiprocessing
 import os
 import pickle
 import signal
 import sys
-import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -28,8 +29,8 @@ T = TypeVar("T")
 
 _CAN_FORK = sys.platform.startswith("linux")
 """macOS has fork as well, but its libraries do not survive it."""
-_inside = False
-"""Whether this process is a worker: what it starts then belongs to its group and ends with it."""
+_DIE_WITH_PARENT = 1
+"""PR_SET_PDEATHSIG of prctl(2)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +98,9 @@ class _Worker:
 
     def __init__(self, context: Any, tasks: Sequence[Callable[[], Any]]) -> None:
         self.pipe, theirs = context.Pipe()
-        # only this end's closing tells a forked process that we are gone: its copy of it must not keep the pipe open
-        self.process: BaseProcess = context.Process(target=_serve, args=(theirs, self.pipe, tasks))
-        self.process.start()
+        self.process: BaseProcess = context.Process(target=_serve, args=(os.getpid(), theirs, self.pipe, tasks))
+        with _undisturbed():
+            self.process.start()
         theirs.close()
         self.task: int | None = None
 
@@ -108,13 +109,24 @@ class _Worker:
         self.pipe.send(task)
 
     def kill(self) -> None:
-        pid = self.process.pid
         self.process.kill()
-        if pid is not None and not _inside and hasattr(os, "killpg"):
-            with contextlib.suppress(ProcessLookupError):  # it had not come to lead a group
-                os.killpg(pid, signal.SIGKILL)  # and what it started itself
         self.process.join()
         self.pipe.close()
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """What starts in here finds no garbage to collect, and is not interrupted: Ctrl-C is for us alone, who end it."""
+    collects = gc.isenabled()
+    gc.disable()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT]) if hasattr(signal, "pthread_sigmask") else None
+    try:
+        yield
+    finally:
+        if before is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if collects:
+            gc.enable()
 
 
 class _Pool:
@@ -171,15 +183,16 @@ class _Pool:
             worker.kill()
 
 
-def _serve(pipe: Connection, other_end: Connection, tasks: Sequence[Callable[[], Any]]) -> None:
+def _serve(parent: int, pipe: Connection, other_end: Connection, tasks: Sequence[Callable[[], Any]]) -> None:
     """What a worker does: answer with the result of the task it is told, until the pipe closes."""
-    global _inside  # there is one process
-    if not _inside and hasattr(os, "setpgid"):
-        os.setpgid(0, 0)  # Ctrl-C is for who started us
-    _inside = True
+    if sys.platform.startswith("linux"):
+        ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
+        if os.getppid() != parent:  # it was quicker
+            os._exit(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     other_end.close()
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    gc.freeze()  # garbage of the parent stays: a session of onnxruntime would wait for threads that were not forked
+    gc.enable()
     while True:
         try:
             index = pipe.recv()
@@ -198,10 +211,3 @@ def _answered(task: Callable[[], Any]) -> bytes:
         (*_, last) = extract_tb(error.__traceback__)
         error.add_note(f"{Path(last.filename).name}:{last.lineno}")
         return pickle.dumps(error)
-
-
-def _end_with(parent: int) -> None:
-    """End this process when its parent is gone, in the middle of whatever it does."""
-    while os.getppid() == parent:
-        time.sleep(1.0)
-    os._exit(1)

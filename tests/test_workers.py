@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
@@ -82,6 +83,29 @@ def test_a_task_that_never_ends_is_ended_at_the_deadline() -> None:
 def test_a_process_that_is_ended_from_outside_loses_its_own_task_only() -> None:
     found = run_tasks(mixed(ended, partial(squared, 3)), jobs=1)
     assert found == [Unfinished(begun=True, died=True), Done(9)]
+
+
+class Owned:
+    """Part of a cycle, so that only the collector ends it; it ends the process where it is not at home."""
+
+    def __init__(self) -> None:
+        self.itself, self.home = self, os.getpid()
+
+    def __del__(self) -> None:
+        if os.getpid() != self.home:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+@linux
+def test_garbage_of_the_parent_is_not_collected_in_a_worker() -> None:
+    """A session of onnxruntime would wait for its threads, which are not forked, for ever."""
+    gc.disable()
+    try:
+        Owned()
+        (found,) = run_tasks([gc.collect], jobs=1)
+    finally:
+        gc.enable()
+    assert isinstance(found, Done)
 
 
 SCRIPT = """

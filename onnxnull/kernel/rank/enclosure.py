@@ -56,7 +56,7 @@ def enclose(problem: Problem) -> Enclosure:
     for i in np.argsort(caps)[::-1]:
         if caps[i] <= low:  # no other block can hold the largest one
             break
-        gram, value, vector = problem.blocks[i].gram, *problem.blocks[i].top
+        gram, (value, vector) = problem.blocks[i].gram, problem.blocks[i].top
         estimate = max(estimate, value)
         low = max(low, _rayleigh(gram, vector))
         high = max(high, _proved(gram, value))

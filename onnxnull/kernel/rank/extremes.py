@@ -36,14 +36,14 @@ def attaining(matrix: Array, value: float) -> Array:
     from scipy.linalg import cho_solve, lapack
 
     n = matrix.shape[0]
-    vector = np.random.default_rng(0).standard_normal(n)
+    vector: Array = np.random.default_rng(0).standard_normal(n)
     shifted = -matrix
     shifted.reshape(-1)[:: n + 1] += value * (1 + 1e-7)
     factor, info = lapack.dpotrf(shifted.T, lower=1, overwrite_a=1)
     for _ in range(3 if info == 0 else 0):
         vector = np.asarray(cho_solve((factor, True), vector, check_finite=False), np.float64)
         vector /= np.linalg.norm(vector)
-    return vector / np.linalg.norm(vector) if info == 0 else largest(matrix)[1]
+    return vector if info == 0 else largest(matrix)[1]
 
 
 def smallest(matrix: Array) -> tuple[Array, Array] | None:
