@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from onnxnull.analysis.frontier_report import LATE, Use, front_kernel, frontier_report
+from onnxnull.analysis.frontier_report import LATE, Use, front_kernel, frontier_report, uses_of
 from onnxnull.analysis.results import (
     FrontierReport,
     FullSummary,
@@ -108,13 +108,13 @@ def analyze_model(
     tasks: list[Callable[[], Any]] = [
         *(partial(analyze_weight, weight, exact, spectra, work, deadline) for weight in found),
         partial(constant_findings, flow),
-        *(partial(front_kernel, front, samples, deadline) for front in fronts),
         *(partial(report_table, table, deadline) for table in tables),
     ]
+    processes = workers_for(max(map(_memory, found), default=0.0)) if jobs == 0 else jobs
     results = iter(
         run_tasks(
             tasks,
-            jobs=workers_for(max(map(_memory, found), default=0.0)) if jobs == 0 else jobs,
+            jobs=processes,
             deadline=deadline,
             costs=[*map(_work, found), *[_FRONT_WORK] * (len(tasks) - len(found))],
             progress=partial(_told, progress, [weight.name for weight in found], set()),
@@ -132,12 +132,16 @@ def analyze_model(
     result = next(results)
     constants: ConstantFindings = ConstantFindings.unknown() if isinstance(result, Unfinished) else result.value
     names = {(node.name, use.signature): weight.name for weight in found for node, use in weight.uses}
-    reports = [frontier_report(front, analysed, names, next(results)) for front in fronts]
-    unsupported += [Unsupported(report.input, "input", Code.TIME, LATE) for report in reports if report.reason == LATE]
     found_tables = tuple(
         unranked_table(table, begun=result.begun) if isinstance(result, Unfinished) else result.value
         for table, result in zip(tables, results, strict=True)
     )
+    # a weight that could not be analysed has no kernel to join
+    bounded = [front for front in fronts if front.guaranteed and analysed.issuperset(uses_of(front))]
+    kernels = run_tasks([partial(front_kernel, one, samples, deadline) for one in bounded], jobs=processes, deadline=deadline)
+    by_input = {front.input.name: kernel for front, kernel in zip(bounded, kernels, strict=True)}
+    reports = [frontier_report(front, names, by_input.get(front.input.name)) for front in fronts]
+    unsupported += [Unsupported(report.input, "input", Code.TIME, LATE) for report in reports if report.reason == LATE]
     return ModelReport(
         model=ModelInfo(
             model.file, model.sha256, model.producer, model.ir_version, model.opsets, model.inputs, model.overridable

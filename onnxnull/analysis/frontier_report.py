@@ -33,8 +33,6 @@ class FrontKernel:
 
 def front_kernel(front: Frontier, samples: Sequence[Sample], deadline: float | None) -> FrontKernel:
     """Bound the joint kernel of a frontier, and measure samples of its input by it, until `deadline` of `time.monotonic`."""
-    if not front.guaranteed:
-        return FrontKernel()
     try:
         bounds = frontiers.joint_nullity(front, Notion.EXACT if front.quantizer else Notion.FLOAT64)
         own = [sample for sample in samples if sample.input == front.input.name and front.quantizer is None]
@@ -43,26 +41,31 @@ def front_kernel(front: Frontier, samples: Sequence[Sample], deadline: float | N
         return FrontKernel(reason=str(error))
 
 
-def frontier_report(
-    front: Frontier, analysed: set[Use], names: Mapping[Use, str], result: Done[FrontKernel] | Unfinished
-) -> FrontierReport:
+def uses_of(front: Frontier) -> list[Use]:
+    """How its layers use their weights."""
+    return [(layer.node, layer.use.signature) for layer in front.layers]
+
+
+def frontier_report(front: Frontier, names: Mapping[Use, str], result: Done[FrontKernel] | Unfinished | None) -> FrontierReport:
     """How the network reads an input.
 
     Args:
-        analysed: the uses of weights that were analysed. names: the weight of each use.
-        result: of `front_kernel`.
+        names: the weight of each use.
+        result: of `front_kernel`; None where nothing is guaranteed, or a weight was not analysed.
     """
-    rounds, kernel = front.quantizer, FrontKernel(reason=front.obstacle)
-    keys = [(layer.node, layer.use.signature) for layer in front.layers]
-    if front.guaranteed and not analysed.issuperset(keys):
-        kernel = FrontKernel(reason="a weight that reads it was not analysed")
-    elif front.guaranteed:
-        kernel = FrontKernel(reason=LATE) if isinstance(result, Unfinished) else result.value
+    rounds = front.quantizer
+    match result:
+        case Done(value=found):
+            kernel = found
+        case Unfinished():
+            kernel = FrontKernel(reason=LATE)
+        case None:
+            kernel = FrontKernel(reason="a weight that reads it was not analysed" if front.guaranteed else front.obstacle)
     return FrontierReport(
         input=front.input.name,
         inputs=front.entries,
         nodes=tuple(dict.fromkeys(layer.node for layer in front.layers)),
-        weights=tuple(dict.fromkeys(names[key] for key in keys)),
+        weights=tuple(dict.fromkeys(names[use] for use in uses_of(front))),
         guaranteed=front.guaranteed,
         reason=kernel.reason,
         input_nullity=kernel.bounds,

@@ -36,7 +36,7 @@ def attaining(matrix: Array, value: float) -> Array:
     from scipy.linalg import cho_solve, lapack
 
     n = matrix.shape[0]
-    vector: Array = np.random.default_rng(0).standard_normal(n)
+    vector: Array = np.random.default_rng(0).standard_normal((n,))
     shifted = -matrix
     shifted.reshape(-1)[:: n + 1] += value * (1 + 1e-7)
     factor, info = lapack.dpotrf(shifted.T, lower=1, overwrite_a=1)
