@@ -18,6 +18,7 @@ from numpy.typing import DTypeLike, NDArray
 from onnxnull.collision.channel_scale import channel_scale
 from onnxnull.collision.results import Claim
 from onnxnull.collision.yardstick import DROWNED, Box
+from onnxnull.graph.floats import unit_roundoff
 from onnxnull.kernel.maps.linear_map import Array, LinearMap
 from onnxnull.kernel.maps.primitives import Identity
 from onnxnull.kernel.numerics.enclosures import Near, enclose, through
@@ -31,9 +32,14 @@ Activations = tuple[NDArray[np.generic], NDArray[np.generic]]
 _LOOSE = 2.0**-30
 """More than all relative errors that evaluating a bound in double arithmetic commits: γ of fewer than 2²² roundings."""
 _TINY = float(np.finfo(np.float64).tiny)
-_FORMATS = {2.0**-11: (2.0**-14, 2.0**-25), 2.0**-24: (2.0**-126, 2.0**-150), 2.0**-53: (2.0**-1022, 2.0**-1074)}
-"""u of float16, float32, float64 → smallest normal number, the most that rounding to a subnormal one costs (float64's half
-is no double: the whole is taken)."""
+_FORMATS = {
+    2.0**-8: (2.0**-126, 2.0**-134),
+    2.0**-11: (2.0**-14, 2.0**-25),
+    2.0**-24: (2.0**-126, 2.0**-150),
+    2.0**-53: (2.0**-1022, 2.0**-1074),
+}
+"""u of bfloat16, float16, float32, float64 → smallest normal number, the most that rounding to a subnormal one costs (float64's
+half is no double: the whole is taken)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,7 +94,7 @@ def kernel_claim(
 ) -> Claim:
     """Whether r = |A(L(x₁ − x₀))| is, entry by entry, at most what representing x₁ costs.
 
-    x₀, x₁: the perturbed tensor, float64 holding numbers of the precision that runs, u = `precision_u`: 2⁻⁵³, 2⁻²⁴ or 2⁻¹¹.
+    x₀, x₁: the perturbed tensor, float64 holding numbers of the type that takes it, u = `precision_u`: 2⁻⁵³, 2⁻²⁴, 2⁻¹¹, 2⁻⁸.
     r counts in full what is not known of it: the radius of the product; of a path that is not pure movement, the
     errors of evaluating it; half an ulp of every weight where Gemm's alpha was multiplied into it. An entry of x with x₁ = x₀,
     or that no weight other than 0 reads, is allowed nothing. Of the others are allowed, rounded down,
@@ -118,7 +124,7 @@ def kernel_claim(
         ValueError: another u.
     """
     if precision_u not in _FORMATS:
-        raise ValueError(f"the unit roundoff is that of float16, float32 or float64, got {precision_u}")
+        raise ValueError(f"the unit roundoff is that of a float type, got {precision_u}")
     _, subnormal = _FORMATS[precision_u]
     x0, x1 = np.asarray(x0, dtype=np.float64), np.asarray(x1, dtype=np.float64)
     high, low = two_difference(x1, x0)
@@ -221,7 +227,7 @@ def runtime_claim(
 ) -> Claim:
     """Whether the node's outputs moved, entry by entry, by no more than its activations and rounding explain.
 
-    a₀, a₁: the activations as computed; y₀, y₁: the node's outputs as computed (float16, float32 or float64); u =
+    a₀, a₁: the activations as computed; y₀, y₁: the node's outputs as computed; u =
     `accumulator_u`. For *any* pair of activations, and sums in any order with or without fused multiplications,
 
         |y₁ − y₀| ≤ |A(a₁ − a₀)| + γ_m·(|A|(|a₀| + |a₁|) + 2|b|) + stored + underflow,
@@ -236,7 +242,7 @@ def runtime_claim(
     where γ_m is 1 or more. Numbers that are not finite break the claim, bounded or not. Raises ValueError for another u.
     """
     if accumulator_u not in _FORMATS:
-        raise ValueError(f"the unit roundoff is that of float16, float32 or float64, got {accumulator_u}")
+        raise ValueError(f"the unit roundoff is that of a float type, got {accumulator_u}")
     a, b, out0, out1 = (np.asarray(part).astype(np.float64) for part in (a0, a1, y0, y1))
     with np.errstate(over="ignore", invalid="ignore"):
         moved = np.abs(out1 - out0)
@@ -300,7 +306,7 @@ def _lost(reader: Reader, size: LinearMap, values: Array, n: int, accumulator_u:
 
 def _stored(y: NDArray[np.generic], accumulator_u: float) -> Array | float:
     """What rounding to the output's type costs, where it is coarser than the accumulator's."""
-    unit = float(np.finfo(y.dtype.name).eps) / 2
+    unit = unit_roundoff(y.dtype)
     if unit <= accumulator_u:
         return 0.0
     _, subnormal = _FORMATS[unit]

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from onnxnull.collision.merging import Casts, FirstCasts
 from onnxnull.collision.results import Space
 from onnxnull.collision.tensors import Cut, Site
 from onnxnull.errors import Code, OnnxnullError
 from onnxnull.graph.constants import Constant
+from onnxnull.graph.floats import is_float, unit_roundoff
 from onnxnull.operators.products import PRODUCTS, product_called
-from onnxnull.runtime.convert_floats import floats_of
+from onnxnull.runtime.as_stored import SIXTEEN_BITS, computed_floats_of, stored_twin, stored_twin_of
 from onnxnull.runtime.override_tensor import OverridableTwin, with_overrides
 from onnxnull.runtime.precision import Precision, Twin, has_integer_arithmetic, twin
 from onnxnull.runtime.providers import Provider
@@ -28,8 +30,8 @@ if TYPE_CHECKING:
     from onnxnull.graph.node import Node
     from onnxnull.kernel.maps.linear_map import Array
 
-_FLOATS = {1: Precision.FLOAT32, 10: Precision.FLOAT16, 11: Precision.FLOAT64}
-"""TensorProto.DataType → precision."""
+_DOUBLE = 11
+"""TensorProto.DataType."""
 Feeds = Mapping[str, np.ndarray]
 Nudge = Callable[[np.ndarray], np.ndarray]
 Seen = tuple[np.ndarray, np.ndarray] | str
@@ -42,12 +44,14 @@ class Outcome:
 
     Attributes:
         entering: other tensors that are judged: what enters the last flat operators.
+        casts: what the first casts to 16 bits read, and what they give.
     """
 
     outputs: Mapping[str, np.ndarray]
     seen: tuple[Seen, ...]
     codes: np.ndarray | None = None
     entering: Mapping[str, np.ndarray] = field(default_factory=dict)
+    casts: Casts = ()
 
     @property
     def tensors(self) -> dict[str, np.ndarray]:
@@ -59,17 +63,21 @@ class Subject(Protocol):
     """Something that takes the site's tensor.
 
     Attributes:
+        unit: the unit roundoff of what `stored` gives.
+        lowered: operators that run as others, or in float32 where the file has 16 bits.
         enters: judged tensors that are no outputs → what they enter.
         channels: tensors whose axis of channels is known → that axis.
     """
 
     precision: Precision
     provider: Provider
+    unit: float
+    lowered: Sequence[str]
     enters: Mapping[str, str]
     channels: Mapping[str, int]
 
     def stored(self, x: Array) -> np.ndarray:
-        """`x` as it goes in: rounded to the precision that executes, or to codes."""
+        """`x` as it goes in: rounded to the type of what takes it, or to codes."""
 
     def run(self, x: np.ndarray) -> Outcome:
         """Run it on `x` as it is stored."""
@@ -83,12 +91,24 @@ class Subject(Protocol):
 
 
 class AtInput:
-    """A network, at one of its inputs."""
+    """A network, at one of its inputs.
+
+    Args:
+        watched: tensors that count as outputs of the network.
+        casts: to 16 bits, which round the input first.
+    """
+
+    lowered: Sequence[str]
 
     def __init__(
-        self, network: Twin, provider: Provider, site: Site, enters: Mapping[str, str], watched: Sequence[str] = ()
+        self,
+        network: Twin,
+        provider: Provider,
+        site: Site,
+        enters: Mapping[str, str],
+        watched: Sequence[str] = (),
+        casts: FirstCasts = FirstCasts(),  # noqa: B008 - frozen
     ) -> None:
-        """Make a session; tensors that are `watched` count as outputs of the network."""
         self.network, self.precision, self.provider = network, network.precision, provider
         self._name = site.tensor
         self._others: Feeds = {}
@@ -102,9 +122,10 @@ class AtInput:
         self._outputs = list(dict.fromkeys([*(value.name for value in network.proto.graph.output), *watched]))
         self.enters: Mapping[str, str] = {n: op for n, op in enters.items() if n in computed and n not in self._outputs}
         self.channels: Mapping[str, int] = {}
-        wanted += [*watched, *self.enters]
+        wanted += [*watched, *self.enters, *(name for pair in casts.pairs for name in pair if name in computed)]
         self._runner = Runner(network, provider=provider, extra_outputs=list(dict.fromkeys(wanted)))
-        self._computed = computed
+        self.unit, self.lowered = unit_roundoff(self.stored(np.zeros(())).dtype), self._runner.lowered
+        self.casts, self._computed = casts, computed
         self._switched: list[tuple[OverridableTwin, Runner]] = []  # made where it is needed, for all copies
 
     def with_other_inputs(self, others: Feeds) -> AtInput:
@@ -119,14 +140,14 @@ class AtInput:
         return self._runner.description
 
     def stored(self, x: Array) -> np.ndarray:
-        """At the precision that executes."""
-        return rounded(x, self.precision)
+        """As the input's type at this precision stores it."""
+        return self._runner.stored(self._name, x)
 
     def run(self, x: np.ndarray) -> Outcome:
         """Run the network."""
         feeds = {**self._others, self._name: x}
         results = self._runner.run(feeds)
-        there = {**{name: rounded(array, self.precision) for name, array in feeds.items()}, **results}
+        there = {**{name: self._runner.stored(name, array) for name, array in feeds.items()}, **results}
         seen: list[Seen] = []
         for pair in self._tensors:
             missing = next((name for name in pair if name not in self._known), None)
@@ -138,22 +159,29 @@ class AtInput:
                 seen.append((there[pair[0]], there[pair[1]]))
         codes = None if self._codes is None else results[self._codes]
         entering = {name: results[name] for name in self.enters}
-        return Outcome({name: results[name] for name in self._outputs}, tuple(seen), codes, entering)
+        casts = [(there[operand], there[result]) for operand, result in self.casts.pairs]
+        return Outcome({name: results[name] for name in self._outputs}, tuple(seen), codes, entering, casts)
 
     def nudged(self, x: np.ndarray, outcome: Outcome, nudge: Nudge) -> Outcome:
-        """Run it with x moved, or where a quantizer rounds x first, and would hide that, the floats that its layers read."""
-        read: dict[str, np.ndarray] = {}
-        for pair, seen in zip(self._tensors, outcome.seen, strict=True):
-            if not isinstance(seen, str) and pair[0] in self._computed and seen[0].dtype.kind == "f":
-                read[pair[0]] = seen[0]
-        if self._codes is None or not read:
+        """Run it with x moved, or where a quantizer rounds x first, and would hide that, the floats that its layers read.
+
+        Where casts to 16 bits round x first, what they give is moved too: behind them an ulp is one of 16 bits.
+        """
+        read = {result: seen[1] for (_, result), seen in zip(self.casts.pairs, outcome.casts, strict=True)}
+        if self._codes is not None:
+            for pair, layer in zip(self._tensors, outcome.seen, strict=True):
+                if not isinstance(layer, str) and pair[0] in self._computed and is_float(layer[0]):
+                    read[pair[0]] = layer[0]
+        if not read:
             return self.run(nudge(x))
+        judged = [*self._outputs, *self.enters]
         if not self._switched:
             board = with_overrides(self.network, read)
-            self._switched.append((board, Runner(board.twin, provider=self.provider, extra_outputs=list(self.enters))))
+            self._switched.append((board, Runner(board.twin, provider=self.provider, extra_outputs=judged)))
         board, runner = self._switched[0]
         moved = board.feeds({name: nudge(array) for name, array in read.items()})
-        results = runner.run({**self._others, self._name: x, **moved}, [*self._outputs, *self.enters])
+        start = nudge(x) if self._codes is None else x
+        results = runner.run({**self._others, self._name: start, **moved}, judged)
         return Outcome({name: results[name] for name in self._outputs}, (), None, {name: results[name] for name in self.enters})
 
 
@@ -180,12 +208,16 @@ class Network:
 class InLayer:
     """One layer by itself, and the rest of the network behind it."""
 
+    lowered: Sequence[str]
+
     def __init__(
         self, cut: Cut, site: Site, flow: Flow, precision: Precision, provider: Provider, network: Network | None
     ) -> None:
         model = _alone(cut, site, flow)
         self._codes = None if cut.codes is None else _dtype_of(cut)
-        self._runner = Runner(model, precision, provider=provider)
+        made = stored_twin(model, provider) if precision is Precision.NATIVE else model
+        self._runner = Runner(made, precision, provider=provider)
+        self.unit, self.lowered = unit_roundoff(self.stored(np.zeros(())).dtype), self._runner.lowered
         self.precision, self.provider = self._runner.precision, provider
         self._network = None if cut.product is None else network
         self._output = "product" if cut.product is None else cut.product
@@ -200,9 +232,9 @@ class InLayer:
         return self._runner.description
 
     def stored(self, x: Array) -> np.ndarray:
-        """At the precision that executes; whole numbers within the range of the codes."""
+        """As the activation's type at this precision stores it; whole numbers within the range of the codes."""
         if self._codes is None:
-            return rounded(x, self.precision)
+            return self._runner.stored("x", x)
         info = np.iinfo(self._codes)
         return np.clip(np.rint(x), info.min, info.max).astype(self._codes)
 
@@ -222,22 +254,26 @@ class InLayer:
 
 def networks_twin(model: Model, precision: Precision, provider: Provider) -> Twin:
     """The network's twin. Raises `OnnxnullError` where the provider does not execute the precision that was asked for."""
+    if precision is Precision.NATIVE and not runs_as_it_is(model):
+        doubles = model.parsed.once(computed_floats_of) == {_DOUBLE}
+        return networks_twin(model, Precision.FLOAT64 if doubles else Precision.FLOAT32, provider)
     made = twin(model, precision, provider=provider)
-    if precision is Precision.NATIVE and not has_integer_arithmetic(made.proto):
-        kinds = floats_of(made.proto)
-        native = next((each for kind, each in _FLOATS.items() if kinds == {kind}), Precision.FLOAT32)
-        return networks_twin(model, native, provider)
+    if made.precision is Precision.NATIVE:
+        return model.parsed.once(stored_twin_of, provider)
     if precision is Precision.FLOAT16 and made.precision is not Precision.FLOAT16:
         seen = f"{provider.value} computes float16 in {made.precision.value}"
         raise OnnxnullError(Code.PROVIDER, seen, "leave float16 to a provider that has it (CUDA)")
     return made
 
 
-def rounded(array: np.ndarray, precision: Precision) -> np.ndarray:
-    """Floats as the precision stores them; everything else as it is."""
-    types = {Precision.FLOAT64: np.float64, Precision.FLOAT16: np.float16}
-    array = np.asarray(array)
-    return array.astype(types.get(precision, np.float32)) if array.dtype.kind == "f" else array
+def computes_in_16_bits(model: Model) -> bool:
+    """Whether a run of the file computes in float16 or bfloat16 somewhere: then no twin at float32 stands for it."""
+    return bool(model.parsed.once(computed_floats_of) & SIXTEEN_BITS)
+
+
+def runs_as_it_is(model: Model) -> bool:
+    """Whether the file itself is what runs at `native`: it computes on quantized numbers, or in 16 bits."""
+    return has_integer_arithmetic(model.parsed.whole) or computes_in_16_bits(model)
 
 
 def _tensors(view: Node | None, activation: int | None) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onnxnull.collision.executables import AtInput, Subject
+from onnxnull.collision.merging import in_casts
 from onnxnull.collision.output_change import compare
 from onnxnull.collision.results import Claim, LayerCheck
 from onnxnull.collision.verify import Checks, Outcomes, Trial
@@ -38,7 +39,8 @@ def check_fiber(equal: Sequence[str], tensor: str, subject: Subject, trial: Tria
     claims = tuple(LayerCheck(name, _claim(name, found), Claim(np.nan, None, None, _REASON)) for name in equal)
     staying = frozenset(equal) | _behind(subject.network.proto, tensor, frozenset(equal))
     tolerance = trial.tolerances[subject.precision]
-    return Checks(claims, staying, {name: WITHIN if name in equal else tolerance for name in staying})
+    merged = in_casts(found.before.casts, found.after.casts, sealed=subject.casts.seal(staying))
+    return Checks(claims, staying, {name: WITHIN if name in equal else tolerance for name in staying}, merged)
 
 
 def _claim(name: str, found: Outcomes) -> Claim:

@@ -3,7 +3,7 @@
 | | |
 |---|---|
 | broken | a claim fails; an output has another shape, other whole numbers, truth values or texts, or NaN or Inf on one side; it moves by more than `TIMES` its noise; a label changes whose margin is above twice the noise |
-| undecided | a claim is refused; an output is NaN in an entry of both; it moves by more than τ of its scale; or the control moves nothing: to be seen it moves an output by more than `TIMES` its noise, or at all where the pair is equal to the last bit |
+| undecided | rounding on the way makes both inputs the same; a claim is refused; an output is NaN in an entry of both; it moves by more than τ of its scale; or the control moves nothing: to be seen it moves an output by more than `TIMES` its noise, or at all where the pair is equal to the last bit |
 | holds | the rest |
 
 An entry that is the same infinity in both (a mask, an overflow) is equal. It shows nothing, whatever the control makes of it, and
@@ -23,6 +23,7 @@ from onnxnull.collision.yardstick import DROWNED, TIMES, Tensors, Yardstick, cha
 from onnxnull.graph.floats import unit_roundoff
 from onnxnull.kernel.maps.linear_map import Array
 
+_MERGED = "rounding on the way makes the two inputs the same numbers, so that outputs are equal whatever the weights are"
 _LAST_DIGITS = 8.0
 """In units of u·|y|: four units in the last place, below which an output is not told apart from its own rounding."""
 _NO_FINER = (
@@ -57,18 +58,25 @@ def judgements(tried: Tried) -> tuple[Judgement, ...]:
 
 
 def verdict_of(
-    kind: Kind, checks: Sequence[LayerCheck], judged: Sequence[Judgement], *, differ: bool, read: bool
+    kind: Kind,
+    checks: Sequence[LayerCheck],
+    judged: Sequence[Judgement],
+    *,
+    differ: bool,
+    read: bool,
+    merged: bool = False,
 ) -> tuple[Verdict, str | None]:
     """The verdict, and why it is broken or undecided with what to do, in a line.
 
     Args:
         differ: whether the two inputs do at this precision.
         read: whether anything reads the input.
+        merged: whether rounding leaves nothing of the change before anything multiplies it.
     """
     bitwise = all(each.bitwise for each in judged if each.enters is None)
     for decision, reasons in (
         (Decision.BROKEN, _broken(kind, checks, judged, differ=differ, bitwise=bitwise, read=read)),
-        (Decision.UNDECIDED, _undecided(kind, checks, judged)),
+        (Decision.UNDECIDED, _undecided(kind, checks, judged, merged=merged)),
     ):
         why = next(reasons, None)
         if why is not None:
@@ -98,7 +106,9 @@ def _broken(
     yield from (each.why for each in judged if each.decision is Decision.BROKEN and each.why is not None)
 
 
-def _undecided(kind: Kind, checks: Sequence[LayerCheck], judged: Sequence[Judgement]) -> Iterator[str]:
+def _undecided(kind: Kind, checks: Sequence[LayerCheck], judged: Sequence[Judgement], *, merged: bool) -> Iterator[str]:
+    if merged:
+        yield f"{_MERGED}: make the change larger"
     for check in checks:
         if check.kernel.holds is None:
             yield f"the kernel claim is refused: {check.kernel.reason}"

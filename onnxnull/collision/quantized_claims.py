@@ -18,7 +18,7 @@ from onnxnull.collision.executables import Outcome, Seen, Subject
 from onnxnull.collision.integer_windows import integer_layer
 from onnxnull.collision.quantizer_grid import Rounding
 from onnxnull.collision.results import Claim, Kind, LayerCheck, Steps
-from onnxnull.collision.verify import UNIT_ROUNDOFF, Checks, Outcomes, Trial
+from onnxnull.collision.verify import Checks, Outcomes, Trial, accumulator
 from onnxnull.frontier import Frontier, Layer, Quantizer
 from onnxnull.kernel.lattice.reduction import Integers
 from onnxnull.kernel.maps.linear_map import Array, LinearMap
@@ -38,7 +38,7 @@ def check_on_grid(frontier: Frontier, subject: Subject, trial: Trial, found: Out
             LayerCheck(
                 layer.node,
                 _kernel_claim(layer, moved, trial, (found.before.seen[number], found.after.seen[number]), subject),
-                _runtime_claim(layer, found.before.seen[number], found.after.seen[number], UNIT_ROUNDOFF[subject.precision]),
+                _runtime_claim(layer, found.before.seen[number], found.after.seen[number], subject),
             )
             for number, layer in enumerate(frontier.layers)
         )
@@ -100,12 +100,14 @@ def _in_whole_numbers(layer: Layer, moved: Integers | str, kind: Kind) -> Claim:
     return _nothing(np.abs(linear_map.apply(change)))  # sums of whole numbers below 2⁵³: exact
 
 
-def _runtime_claim(layer: Layer, before: Seen, after: Seen, unit: float) -> Claim:
+def _runtime_claim(layer: Layer, before: Seen, after: Seen, subject: Subject) -> Claim:
     if isinstance(before, str) or isinstance(after, str):
         return Claim(math.nan, None, None, before if isinstance(before, str) else str(after))
     if before[1].dtype.kind in "iu":
         return _nothing(np.abs(after[1].astype(np.float64) - before[1].astype(np.float64)))
-    return runtime_claim(_reader(layer, before[0].shape), before[0], after[0], before[1], after[1], unit)
+    reader = _reader(layer, before[0].shape)
+    unit = accumulator(subject, reader.op, before[1].dtype)
+    return runtime_claim(reader, before[0], after[0], before[1], after[1], unit)
 
 
 def _reader(layer: Layer, shape: tuple[int, ...]) -> Reader:

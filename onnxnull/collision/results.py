@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from onnxnull.collision.merging import Merged
 from onnxnull.errors import ExitCode
 from onnxnull.kernel.maps.linear_map import Array
 
@@ -206,6 +207,8 @@ class Run:
         judged: every output, and what enters the last flat operators.
         tolerance: τ, of an output's scale.
         why: why it is broken or undecided, and what to do, in a line; None where it holds.
+        notes: what the reader should know of how it ran, a line each.
+        merged: what rounding makes the same on the way to what multiplies it.
     """
 
     precision: str
@@ -219,6 +222,8 @@ class Run:
     judged: tuple[Judgement, ...] = ()
     tolerance: float = 0.0
     why: str | None = None
+    notes: tuple[str, ...] = ()
+    merged: Merged = field(default_factory=Merged)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,8 @@ import numpy as np
 from onnxnull.analysis.weights import find_weights
 from onnxnull.collision.cases import Case
 from onnxnull.collision.entering import entering
-from onnxnull.collision.executables import AtInput, InLayer, Network, Subject, networks_twin, rounded
+from onnxnull.collision.executables import AtInput, InLayer, Network, Subject, computes_in_16_bits, networks_twin
+from onnxnull.collision.merging import FirstCasts, first_casts
 from onnxnull.collision.output_change import all_identical
 from onnxnull.collision.perturb import Recipe
 from onnxnull.collision.results import Collision, EightBit, Kind, Perturbation, Space
@@ -22,11 +23,12 @@ from onnxnull.collision.strategies import strategy_at
 from onnxnull.collision.strategies.strategy import IN_KERNEL, Method, Setting, Strategy
 from onnxnull.collision.tensors import Cut, Site, cuts, fiber_site, float_input, input_site
 from onnxnull.collision.trace import trace
-from onnxnull.collision.verify import UNIT_ROUNDOFF, Trial, compare_all, starts, verify
+from onnxnull.collision.verify import Trial, compare_all, starts, verify
 from onnxnull.collision.yardstick import TOLERANCES, box_in
 from onnxnull.errors import Code, ExitCode, OnnxnullError
 from onnxnull.frontier import find
 from onnxnull.graph.constants import EvaluationError
+from onnxnull.graph.floats import float_type
 from onnxnull.graph.model import GraphInput, Model
 from onnxnull.graph.runnable import check_runnable
 from onnxnull.inputs import Preprocessing, from_pixels, pixels
@@ -47,7 +49,6 @@ if TYPE_CHECKING:
 Progress = Callable[[str], None]
 """Called with what comes next."""
 _Key = tuple[Precision, Provider]
-_STORED = {"float16": np.float16, "float32": np.float32, "float64": np.float64}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +81,14 @@ class Execution:
     """How to run: every precision on every provider.
 
     Attributes:
-        tolerances: τ, of its scale, what an output may move for a collision to be shown (`onnxnull.collision.yardstick`).
+        tolerances: τ, of its scale, what an output may move for a collision to be shown; the usual one where none is given
+            (`onnxnull.collision.yardstick.TOLERANCES`).
     """
 
     precisions: tuple[Precision, ...] = (Precision.FLOAT64, Precision.FLOAT32)
     providers: tuple[Provider, ...] = (Provider.CPU,)
     trace: bool = False
-    tolerances: Mapping[Precision, float] = field(default_factory=lambda: dict(TOLERANCES))
+    tolerances: Mapping[Precision, float] = field(default_factory=dict)
 
 
 class Search:
@@ -120,7 +122,10 @@ class Search:
         if method.kind is Kind.FIBER and (place.space is Space.PATCHES or place.layer == "all"):
             raise OnnxnullError(Code.LAYER, "a walk along a fibre starts at one tensor", "name an input or one layer")
         check_runnable(self._flow)
-        self.execution = replace(execution, precisions=self._precisions(execution.precisions))
+        tolerances = {**TOLERANCES, **execution.tolerances}
+        if computes_in_16_bits(model):
+            tolerances[Precision.NATIVE] = execution.tolerances.get(Precision.NATIVE, tolerances[Precision.FLOAT16])
+        self.execution = replace(execution, precisions=self._precisions(execution.precisions), tolerances=tolerances)
         self._twins: dict[_Key, Twin] = {}
         self._at_network: tuple[Strategy, list[AtInput]] | None = None
         self._expected: tuple[dict[str, np.ndarray], dict[str, np.ndarray]] | None = None
@@ -247,10 +252,13 @@ class Search:
             strategy = self._strategy(site)
             subjects = []
             for key in self._runs():
-                network = self._twin(*key, case)
+                network, casts = self._twin(*key, case), FirstCasts()
+                if network.precision is Precision.NATIVE and strategy.kind is Kind.FIBER:
+                    file = self.model.parsed.whole
+                    casts = first_casts(file if site.inside is None else cut_at(file, site.inside), site.tensor)
                 if site.inside is not None:
                     network = Twin(cut_at(network.proto, site.inside), network.precision, network.lowered)
-                subjects.append(AtInput(network, key[1], site, self._enters, strategy.watched))
+                subjects.append(AtInput(network, key[1], site, self._enters, strategy.watched, casts))
             self._at_network = strategy, subjects
         strategy, subjects = self._at_network
         others = {name: array for name, array in feeds.items() if name != site.tensor}
@@ -324,7 +332,9 @@ class Search:
         network = self._twin(Precision.FLOAT64 if doubles else Precision.FLOAT32, Provider.CPU, case)
         computed = [name for name in tensors if name not in case.arrays]
         found = Runner(network, extra_outputs=computed).run(case.arrays, computed) if computed else {}
-        return {name: found[name] if name in found else rounded(case.arrays[name], network.precision) for name in tensors}
+        kind = np.float64 if network.precision is Precision.FLOAT64 else np.float32
+        given = {name: array.astype(kind) if array.dtype.kind == "f" else array for name, array in case.arrays.items()}
+        return {name: found[name] if name in found else given[name] for name in tensors}
 
     def _strategy(self, site: Site) -> Strategy:
         self._progress("finding the kernel")
@@ -343,10 +353,9 @@ class Search:
         if not np.all(np.isfinite(start)):
             seen = f"what {site.where!r} starts from holds NaN or Inf, from which no number differs by a length"
             raise OnnxnullError(Code.DATA, seen, "start from another input")
-        lowest_first = sorted(subjects, key=lambda subject: -UNIT_ROUNDOFF[subject.precision])
         targets = [
-            Target(each.precision.value, UNIT_ROUNDOFF[each.precision], self.execution.tolerances[each.precision], each.stored)
-            for each in lowest_first
+            Target(str(each.stored(np.zeros(())).dtype), each.unit, self.execution.tolerances[each.precision], each.stored)
+            for each in sorted(subjects, key=lambda subject: -subject.unit)
         ]
         made = strategy.pair(start, recipe, Setting(targets, others, self._progress))
         parameters = {**recipe.parameters(), **made.parameters}
@@ -365,7 +374,8 @@ class Search:
         others: Mapping[str, np.ndarray],
         facts: Perturbation,
     ) -> Collision:
-        self._check_twins({**others, site.where: arrays[0]} if site.space is Space.INPUT else others, subjects, arrays[0])
+        feeds = {**others, site.where: arrays[0]} if site.space is Space.INPUT else others
+        remark = self._check_twins(feeds, subjects, arrays[0])
         runs = []
         trial = Trial(strategy.kind, *arrays, box_in(facts.parameters), self.execution.tolerances)
         for subject, start in zip(subjects, starts(subjects, trial), strict=True):
@@ -386,14 +396,19 @@ class Search:
             control=arrays[2],
             others=others,
             runs=tuple(runs),
-            caveat=_joined(site.caveat, strategy.caveat),
+            caveat=_joined(site.caveat, strategy.caveat, remark),
             steps=strategy.steps(arrays[0], arrays[1]),
         )
 
     def _precisions(self, asked: tuple[Precision, ...]) -> tuple[Precision, ...]:
-        """What runs: a model with integer arithmetic as it is. Raises OnnxnullError where that is not what was asked for."""
+        """What runs: a model with integer arithmetic as it is, and one with 16 bits inside also as it is.
+
+        Raises:
+            OnnxnullError: `precision` where integer arithmetic is to run at another.
+        """
         if all(not is_integer_arithmetic(node) for node in self._flow.nodes):
-            return asked
+            also = computes_in_16_bits(self.model) and Precision.NATIVE not in asked
+            return (*asked, Precision.NATIVE) if also else asked
         if asked not in ((Precision.NATIVE,), Execution().precisions):
             others = ", ".join(precision.value for precision in asked if precision is not Precision.NATIVE)
             seen = f"the model computes on quantized numbers, and has no twin at {others}"
@@ -416,10 +431,11 @@ class Search:
             self._twins[key] = made
         return self._twins[key]
 
-    def _check_twins(self, feeds: Mapping[str, np.ndarray], subjects: Sequence[Subject], start: Array) -> None:
+    def _check_twins(self, feeds: Mapping[str, np.ndarray], subjects: Sequence[Subject], start: Array) -> str | None:
         """Hold what every subject makes of the original against the file itself in onnxruntime, which runs once for an input.
 
-        A weight that was cut out of its network alone has no output of the network to be held against.
+        A weight that was cut out of its network alone has no output of the network to be held against. What stands in for the
+        file where onnxruntime does not run it is returned, in words.
         """
         self._progress("checking against the file in onnxruntime")
         original = self.model.parsed.once(Original)
@@ -430,6 +446,7 @@ class Search:
             outputs = subject.run(subject.stored(start)).outputs
             if outputs.keys() >= expected.keys():
                 original.check(feeds, expected, {name: outputs[name] for name in expected}, self._twins[key], key[1])
+        return original.remark
 
     def _check_original(self, arrays: Sequence[Array], start: Array, layer: str) -> None:
         """Whether the tensors fit what reaches a layer, and the first of them is that."""
@@ -446,17 +463,17 @@ class Search:
     def stored(self, name: str, array: np.ndarray) -> Array:
         """The array as the input's own type stores it."""
         described = self._described(name)
-        return np.asarray(array).astype(_STORED.get(described.dtype, np.float32)).astype(np.float64)
+        return np.asarray(array).astype(float_type(described.dtype)).astype(np.float64)
 
     def _described(self, name: str) -> GraphInput:
         return next(described for described in self.model.inputs if described.name == name)
 
     def _eight_bit(self, collision: Collision, image: Preprocessing, subjects: Sequence[Subject]) -> EightBit:
-        """Round the colliding image to 8 bits a channel and run it again, at the lowest precision."""
+        """Round the colliding image to 8 bits a channel and run it again, at the lowest precision, the file as it is last."""
         described = self._described(collision.where)
         exact = pixels(collision.colliding, described, image)
         whole = np.rint(exact)
-        subject = max(subjects, key=lambda subject: UNIT_ROUNDOFF[subject.precision])
+        subject = max(subjects, key=lambda subject: (subject.unit, subject.precision is Precision.NATIVE))
         before, after = (
             subject.run(subject.stored(x))
             for x in (collision.original, self.stored(collision.where, from_pixels(whole, described, image)))

@@ -30,7 +30,7 @@ class Target:
     """A precision that runs.
 
     Attributes:
-        name: of the precision.
+        name: of the type that takes the tensor.
         unit: its unit roundoff.
         tolerance: τ.
         stored: what it makes of a tensor.
@@ -99,10 +99,11 @@ def fitted(
         return unread
     assert first is not None, "there are coordinates"
     if trial.refused:
-        names = " and ".join(target.name for target in targets)
+        names = " and ".join(dict.fromkeys(target.name for target in targets))
         return replace(first, told=f"no size was found at which the claims can hold at {names}: start from another input")
     seen = f"no change of this kernel, so long or shorter, can be told from rounding the input to {targets[0].name}"
-    raise OnnxnullError(Code.NOT_FOUND, seen, "raise --beta or --epsilon, or ask for a higher precision alone")
+    higher = ", or ask for a higher precision alone" if targets[0].name in ("float64", "float32") else ""
+    raise OnnxnullError(Code.NOT_FOUND, seen, f"raise --beta or --epsilon{higher}")
 
 
 def _smaller(first: Array, change: Array, targets: Sequence[Target]) -> str | None:

@@ -5,26 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import numpy as np
 
 from onnxnull.collision.executables import Outcome, Subject
 from onnxnull.collision.judge import Tried, judgements, verdict_of
+from onnxnull.collision.merging import Merged
 from onnxnull.collision.output_change import compare, identical
 from onnxnull.collision.results import Change, Kind, LayerCheck, Run
 from onnxnull.collision.yardstick import NOISE_RUNS, SCALE_RUNS, Box, Yardstick, distances, nearby, one_ulp, yardsticks
 from onnxnull.errors import Code, OnnxnullError
-from onnxnull.graph.floats import is_float
+from onnxnull.graph.floats import UNIT_ROUNDOFFS, is_float, unit_roundoff
 from onnxnull.kernel.maps.linear_map import Array
 from onnxnull.runtime.precision import Precision
-
-UNIT_ROUNDOFF = {
-    Precision.FLOAT64: 2.0**-53,
-    Precision.FLOAT32: 2.0**-24,
-    Precision.NATIVE: 2.0**-24,
-    Precision.FLOAT16: 2.0**-11,
-}
-"""Unit roundoffs. What a quantized model computes in floats, it computes in float32."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,11 +71,13 @@ class Checks:
         claims: of each layer that reads the tensor, or of each tensor of a fibre.
         equal: which tensors are to stay equal beside; None for all that are judged.
         slack: tensor → the share of its scale that is allowed beside its noise.
+        merged: what rounding makes the same on the way.
     """
 
     claims: tuple[LayerCheck, ...]
     equal: Container[str] | None = None
     slack: Mapping[str, float] = field(default_factory=dict)
+    merged: Merged = field(default_factory=Merged)
 
 
 Check = Callable[["Subject", "Trial", "Outcomes"], Checks]
@@ -149,7 +145,9 @@ def _run_of(subject: Subject, trial: Trial, checks: Checks, found: Outcomes) -> 
     )
     judged = judgements(tried)
     differ = not np.array_equal(subject.stored(trial.original), subject.stored(trial.colliding))
-    verdict, why = verdict_of(trial.kind, checks.claims, judged, differ=differ, read=bool(checks.claims))
+    verdict, why = verdict_of(
+        trial.kind, checks.claims, judged, differ=differ, read=bool(checks.claims), merged=checks.merged.all
+    )
     return Run(
         precision=subject.precision.value,
         session=subject.description,
@@ -161,7 +159,24 @@ def _run_of(subject: Subject, trial: Trial, checks: Checks, found: Outcomes) -> 
         judged=judged,
         tolerance=tolerance,
         why=why,
+        notes=tuple(filter(None, (_how(subject), checks.merged.note))),
+        merged=checks.merged,
     )
+
+
+def _how(subject: Subject) -> str | None:
+    """How a file with 16 bits inside runs where the provider has no kernels for them."""
+    if subject.precision is not Precision.NATIVE or not subject.lowered:
+        return None
+    *others, last = subject.lowered
+    named = f"{', '.join(others)} and {last}" if others else last
+    return f"the file as it stores numbers: {named} in float32 here, and what they give rounded to the file's 16 bits"
+
+
+def accumulator(subject: Subject, op: str, dtype: np.dtype[Any]) -> float:
+    """The unit roundoff of a layer's sums: that of its type, and float32's where it runs in float32 in the place of 16 bits."""
+    through = any(name.rpartition(".")[2] == op for name in subject.lowered)
+    return min(unit_roundoff(dtype), UNIT_ROUNDOFFS["float32"]) if through else unit_roundoff(dtype)
 
 
 def _check_repeats(outcome: Outcome, again: Outcome) -> None:

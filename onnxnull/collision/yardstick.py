@@ -41,7 +41,8 @@ TOLERANCES: Mapping[Precision, float] = {
     Precision.NATIVE: 1e-3,
     Precision.FLOAT16: 5e-2,
 }
-"""τ: of its scale, what an output may move for a collision to be shown."""
+"""τ: of its scale, what an output may move for a collision to be shown. `native` where the file computes in 16 bits: as
+float16."""
 DROWNED = "rounding drowns what is claimed; make the change smaller (--beta), or ask for a higher precision alone"
 _LEAST_ULPS = 4.0
 _BELOW_FLOAT32 = 2.0**-29
@@ -79,7 +80,7 @@ def one_ulp(x: np.ndarray, which: int, run: int) -> np.ndarray:
         x: as the precision stores it.
         which: 0 for x₀, 1 for x₁.
     """
-    if x.dtype.kind != "f":
+    if not is_float(x):
         return x
     up = np.random.default_rng([SEED, 5, which, run]).random(x.shape) < 0.5
     with np.errstate(over="ignore", under="ignore"):
@@ -95,10 +96,15 @@ def nearby(x: Array, run: int, box: Box) -> Array:
 
 
 def distances(runs: Mapping[Precision, Tensors]) -> dict[Precision, dict[str, Array]]:
-    """For every precision, how far each float tensor is from the same at the next higher one; of float64 see above."""
+    """For every precision, how far each float tensor is from the same at the next higher one; of float64 see above.
+
+    A file that computes in 16 bits somewhere (`native`) comes below float32, or float64 alone.
+    """
     order = [each for each in (Precision.FLOAT64, Precision.FLOAT32, Precision.FLOAT16) if each in runs]
+    wide = [each for each in order if each is not Precision.FLOAT16]
     found: dict[Precision, dict[str, Array]] = {each: {} for each in runs}
-    for higher, lower in pairwise(order):
+    native = [(wide[-1], Precision.NATIVE)] if wide and Precision.NATIVE in runs else []
+    for higher, lower in [*pairwise(order), *native]:
         for name, array in runs[lower].items():
             other = runs[higher].get(name)
             if other is not None and is_float(array) and is_float(other) and array.shape == other.shape:

@@ -209,6 +209,8 @@ def _run(run: Run, labels: Sequence[str] | None) -> dict[str, Any]:
         "precision": run.precision,
         "verdict": run.verdict.label,
         "why": run.why,
+        "notes": list(run.notes),
+        "merged": {"changed": run.merged.changed, "same": run.merged.same, "all": run.merged.all},
         "tolerance": number(run.tolerance),
         "session": plain(run.session),
         "layers": [_layer(check) for check in run.layers],

@@ -54,7 +54,8 @@ def read_run(run: Mapping[str, Any], kind: Kind) -> RecordedRun:
         change = each["bitwise"], each.get("max_abs")
         if each["enters"] is None and changes.get(each["name"], change) != change:
             refuse(f"{DOCUMENT} contradicts itself: output {each['name']!r} moves in one way, and is judged to move in another")
-    follows, _ = verdict_of(kind, layers, judged, differ=True, read=bool(layers))
+    merged = get(get(run, "merged", dict), "all", bool)
+    follows, _ = verdict_of(kind, layers, judged, differ=True, read=bool(layers), merged=merged)
     if verdict not in (follows, Verdict.BROKEN):  # two inputs that are the same at this precision are broken whatever is judged
         refuse(f"{DOCUMENT} contradicts itself: verdict {verdict.label!r} where its own numbers give {follows.label!r}")
     sizes_moved = [measured(output, "max_abs") for output in outputs]

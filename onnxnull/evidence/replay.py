@@ -16,7 +16,6 @@ import numpy as np
 from onnxnull.collision.results import Collision, Decision, Kind, Run, Space, Verdict
 from onnxnull.collision.search import Execution, Place, Search
 from onnxnull.collision.strategies.strategy import Method
-from onnxnull.collision.yardstick import TOLERANCES
 from onnxnull.errors import Code, OnnxnullError
 from onnxnull.evidence.contradictions import of_place, of_run, provider_of
 from onnxnull.evidence.provenance import external_digests
@@ -108,7 +107,7 @@ def replay(
     execution = Execution(
         tuple(precisions or record.precisions),
         tuple(providers or record.providers),
-        tolerances=TOLERANCES if tolerances is None else tolerances,
+        tolerances=tolerances or {},
     )
     for provider in execution.providers:
         choose("cuda" if provider is Provider.CUDA else "cpu")

@@ -10,8 +10,10 @@ UNIT_ROUNDOFFS = {"float64": 2.0**-53, "float32": 2.0**-24, "float16": 2.0**-11,
 """Name → unit roundoff u."""
 
 
-def bfloat16() -> np.dtype[Any]:
-    """NumPy's type of such numbers."""
+def float_type(name: str) -> np.dtype[Any]:
+    """NumPy's type of this name, "bfloat16" or another."""
+    if name != "bfloat16":
+        return np.dtype(name)
     import ml_dtypes
 
     found: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)

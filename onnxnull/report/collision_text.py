@@ -113,6 +113,7 @@ def _walk(collision: Collision) -> list[str]:
 
 def _run(run: Run, kind: Kind, labels: Sequence[str] | None) -> list[str]:
     lines = [f"{run.precision} on {run.session['provider']}: {run.verdict.label} ({meaning(run)})"]
+    lines += [f"  {shown(note, 400)}" for note in run.notes]
     for check in run.layers:
         if kind is Kind.FIBER:
             lines.append(f"  '{shown(check.node)}': fibre claim {claim_words(check.kernel)}")

@@ -25,7 +25,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxnull.errors import Code, OnnxnullError
+from onnxnull.graph.floats import UNIT_ROUNDOFFS, float_type, is_float
 from onnxnull.operators.traits import is_within_one
+from onnxnull.runtime.as_stored import SIXTEEN_BITS, computed_floats, stored_twin
 from onnxnull.runtime.convert_floats import floats_of
 from onnxnull.runtime.precision import Precision, Twin, twin
 from onnxnull.runtime.providers import Provider
@@ -43,20 +45,22 @@ APART = 2.0**-10
 """Of an entry: what one node may lose at float32, sums of a few thousand terms included; more at coarser precisions."""
 _UNITS = {11: 2.0**-53, 1: 2.0**-24, 10: 2.0**-11, 16: 2.0**-8}
 """TensorProto.DataType → unit roundoff."""
-_TYPES = {2.0**-53: np.float64, 2.0**-24: np.float32, 2.0**-11: np.float16}
+_SMALL = "the file rounds to 16 bits there, and onnxruntime here does not: see whether numbers are beyond the range of 16 bits"
 _OF_ONE = 8.0
 """What onnxruntime's approximations lose is relative to 1, not to the value: up to 5.5 roundoffs in Tanh [measured]."""
 Arrays = Mapping[str, np.ndarray]
 
 
 class Original:
-    """The file as it is, in onnxruntime on the CPU; at float32 where onnxruntime has no kernel for the types of the file.
+    """The file as it is, in onnxruntime on the CPU.
 
-    `model.parsed.once(Original)` is the one of a model.
+    Where onnxruntime has no kernel for the types of the file, its twin stands in for it: as stored where it computes in 16
+    bits, else at float32. `model.parsed.once(Original)` is the one of a model.
     """
 
     def __init__(self, parsed: Parsed) -> None:
         self._proto = parsed.whole
+        self._remark: str | None = None
         self._wholes: dict[Twin, tuple[Arrays, Arrays, Arrays]] = {}
 
     @functools.cached_property
@@ -66,9 +70,23 @@ class Original:
         except OnnxnullError as error:
             if error.code is not Code.RUNTIME or "NOT_IMPLEMENTED" not in error.seen:
                 raise
-            # a convolution of doubles, say: the same nodes with onnxruntime's own kernels, nothing lowered
-            self._proto = twin(self._proto, Precision.FLOAT32, provider=Provider.CPU).proto
+            if computed_floats(self._proto) & SIXTEEN_BITS:
+                made, how = stored_twin(self._proto, Provider.CPU), "its nodes in float32, rounded to the types of the file"
+            else:  # a convolution of doubles, say: the same nodes with onnxruntime's own kernels, nothing lowered
+                made, how = twin(self._proto, Precision.FLOAT32, provider=Provider.CPU), "its float32 twin"
+            missing = error.seen.partition("NOT_IMPLEMENTED : ")[2] or error.seen
+            self._remark = f"onnxruntime does not run the file itself ({missing}): twins are held against {how}"
+            self._proto = made.proto
             return Runner(Twin(self._proto, Precision.NATIVE, ()))
+
+    @property
+    def remark(self) -> str | None:
+        """What stands in for the file, and why; None where it runs itself. Raises `OnnxnullError` where neither does."""
+        return self._remark if self._runner else None
+
+    @functools.cached_property
+    def _kinds(self) -> frozenset[int]:
+        return computed_floats(self._proto)
 
     def run(self, feeds: Arrays) -> dict[str, np.ndarray]:
         """The file's outputs."""
@@ -86,7 +104,7 @@ class Original:
             OnnxnullError: `twin` where they differ by more than rounding, with the first node that does, and what running the
                 model raises.
         """
-        kinds = floats_of(self._proto) | floats_of(network.proto)
+        kinds = self._kinds | (frozenset() if network.precision is Precision.NATIVE else floats_of(network.proto))
         unit = max((_UNITS[kind] for kind in kinds if kind in _UNITS), default=_UNITS[1])
         if _near(expected, outputs, unit):
             return
@@ -107,7 +125,7 @@ class Original:
             apart = self._first_apart(feeds, network, provider, unit)
             if apart is not None:
                 seen = f"{apart.op_type} (node {apart.name or apart.output[0]!r}) is not what the file computes in onnxruntime"
-                raise OnnxnullError(Code.TWIN, seen)
+                raise OnnxnullError(Code.TWIN, seen, _SMALL if _in_16_bits(network, self._kinds) else None)
             runner = Runner(network, provider=provider)
             outputs, noise = runner.run(feeds), dict[str, np.ndarray]()
             for run in range(RUNS):
@@ -148,6 +166,10 @@ class Original:
         return None
 
 
+def _in_16_bits(network: Twin, kinds: frozenset[int]) -> bool:
+    return network.precision is Precision.NATIVE and bool(kinds & SIXTEEN_BITS)
+
+
 _OWN = "onnxnull/own/"
 
 
@@ -174,11 +196,11 @@ def _cut(network: Twin, seen: Arrays) -> Twin:
 
 
 def _by_an_ulp(array: np.ndarray, unit: float, run: int) -> np.ndarray:
-    if array.dtype.kind != "f" or unit not in _TYPES:
+    if not is_float(array):
         return array
     up = np.random.default_rng([7, run]).random(array.shape) < 0.5
     with np.errstate(over="ignore", under="ignore"):
-        stored = array.astype(_TYPES[unit])
+        stored = array.astype(float_type(next(name for name, u in UNIT_ROUNDOFFS.items() if u == unit)))
         moved: NDArray[np.floating] = np.nextafter(stored, np.where(up, np.inf, -np.inf).astype(stored.dtype))
     return np.where(np.isfinite(moved), moved, stored)
 

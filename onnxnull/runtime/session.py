@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from onnxnull.errors import Code, OnnxnullError, one_line
-from onnxnull.graph.floats import bfloat16, is_float
+from onnxnull.graph.floats import float_type, is_float
 from onnxnull.graph.protobuf import array_of, is_external, stored_tensors
 from onnxnull.runtime.precision import Precision, Twin, twin
 from onnxnull.runtime.providers import Provider, choose, load, options
@@ -84,7 +84,7 @@ class Runner:
                 code, one_line(error), "see the inputs that `onnxnull analyze` lists" if code is Code.DATA else None
             ) from None
         return {
-            name: result.astype(bfloat16()) if each.startswith(_AS_FLOAT32) else result
+            name: result.astype(float_type("bfloat16")) if each.startswith(_AS_FLOAT32) else result
             for name, each, result in zip(names, there, results, strict=True)
         }
 
@@ -231,7 +231,7 @@ def _own(name: str) -> str:
 def _dtype(given: Any) -> np.dtype[Any] | None:
     """NumPy's type of an input of a session; None where it is no float."""
     if given.name.startswith(_AS_FLOAT32):
-        return bfloat16()
+        return float_type("bfloat16")
     found = _DTYPES.get(given.type)
     return None if found is None else np.dtype(found)
 

@@ -267,16 +267,16 @@ def spread(path: Path, shapes: Shapes) -> list[Place]:
 
 
 def assert_lemma_1(found: Sequence[Collision]) -> None:
-    """Confirmed at both precisions, layer by layer in the running network."""
+    """Confirmed at both precisions, and as the file is where it computes in 16 bits, layer by layer in the running network."""
     for each in found:
-        assert [run.precision for run in each.runs] == ["float64", "float32"]
+        assert [run.precision for run in each.runs][:2] == ["float64", "float32"]
         assert np.any(each.colliding != each.original)
         for run in each.runs:
             assert all(check.kernel.holds is not False and check.runtime.holds for check in run.layers)
             assert all((judged.noise_ratio or 0.0) <= 16.0 for judged in run.judged), each.where
             # at float32 scores of 0.5 ± 1e-5 are drowned by their own rounding, at float64 a numerically dead channel may be;
             # an output that counts pixels shows nothing of one layer
-            silent = run.precision == "float32" or not any(judged.seen for judged in run.judged)
+            silent = run.precision != "float64" or not any(judged.seen for judged in run.judged)
             silent = silent or any(check.kernel.ratio is None for check in run.layers)
             # and what saturated, or is numerically dead, moves less than that for any input
             undecided = [judged for judged in run.judged if judged.decision is Decision.UNDECIDED]
@@ -309,6 +309,7 @@ def test_lemma_1_holds_for_weights_of_every_kind(name: str, tmp_path: Path, monk
         found += search.run(Case("random", feeds), Recipe(beta=1.0))
     assert [each.weight for each in found] == [place.weight for place in places]
     assert_lemma_1(found)
+    assert {len(each.runs) for each in found} == {3 if name == "squeezenet_fp16" else 2}
     assert any(check.kernel.ratio is not None for each in found for check in each.runs[0].layers), "all drowned"
 
 

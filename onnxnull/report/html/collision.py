@@ -285,7 +285,14 @@ def _measured(runs: Sequence[Run]) -> list[Markup]:
         for run in runs
         for each in run.judged
     ]
-    parts = [tag("p", f"{_name(run)}: {run.verdict.label}, {collision_text.meaning(run)}.") for run in runs]
+    parts = [
+        tag(
+            "p",
+            ". ".join([f"{_name(run)}: {run.verdict.label}, {collision_text.meaning(run)}", *map(words.shown, run.notes)])
+            + ".",
+        )
+        for run in runs
+    ]
     header = ("run", "output", "max |Δ|", "relative", "control", "kept", "control kept")
     numeric = (False, False, True, True, True, False, False)
     parts.append(_first(Table(header, numeric, tuple(outputs)), "Outputs: how far they moved from those of the original"))
