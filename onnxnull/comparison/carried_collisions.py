@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from onnxnull.collision.cases import random_case
-from onnxnull.collision.executables import networks_twin
+from onnxnull.collision.executables import computes_in_16_bits, networks_twin
 from onnxnull.collision.output_change import compare
 from onnxnull.collision.perturb import Recipe
 from onnxnull.collision.results import Change, Collision, Run, Verdict
@@ -70,9 +70,11 @@ class SearchedModel:
 
     @functools.cached_property
     def precisions(self) -> tuple[Precision, ...]:
-        """What it runs at: as it is, where it computes on integers."""
-        native = networks_twin(self._model, Precision.NATIVE, self.running.providers[0])
-        return (Precision.NATIVE,) if has_integer_arithmetic(native.proto) else self.running.precisions
+        """What it runs at: as it is, where it computes on integers; also as it is, where it computes in 16 bits."""
+        if has_integer_arithmetic(self._model.parsed.whole):
+            return (Precision.NATIVE,)
+        also = (Precision.NATIVE,) if computes_in_16_bits(self._model) else ()
+        return tuple(dict.fromkeys([*self.running.precisions, *also]))
 
     def runner(self, precision: Precision, provider: Provider, extra_outputs: Sequence[str] = ()) -> Runner:
         """A session of it. Raises `OnnxnullError`."""
