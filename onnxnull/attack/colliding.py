@@ -167,6 +167,7 @@ class AttackSearch:
             rng = np.random.default_rng([seed, 3])
             found = attack.run(scores, ball, own, rng, lambda what: self._progress(f"PGD, {what}"))
         method = "given" if attack is None else "asma" if isinstance(attack, Asma) else "pgd"
+        found = replace(found, x=self.search.stored(name, found.x))
         after = self._finite(scores.value(found.x), "the adversarial example" if found.succeeded else "what the attack came to")
         if not found.succeeded:
             seen = f"{method} found no adversarial example in {found.steps} steps: {_reached(attack, found)}"
@@ -273,8 +274,8 @@ def _same_prediction(clean: Array, after: Array, label: int | None) -> bool:
     change = compare("", clean, after)
     if change.mask is not None:
         return change.mask == 1.0
-    if label is not None and clean.size == max(clean.shape, default=1):
-        return int(after.argmax()) == label
+    if clean.size == max(clean.shape, default=1):
+        return int(after.argmax()) == (int(clean.argmax()) if label is None else label)
     axis = 1 if clean.ndim == 4 else -1
     return np.array_equal(clean.argmax(axis=axis), after.argmax(axis=axis))
 

@@ -51,7 +51,7 @@ def _measured(value: Any) -> bool:
 
 
 def _whole(value: Any) -> bool:
-    return type(value) is int and 0 <= value < 1 << 62
+    return type(value) is int and value >= 0
 
 
 def _positive(value: Any) -> bool:

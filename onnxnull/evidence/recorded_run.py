@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from onnxnull.collision.judge import verdict_of
 from onnxnull.collision.results import Change, Claim, Decision, Judgement, Kind, LayerCheck, Verdict
-from onnxnull.evidence.untrusted_json import get, measured, objects, one_of, refuse, sizes
+from onnxnull.evidence.untrusted_json import finite, get, measured, objects, one_of, refuse, sizes
 from onnxnull.evidence.write_bundle import DOCUMENT
 from onnxnull.runtime.precision import Precision
 from onnxnull.runtime.providers import Provider
@@ -58,16 +58,16 @@ def read_run(run: Mapping[str, Any], kind: Kind) -> RecordedRun:
     follows, _ = verdict_of(kind, layers, judged, differ=True, read=bool(layers), merged=merged)
     if verdict not in (follows, Verdict.BROKEN):  # two inputs that are the same at this precision are broken whatever is judged
         refuse(f"{DOCUMENT} contradicts itself: verdict {verdict.label!r} where its own numbers give {follows.label!r}")
-    sizes_moved = [measured(output, "max_abs") for output in outputs]
-    largest = max((0.0 if size is None else size for size in sizes_moved), default=0.0)
-    tolerance = measured(run, "tolerance")
-    if tolerance is None or not 0 < tolerance < math.inf:
+    moves = [measured(output, "max_abs") for output in outputs]
+    known = [move for move in moves if move is not None and math.isfinite(move)]
+    tolerance = finite(run, "tolerance")
+    if tolerance <= 0:
         refuse(f"{DOCUMENT} has no valid 'tolerance'")
     return RecordedRun(
         precision=one_of(Precision, run.get("precision"), "precision").value,
         provider=one_of(Provider, get(run, "session", dict).get("provider"), "provider").value,
         verdict=verdict,
-        max_abs=largest if all(size is not None and math.isfinite(size) for size in sizes_moved) else None,
+        max_abs=max(known, default=0.0) if len(known) == len(moves) else None,
         tolerance=tolerance,
         layers=tuple(layer.node for layer in layers),
         residuals=tuple(layer.kernel.value for layer in layers),

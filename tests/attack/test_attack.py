@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from onnx import helper
+from onnx import helper, numpy_helper
 from PIL import Image
 
 from onnxnull.attack import Asma, Attacked, AttackSearch, Ball, Norm, Pgd
@@ -18,6 +18,7 @@ from onnxnull.collision.search import Execution
 from onnxnull.errors import Code, OnnxnullError
 from onnxnull.graph.model import open_model
 from onnxnull.inputs import PRESETS, Preprocessing
+from onnxnull.runtime.precision import Precision
 from onnxnull.runtime.session import Runner
 from tests.collision.searches import dense, saved
 from tests.helpers import weight
@@ -271,3 +272,15 @@ def test_pgd_attacks_one_sample(rows: int, tmp_path: Path) -> None:
     with pytest.raises(OnnxnullError, match=f"shape {rows}×3, and PGD takes a list") as caught:
         search.run(Case("random", {"x": weight(rows, 6)}), None, attack=Pgd(), epsilon=9.0)
     assert caught.value.code is Code.DATA
+
+
+@pytest.mark.parametrize("axes", [[2], [0, 2]])
+def test_a_list_of_scores_may_have_other_axes(axes: list[int], tmp_path: Path) -> None:
+    """1×3 scores as 1×3×1 and 1×1×3×1: of one sample all the same."""
+    proto = dense(weight(8, 3))
+    proto.graph.initializer.append(numpy_helper.from_array(np.array(axes), "axes"))
+    proto.graph.node.append(helper.make_node("Unsqueeze", ["y", "axes"], ["s"]))
+    proto.graph.output[0].CopyFrom(helper.make_tensor_value_info("s", 1, None))
+    search = AttackSearch(open_model(saved(tmp_path, proto)), Execution((Precision.FLOAT32,)))
+    found = search.run(Case("random", {"x": weight(1, 8)}), None, attack=Pgd(), epsilon=9.0, count=1)
+    assert found.clean.argmax() != found.adversarial.argmax()
