@@ -2,14 +2,17 @@
 
 A probability of 1, a clipped value and the index of the largest score stay the same while what they are made of changes. So
 from every output the way back is followed through operators that move, cast, scale, add or choose entries. Where it meets one
-that is flat somewhere (`FLATNESS`), what enters that is judged too, and the way goes on from there: an ArgMax behind a Softmax
-shows what enters both. It ends at every other operator. An If, Loop or Scan with such an operator in a body counts as one: what
-its node and its bodies read of the main graph is judged.
+that is flat somewhere (`FLATNESS`), what enters that is judged too, and the way goes on from there; it ends at every other
+operator. An If, Loop or Scan with such an operator in a body counts as one: what its node and its bodies read of the main graph
+is judged.
+
+What is made of flat operators alone is no more than what enters these: of an ArgMax behind a Softmax the logits are judged. A
+probability of 1 − 1e-12 has no digits left to show how far other inputs move it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from onnxnull.graph.bodies import captured, subgraphs
@@ -48,7 +51,21 @@ def entering(flow: Flow) -> dict[str, str]:
             if operand.name not in met:
                 met.add(operand.name)
                 waiting.append(operand.name)
-    return {name: op for name, op in found.items() if name not in outputs}
+    beyond = set(outputs) | _made_of(found, flow)
+    return {name: op for name, op in found.items() if name not in beyond}
+
+
+def _made_of(judged: Mapping[str, str], flow: Flow) -> set[str]:
+    """Tensors of the main graph that come, through operators that keep entries, of flat ones alone that read what is judged."""
+    made: set[str] = set()
+    for view in flow.nodes:
+        flat = FLATNESS.of(view)
+        if flat is None or view.node.graph is not flow.model.graph or _flat_inside(view):
+            continue
+        read = [operand.name for operand in _read(flow, view) if operand.constant is None]
+        if read and all((flat and name in judged) or name in made for name in read):
+            made.update(output.name for output in view.outputs if output is not None)
+    return made
 
 
 def _flat_inside(view: Node) -> bool:

@@ -441,6 +441,18 @@ def test_outputs_of_any_rank_are_judged(shape: tuple[int, ...], tmp_path: Path) 
         assert not tried(tmp_path, proto, X0, X0 + PHI + 1e-3).holds
 
 
+@pytest.mark.parametrize("between", [[], [node("Transpose", ["p"], ["q"], perm=[1, 0])]])
+def test_probabilities_before_a_label_may_saturate(between: list[onnx.NodeProto], tmp_path: Path) -> None:
+    """The logits show what the probabilities have no digits for; a probability that is an output itself is judged."""
+    axis = 0 if between else 1
+    nodes = [node("Mul", ["h", "c"], ["s"]), node("Softmax", ["s"], ["p"], axis=1), *between]
+    nodes.append(node("ArgMax", [nodes[-1].output[0]], ["y"], axis=axis))
+    for x1, decided in ((X0 + PHI, HOLDS), (X0 + PHI + 1e-4 * weight(1, Q, seed=9), BROKEN)):
+        found = tried(tmp_path, behind(*nodes, c=np.float32(30)), X0, x1)
+        assert [(each.name, each.enters) for each in found.runs[0].judged] == [("y", None), ("s", "Softmax")]
+        assert set(decisions(found).values()) == {decided}
+
+
 @pytest.mark.parametrize("labels", [True, False])
 def test_what_is_counted_is_looked_at(labels: bool, tmp_path: Path) -> None:
     """The number of positions with a label, or of scores above 0: it may stay while all of them change."""
