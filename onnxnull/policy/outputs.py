@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from onnxnull.errors import OnnxnullError
+from onnxnull.graph.floats import is_float
 
 if TYPE_CHECKING:
     from onnxnull.graph.flow import Flow
@@ -37,8 +38,9 @@ class OutputRuns:
 
 
 def run_outputs(request: RunRequest) -> OutputRuns:
-    """Run the file as it is on the inputs of the request."""
+    """Run the file as it is on the inputs of the request; one that computes in 16 bits with every value rounded as it says."""
     from onnxnull.runtime.agreement import Original
+    from onnxnull.runtime.as_stored import SIXTEEN_BITS, computed_floats_of, stored_twin_of
     from onnxnull.runtime.providers import Provider, choose
     from onnxnull.runtime.session import Runner
 
@@ -47,9 +49,13 @@ def run_outputs(request: RunRequest) -> OutputRuns:
         if not request.model.inputs:
             return OutputRuns()
         cases, provider = request.cases, choose(request.settings.provider)
-        on_cpu = provider is Provider.CPU
-        run = request.model.parsed.once(Original).run if on_cpu else Runner(request.model, provider=provider).run
-        found = [run(case.arrays) for case in cases]
+        parsed = request.model.parsed
+        runner: Runner | Original
+        if parsed.once(computed_floats_of) & SIXTEEN_BITS:  # onnxruntime would not round to them everywhere
+            runner = Runner(parsed.once(stored_twin_of, provider), provider=provider)
+        else:
+            runner = parsed.once(Original) if provider is Provider.CPU else Runner(request.model, provider=provider)
+        found = [runner.run(case.arrays) for case in cases]
         return replace(observed(found), stored=_stored(request.flow))
     except OnnxnullError as error:
         return OutputRuns(problem=error)
@@ -59,7 +65,7 @@ def observed(found: Sequence[Mapping[str, Any]]) -> OutputRuns:
     """What the outputs of several runs come to; empty ones are not looked at. A sequence is NaN where one of its tensors is."""
     parts = {name: [list(_arrays(run[name])) for run in found] for name in found[0]}
     full = {name: runs for name, runs in parts.items() if all(any(array.size for array in run) for run in runs)}
-    floats = {name: runs for name, runs in full.items() if all(array.dtype.kind == "f" for run in runs for array in run)}
+    floats = {name: runs for name, runs in full.items() if all(is_float(array) for run in runs for array in run)}
     asked = floats or {name: runs for name, runs in full.items() if all(a.dtype.kind in "biu" for run in runs for a in run)}
     nan = {name: sum(any(np.isnan(array).any() for array in run) for run in runs) for name, runs in floats.items()}
     infinite = {
@@ -88,9 +94,7 @@ def _arrays(output: Any) -> Iterator[np.ndarray]:
 
 
 def _same(run: Sequence[np.ndarray], other: Sequence[np.ndarray]) -> bool:
-    return len(run) == len(other) and all(
-        np.array_equal(a, b, equal_nan=a.dtype.kind == "f") for a, b in zip(run, other, strict=True)
-    )
+    return len(run) == len(other) and all(np.array_equal(a, b, equal_nan=is_float(a)) for a, b in zip(run, other, strict=True))
 
 
 def _stored(flow: Flow) -> frozenset[str]:

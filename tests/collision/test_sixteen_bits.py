@@ -22,8 +22,12 @@ from onnxnull.collision.strategies.strategy import Method
 from onnxnull.errors import Code, OnnxnullError
 from onnxnull.evidence.replay import replay
 from onnxnull.graph.model import open_model
+from onnxnull.policy.config import RunSettings
+from onnxnull.policy.outputs import run_outputs
+from onnxnull.policy.run_request import RunRequest
 from onnxnull.runtime.precision import Precision
 from onnxnull.runtime.providers import Provider
+from onnxnull.runtime.session import Runner
 from tests.collision.bundles import bundled
 from tests.collision.searches import collision, dense, labels, saved
 from tests.helpers import BOOL, FLOAT, model, value
@@ -344,3 +348,24 @@ def test_an_error_names_the_file_that_does_not_run_at_all(tmp_path: Path) -> Non
         list(search.run(Case("random", {"x": np.ones((1, 3, 4, 4))}), Recipe(beta=1.0)))
     assert refused.value.code is Code.RUNTIME
     assert "bfloat16" in refused.value.seen
+
+
+@KINDS
+def test_a_trace_names_the_operators_of_the_file(kind: int, tmp_path: Path) -> None:
+    execution = Execution((Precision.FLOAT32,), trace=True)
+    (found,) = Search(open_model(saved(tmp_path, network([LAYER], kind))), Place(), execution).run(
+        Case("random", {"x": X}), Recipe(beta=1.0)
+    )
+    assert [[(step.tensor, step.op) for step in run.trace] for run in found.runs] == [[("y", "MatMul")]] * 2
+
+
+def test_the_gate_runs_the_file_as_it_is_stored(tmp_path: Path) -> None:
+    """Products beyond 65,504: onnxruntime's CPU provider computes them in float32, and float16 holds none of them."""
+    attempt = ATTEMPTS["beyond the range of float16"]
+    path = saved(tmp_path, attempt.proto)
+    assert np.isfinite(Runner(open_model(path)).run({"x": X})["y"]).all()
+    found = run_outputs(RunRequest(open_model(path), RunSettings()))
+    assert found.problem is None
+    assert {**(found.nan or {}), **(found.infinite or {})}.keys() == {"y"}
+    found = run_outputs(RunRequest(open_model(saved(tmp_path, network([LAYER], BRAIN))), RunSettings()))
+    assert (found.runs, found.outputs, found.nan, found.infinite, found.constant) == (8, 1, {}, {}, ())
