@@ -118,7 +118,10 @@ ENTRY = {
     "runs",
     "eight_bit",
 }
-RUN = {"precision", "verdict", "why", "tolerance", "session", "layers", "outputs", "control", "judged", "predictions", "trace"}
+RUN = {
+    *("precision", "verdict", "why", "notes", "merged", "tolerance", "session", "layers", "outputs", "control", "judged"),
+    *("predictions", "trace"),
+}
 
 
 def test_json_is_the_contract_and_byte_identical(here: Path, collide: Any) -> None:
