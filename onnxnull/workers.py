@@ -161,7 +161,7 @@ class _Pool:
 
     def _idle(self) -> _Worker:
         for worker in self._workers:
-            if worker.task is None:
+            if worker.task is None and worker.process.is_alive():
                 return worker
         self._workers.append(_Worker(self._context, self._tasks))
         return self._workers[-1]
@@ -169,7 +169,7 @@ class _Pool:
     def _answer(self, worker: _Worker) -> Done[Any] | Unfinished:
         try:
             answer = worker.pipe.recv()
-        except EOFError:
+        except (EOFError, OSError):  # at once, or in the middle of its answer
             self._workers.remove(worker)
             worker.kill()
             return Unfinished(begun=True, died=True)

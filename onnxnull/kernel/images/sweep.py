@@ -25,6 +25,9 @@ from onnxnull.kernel.budget import Budget, OutOfBudget
 from onnxnull.kernel.images.splitting import Axis, ConvolutionPart, Weight, flip, swap, unroll
 from onnxnull.kernel.numerics.arithmetic import FieldArray
 
+_STRIP_ENTRIES = 50_000_000
+"""A strip is written down if it has at most this many entries (400 MB); leaves cut from larger ones would cost too much."""
+
 
 @dataclass(frozen=True)
 class Strategy:
@@ -80,7 +83,7 @@ class Sweep:
             inner_signature = (*signature, (offset, count, width))
             known = None if rest else self._leaves.get(inner_signature)
             if known is None:
-                if float(weight.size // weight.shape[1]) * count * width > self.budget.left:
+                if float(weight.size // weight.shape[1]) * count * width > min(self.budget.left, _STRIP_ENTRIES):
                     raise OutOfBudget  # not even worth writing down
                 strip = unroll(weight, Axis(count, axis.kernel, axis.stride, offset, width), (0, count), (0, width))
                 known = self._strip(tuple(rest), strip, strategy, inner_signature)
