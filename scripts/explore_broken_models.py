@@ -4,8 +4,9 @@ Case N of a seed takes a healthy network and breaks one thing in it (`scripts.br
 without onnxnull: onnxruntime refuses the file, or an output is NaN, Inf or constant over eight inputs, or a weight holds NaN or
 only zeros. `onnxnull check` must not exit with 0 for any of these, and must for every healthy network. A broken model that
 passes is checked once more with `--run`: what follows from no constant, a run may show. What is not confirmed is not counted.
-`--seed S --case N` shows one case, `--keep FOLDER` writes the files of what passed. Exits 1 if a broken model passed both ways,
-or a healthy one did not pass.
+`--seed S --case N` shows one case, `--keep FOLDER` writes the files of what passed. `--healthy` breaks nothing: random networks
+of steps that look suspicious (`scripts.breaking.suspicious`), which the judge calls healthy, have to pass. Collisions that
+`--run` builds do not count. Exits 1 if a broken model passed both ways, or a healthy one did not pass.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ import onnx
 from scripts.breaking.breaks import BREAKS, MODEL, Unfit
 from scripts.breaking.healthy import HEALTHY
 from scripts.breaking.judge import symptom
+from scripts.breaking.suspicious import network as suspicious
 
 _AT_A_TIME = 100
 """Models that one `onnxnull check` gets."""
@@ -37,6 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--cases", type=int, default=500, help="how many that are confirmed [500]")
     parser.add_argument("--first", type=int, default=0, help="number of the first case [0]")
     parser.add_argument("--run", action="store_true", help="check all of them with --run at once")
+    parser.add_argument("--healthy", action="store_true", help="break nothing: all have to pass")
     parser.add_argument("--case", type=int, help="this one alone, with what the gate says")
     parser.add_argument("--kind", choices=list(BREAKS), help="only breaks of this kind")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="write the broken models that passed here")
@@ -44,10 +47,12 @@ def main(arguments: list[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="onnxnull-broken-") as name:
         folder = Path(name)
         if options.case is not None:
-            said = _broken(options.seed, options.case, options.kind, folder / "one")
+            said = _case(options, options.case, folder / "one")
             print(said)
             command = [sys.executable, "-m", "onnxnull", "check", "--no-policy", str(folder / "one" / MODEL)]
             return subprocess.run(command, check=False).returncode if said is not None else 2
+        if options.healthy:
+            return _suspicious(options, folder)
         wrong = _healthy(folder / "healthy")
         passed, confirmed, symptoms, by_run = Counter[str](), Counter[str](), Counter[str](), 0
         number, last = options.first, options.first + 20 * options.cases
@@ -56,7 +61,7 @@ def main(arguments: list[str] | None = None) -> int:
             cases: dict[str, tuple[str, str, str]] = {}
             while len(cases) < min(_AT_A_TIME, options.cases - confirmed.total()) and number < last:
                 place = folder / f"{number:05}"
-                said = _broken(options.seed, number, options.kind, place)
+                said = _case(options, number, place)
                 if said is not None:
                     cases[place.name] = said
                 number += 1
@@ -81,6 +86,43 @@ def main(arguments: list[str] | None = None) -> int:
     counts = f"{passed.total()} passed, {by_run} more without --run"
     print(f"seed {options.seed}: {confirmed.total()} broken models among cases {options.first} to {number - 1}, {counts}")
     return 1 if wrong or passed else 0
+
+
+def _case(options: argparse.Namespace, number: int, place: Path) -> tuple[str, str, str] | None:
+    """Write one case into a folder of its own; kind, what was done, what is wrong; None where it is not what it should be."""
+    if not options.healthy:
+        return _broken(options.seed, number, options.kind, place)
+    place.mkdir()
+    model, what = suspicious(random.Random(f"{options.seed}/{number}"))
+    onnx.save(model, place / MODEL)
+    if (found := symptom(place / MODEL)) is None:
+        return "healthy", what, "nothing"
+    print(f"case {number} is not healthy: {what}: {found}", flush=True)
+    shutil.rmtree(place)
+    return None
+
+
+def _suspicious(options: argparse.Namespace, folder: Path) -> int:
+    """Exit code 1 if a healthy network did not pass."""
+    run, wrong, number, checked = ["--run"] if options.run else [], 0, options.first, 0
+    while checked < options.cases:
+        cases: dict[str, tuple[str, str, str]] = {}
+        while len(cases) < min(_AT_A_TIME, options.cases - checked):
+            place = folder / f"{number:05}"
+            said = _case(options, number, place)
+            if said is not None:
+                cases[place.name] = said
+            number += 1
+        for case, code in _checked(folder, list(cases), *run).items():
+            checked += 1
+            if code != 0:
+                wrong += 1
+                print(f"case {int(case)} did not pass, exit {code}: {cases[case][1]}", flush=True)
+                if options.keep is not None:
+                    shutil.copytree(folder / case, options.keep / f"healthy-{options.seed}-{case}", dirs_exist_ok=True)
+            shutil.rmtree(folder / case)
+    print(f"seed {options.seed}: {checked} healthy models among cases {options.first} to {number - 1}, {wrong} did not pass")
+    return 1 if wrong else 0
 
 
 def _broken(seed: int, number: int, only: str | None, place: Path) -> tuple[str, str, str] | None:
@@ -115,11 +157,23 @@ def _healthy(folder: Path) -> int:
 
 
 def _checked(folder: Path, names: list[str], *options: str) -> dict[str, int]:
-    """The exit code of `onnxnull check` for the model in each folder."""
+    """The exit code of `onnxnull check` for the model in each folder, whatever collisions it may have."""
     if not names:
         return {}
     paths = [f"{name}/{MODEL}" for name in names]
-    command = [sys.executable, "-m", "onnxnull", "check", "--no-policy", "--format", "json", *options, *paths]
+    command = [
+        sys.executable,
+        "-m",
+        "onnxnull",
+        "check",
+        "--no-policy",
+        "--format",
+        "json",
+        "--rule",
+        "verified-collision=off",
+        *options,
+        *paths,
+    ]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     said = json.loads(done.stdout)
     codes = {"pass": 0, "fail": 1, "incomplete": 2, "nothing": 3}
