@@ -6,6 +6,7 @@ NonMaxSuppression since 10); onnxruntime's CPU provider, which refuses them at t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
     from onnxnull.graph.flow import Flow
 
+_LARGEST_TENSOR = 1 << 40
+"""Bytes."""
 _OF_SEQUENCES = frozenset({"SequenceAt", "SequenceErase"})
 _LAYERS = frozenset({"LayerNormalization", "RMSNormalization"})
 _PARAMETERS = {
@@ -39,7 +42,8 @@ _REPEATED = {"Gemm": 2, "PRelu": 1}
 
 
 def misfits(node: Node, range_of: Callable[[ir.Value], Range]) -> Iterator[OddConstant]:
-    """Indices beyond the axis or the sequence, shapes that do not fit, and a NonMaxSuppression that may keep no box."""
+    """Indices beyond the axis or the sequence, shapes that do not fit, tensors that nothing holds, and what selects nothing."""
+    yield from _oversized(node)
     if node.domain not in ("", "ai.onnx"):
         return
     yield from _indices(node)
@@ -66,6 +70,15 @@ def misfits(node: Node, range_of: Callable[[ir.Value], Range]) -> Iterator[OddCo
             found = range_of(scores.value)
             if not found.pinf.any() and bool((found.hi < least.item()).all()):
                 yield OddConstant("score_threshold", node.name, node.op_type, "a threshold that no score reaches", 1, 1)
+
+
+def _oversized(node: Node) -> Iterator[OddConstant]:
+    """A tensor that no machine holds."""
+    for output in node.outputs:
+        if output is None or output.dtype is None or output.shape is None or None in output.shape:
+            continue
+        if math.prod(size or 0 for size in output.shape) * output.dtype.bitwidth > 8 * _LARGEST_TENSOR:
+            yield OddConstant(output.name, node.name, node.op_type, "a tensor of more than a tebibyte", 1, 1)
 
 
 def _missing(node: Node, range_of: Callable[[ir.Value], Range]) -> Iterator[OddConstant]:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 _FREE, _TIMES = 1 << 25, 16
 """Entries that are looked at one by one: so many, and this many times the bytes of the model."""
-_VISITS = 4096
+_VISITS = 1024
 """Nodes of bodies that are looked at more than once."""
 
 

@@ -79,11 +79,12 @@ class Selection(LinearMap):
         return Selection(first.shape, indices, _product(self.factors, factors[self.indices]))
 
     def plus(self, other: Selection) -> Selection | None:
-        """The sum, where no output entry reads two input entries; else None."""
+        """The sum, where no output entry reads two input entries; else None. Raises FloatingPointError on overflow."""
         mine, theirs = self.indices != NOTHING, other.indices != NOTHING
         if np.any(mine & theirs & (self.indices != other.indices)):
             return None
-        factors = np.where(mine, self.factors, 0.0) + np.where(theirs, other.factors, 0.0)
+        with np.errstate(over="raise"):
+            factors = np.where(mine, self.factors, 0.0) + np.where(theirs, other.factors, 0.0)
         return Selection(self.shape, np.where(mine, self.indices, other.indices), factors)
 
     def equals(self, other: Selection) -> bool:

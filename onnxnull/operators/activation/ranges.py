@@ -101,6 +101,8 @@ def exponential_unit(node: Node, of: Operands) -> Range:
     a = given(of, 0)
     alpha = float(node.attribute("alpha", 1.67326319217681884765625 if node.op_type == "Selu" else 1.0))
     gamma = float(node.attribute("gamma", 1.05070102214813232421875)) if node.op_type == "Selu" else 1.0
+    if alpha == 0 and 0 < gamma < math.inf and node.op_type != "Celu":
+        return of.loosened(arithmetic.monotone(a, lambda x: gamma * np.maximum(x, 0.0)), absolute=0.0)
     if not (0 < alpha < math.inf and 0 < gamma < math.inf):
         wild = np.ones(a.shape, np.bool_)
         if math.isnan(gamma) or (node.op_type == "Celu" and not math.isfinite(alpha)):
@@ -239,8 +241,15 @@ def softmax(node: Node, of: Operands) -> Range:
     hopeless = some(a.empty & ~a.ninf, own) | ~some(~a.empty, own)
     nan = some(a.nan | a.pinf, own) | ~some(~a.ninf, own)
     value, loss = (0.0, 0.0) if logs else (1.0, 1.0), 0.0 if of.sharp else 1e-3
-    lo, hi = value if alone else (-np.inf, loss) if logs else (0.0, 1.0 + loss)
-    fixed = np.broadcast_to(~some(~a.fixed, own), nan.shape)
+    bounds = value if alone else (-np.inf, loss) if logs else (0.0, 1.0 + loss)
+    lo, hi = (np.broadcast_to(np.asarray(bound), nan.shape) for bound in bounds)
+    if not logs and axes is not None and len(own) == len(axes):
+        hidden = np.broadcast_to(a.empty & a.ninf & ~a.nan & ~a.pinf, a.shape)  # 0, and the only one that is left is 1
+        only = np.sum(~hidden, axis=own, keepdims=True) == 1
+        lo = np.where(hidden, 0.0, np.where(only, 1.0, lo))
+        hi = np.where(hidden, 0.0, np.where(only, 1.0, hi))
+        nan, hopeless = (np.broadcast_to(each, lo.shape) for each in (nan, hopeless))
+    fixed = np.broadcast_to(~some(~a.fixed, own), lo.shape)
     ninf = some(a.ninf, own) & ~hopeless if logs else False
     return made(np.where(hopeless, np.inf, lo), np.where(hopeless, -np.inf, hi), nan, False, ninf, fixed, a.sized)
 

@@ -34,6 +34,8 @@ def binary(node: Node, of: Operands) -> Range:
     first, second = node.inputs[:2]
     if node.op_type in ("Mul", "Sub") and first is not None and second is not None and _equal(node, first, second):
         return arithmetic.squared(a) if node.op_type == "Mul" else _cancelled(a)
+    if node.op_type == "Add" and first is not None and second is not None and _opposite(first, second):
+        return _cancelled(a)
     operation = _BINARY[node.op_type]
     dtype = output_type(node)
     if node.op_type in ("Div", "Pow") and (dtype is None or not dtype.is_floating_point()):
@@ -55,6 +57,15 @@ def _equal(node: Node, one: Operand, other: Operand) -> bool:
         producer = value.producer()
         if producer is not None and producer.domain in ("", "ai.onnx") and producer.op_type in _KEEPS and not batch:
             return producer.inputs[0] is source
+    return False
+
+
+def _opposite(one: Operand, other: Operand) -> bool:
+    """Whether an operand is the other one negated."""
+    for source, value in ((one.value, other.value), (other.value, one.value)):
+        producer = value.producer()
+        if producer is not None and (producer.domain, producer.op_type) == ("", "Neg") and producer.inputs[0] is source:
+            return True
     return False
 
 
@@ -97,6 +108,10 @@ def remainder(node: Node, of: Operands) -> Range:
 def comparison(node: Node, of: Operands) -> Range:
     """False with NaN."""
     a, b = _operands(node, of)
+    first, second = node.inputs[:2]
+    if first is not None and second is not None and first.value is second.value:
+        same = "Equal" in node.op_type
+        return arithmetic.truth(np.asarray(same) & ~a.only_nan, np.asarray(not same) | a.nan, a.fixed, a.sized)
     if node.op_type == "Equal":
         return arithmetic.equal(a, b)
     if node.op_type.startswith("Greater"):

@@ -12,7 +12,20 @@ import numpy as np
 
 from onnxnull.graph.node import Node
 from onnxnull.intervals import arithmetic
-from onnxnull.intervals.domain import INF, Range, anything, chosen, collapsed, made, number, reshaped, some, union
+from onnxnull.intervals.domain import (
+    INF,
+    LARGEST,
+    Range,
+    anything,
+    chosen,
+    collapsed,
+    made,
+    mapped,
+    number,
+    reshaped,
+    some,
+    union,
+)
 from onnxnull.operators.range_rules import (
     Operands,
     axis_length,
@@ -201,9 +214,33 @@ def unit(node: Node, of: Operands) -> Range:
     return made(np.where(a.lo >= 0, 0.0, -1.01), np.where(a.hi <= 0, 0.0, 1.01), wild, wild, wild, sized=a.sized)
 
 
+def _running_sums(node: Node, of: Operands) -> Range | None:
+    """Sums of the entries up to each one along an axis; None where they are not told apart."""
+    a, axes, rank = given(of, 0), constant_value(node, 1), rank_of(node)
+    if axes is None or axes.size != 1 or rank is None or not -rank <= axes.item() < rank or node.attribute("exclusive", 0):
+        return None
+    length, axis = axis_length(node, int(axes.item())), int(axes.item()) % rank - rank
+    if length is None or length * a.lo.size > LARGEST:
+        return None
+    shape = np.broadcast_shapes(a.shape, (length, *(1,) * (-axis - 1)))
+    parts = [np.broadcast_to(part, shape) for part in a.parts]
+    lo, hi, nan, up, down, fixed = (np.flip(part, axis) for part in parts) if node.attribute("reverse", 0) else parts
+    none = lo > hi
+    size = of.slack * np.cumsum(np.where(none, 0.0, np.maximum(np.abs(lo), np.abs(hi))), axis=axis)
+    least, most = (np.cumsum(np.where(none, 0.0, part), axis=axis) for part in (lo, hi))
+    empty, nan, up, down = (np.logical_or.accumulate(part, axis=axis) for part in (none, nan, up, down))
+    fixed = np.logical_and.accumulate(fixed, axis=axis)
+    found = made(
+        np.where(empty, INF, least - size), np.where(empty, -INF, most + size), nan | (up & down), up, down, fixed, a.sized
+    )
+    return mapped(found, lambda part: np.flip(part, axis)) if node.attribute("reverse", 0) else found
+
+
 @gives("CumSum", "CumProd")
 def running(node: Node, of: Operands) -> Range:
     """Sums of the first entries, of which an exclusive one has none."""
+    if node.op_type == "CumSum" and (found := _running_sums(node, of)) is not None:
+        return found
     a = collapsed(given(of, 0))
     zero = a.tame and bool((a.lo == 0).all() and (a.hi == 0).all()) and node.op_type == "CumSum"
     return number(0.0) if zero else anything(output_type(node), finite=a.tame, sized=a.sized)
