@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 _LARGEST_TENSOR = 1 << 40
 """Bytes."""
+_GATES = {"GRU": 3, "LSTM": 4, "RNN": 1}
+"""Recurrent operator → gates."""
 _OF_SEQUENCES = frozenset({"SequenceAt", "SequenceErase"})
 _LAYERS = frozenset({"LayerNormalization", "RMSNormalization"})
 _PARAMETERS = {
@@ -59,6 +61,8 @@ def misfits(node: Node, range_of: Callable[[ir.Value], Range]) -> Iterator[OddCo
         yield from _parameters(node)
     elif node.op_type in _REPEATED:
         yield from _repeated(node)
+    elif node.op_type in _GATES:
+        yield from _recurrent(node)
     elif node.op_type in _OF_SEQUENCES:
         yield from _missing(node, range_of)
     elif node.op_type == "NonMaxSuppression":
@@ -129,6 +133,20 @@ def _parameters(node: Node) -> Iterator[OddConstant]:
         size = int(np.prod([each or 0 for each in operand.shape], dtype=object))
         if size > entries or (not layer and size != entries):
             yield OddConstant(operand.name, node.name, node.op_type, "a shape of another size", max(size, 1), max(size, 1))
+
+
+def _recurrent(node: Node) -> Iterator[OddConstant]:
+    """Other shapes than W (directions, gates·hidden, inputs), R (..., hidden), B (directions, 2·gates·hidden) (opset 7 on)."""
+    hidden, gates = int(node.attribute("hidden_size", 0)), _GATES[node.op_type]
+    source = node.input(0)
+    inputs = None if source is None or source.shape is None or len(source.shape) != 3 else source.shape[2]
+    wanted = ((1, (gates * hidden, inputs)), (2, (gates * hidden, hidden)), (3, (2 * gates * hidden,)))
+    for index, lengths in wanted if hidden else ():
+        operand = node.input(index)
+        if operand is None or operand.shape is None or len(operand.shape) != 1 + len(lengths):
+            continue
+        if any(None not in (a, b) and a != b for a, b in zip(operand.shape[1:], lengths, strict=True)):
+            yield OddConstant(operand.name, node.name, node.op_type, "a shape of another size", 1, 1)
 
 
 def _repeated(node: Node) -> Iterator[OddConstant]:

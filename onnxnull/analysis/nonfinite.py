@@ -115,7 +115,9 @@ def _findings(flow: Flow) -> ConstantFindings:
     for node in flow.nodes:
         if node.node not in live:
             continue
-        nonfinite.extend(misfits(node, propagation.of))
+        nonfinite.extend(unfit := list(misfits(node, propagation.of)))
+        if not unfit and node.node in flow.unfit and node.node.graph is flow.model.graph:  # in a branch, it may never run
+            nonfinite.append(OddConstant("shape", node.name, node.op_type, "shapes that do not fit", 1, 1))
         if body_of(node.node) is not None:
             match failing_rounds(flow, node, propagation.rounds_of(node)):
                 case OddConstant() as odd:

@@ -58,6 +58,7 @@ class Flow:
     Attributes:
         nodes: every node, outer ones before the ones in their bodies.
         impossible: a node whose output has a negative size, in words: where that is run, the model fails.
+        unfit: nodes that cannot take the shapes of what they read. onnxruntime may know less of them, and load the model.
 
     Raises:
         OnnxnullError: a node or an output reads a value that nothing produces, or a node breaks the rules of its operator.
@@ -67,6 +68,7 @@ class Flow:
         self.model = model
         self.nodes: list[Node]
         self.impossible: str | None
+        self.unfit: set[ir.Node]
         self._origins: Mapping[ir.Value, Origin] = {}
         self._states = StateShapes()
         self._start()
@@ -77,7 +79,7 @@ class Flow:
 
     def _start(self) -> None:
         """Walk the model from the beginning."""
-        self.nodes, self.impossible = [], None
+        self.nodes, self.impossible, self.unfit = [], None, set()
         self._constants: dict[ir.Value, Constant | Blocked] = {}
         self._types: dict[ir.Value, onnx.TypeProto] = {}
         self._known: set[ir.Value] = set()
@@ -282,6 +284,8 @@ class Flow:
             inferred = self._inferred_types(proto, schema, inputs)
         except Exception as error:  # noqa: BLE001 - onnx raises several classes; the shape stays unknown, which is no loss
             inferred = {}
+            if "ShapeInferenceError" in str(error) and all(operand is None or operand.shape is not None for operand in inputs):
+                self.unfit.add(node)
             if foldable:
                 self._block(node, f"op {node.op_type}: {one_line(error)}")
                 foldable = False

@@ -13,6 +13,7 @@ from onnxnull.graph.flow import Flow
 from onnxnull.ranges.results import Effect
 from tests.helpers import opened, run
 
+from .fresh_networks import FRESH_BROKEN, FRESH_HEALTHY, FRESH_MISFITS
 from .further_networks import FURTHER_BROKEN, FURTHER_HEALTHY, MISFITS
 from .looped_networks import FAILING, LOOPED_HEALTHY, MAY_FAIL
 from .lost_networks import LOST_BROKEN, LOST_HEALTHY, LOST_MISFITS, OPEN_BATCH, unreachable
@@ -46,8 +47,8 @@ def is_so(effect: Effect, found: list[np.ndarray]) -> bool:
             return all(np.allclose(array, found[0], rtol=1e-6) for array in found)
 
 
-ALL_BROKEN = [*BROKEN, *FURTHER_BROKEN, *LOST_BROKEN, *ROUNDED_BROKEN, *SEQUENCES_BROKEN]
-ALL_HEALTHY = [*HEALTHY, *FURTHER_HEALTHY, *LOST_HEALTHY, *ROUNDED_HEALTHY, *LOOPED_HEALTHY, *SEQUENCES_HEALTHY]
+ALL_BROKEN = [*BROKEN, *FURTHER_BROKEN, *LOST_BROKEN, *ROUNDED_BROKEN, *SEQUENCES_BROKEN, *FRESH_BROKEN]
+ALL_HEALTHY = [*HEALTHY, *FURTHER_HEALTHY, *LOST_HEALTHY, *ROUNDED_HEALTHY, *LOOPED_HEALTHY, *SEQUENCES_HEALTHY, *FRESH_HEALTHY]
 
 
 @pytest.mark.parametrize("network", ALL_BROKEN, ids=lambda network: network.name)
@@ -69,7 +70,9 @@ def test_healthy(network: Network, tmp_path: Path) -> None:
     assert any(not np.array_equal(array, arrays[0]) for array in arrays)
 
 
-@pytest.mark.parametrize("network", [*MISFITS, *LOST_MISFITS, *FAILING, *SEQUENCES_MISFITS], ids=lambda network: network.name)
+@pytest.mark.parametrize(
+    "network", [*MISFITS, *LOST_MISFITS, *FAILING, *SEQUENCES_MISFITS, *FRESH_MISFITS], ids=lambda network: network.name
+)
 def test_misfit(network: Network, tmp_path: Path) -> None:
     found = judged(network, tmp_path)
     assert len(found.nonfinite) == 1

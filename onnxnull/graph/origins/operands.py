@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from onnxnull.graph.constants import Blocked, Constant
 from onnxnull.graph.entries import KEEPING, ONE_BY_ONE, SELECTING, EntryKind, entry_kind
-from onnxnull.graph.origins.values import Alternatives, Unresolved, broadcast_over, is_fill
+from onnxnull.graph.origins.values import Alternatives, Unresolved, broadcast_over, is_fill, long_axes
 from onnxnull.graph.types import Shape
 
 if TYPE_CHECKING:
@@ -121,11 +121,14 @@ class At:
 
 
 def smaller(at: At, index: int, other: int) -> bool:
-    """Whether an operand is broadcast over what operand `index` holds, along an axis at least."""
+    """Whether an operand is broadcast over what operand `index` holds, along an axis at least, or may be: of any rank."""
     shape, held = at.shape(index), at.at(index)
     if isinstance(held, Constant) and is_fill(held):
         return False
-    return shape is not None and broadcast_over(shape, at.factor_shape(other))
+    part = at.factor_shape(other)
+    if shape is None or part is None:
+        return part is None and shape is not None and long_axes(shape) >= TABLE_RANK
+    return broadcast_over(shape, part)
 
 
 def is_row(held: Held) -> bool:

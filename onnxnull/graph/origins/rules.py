@@ -35,7 +35,9 @@ def selection(at: At) -> Origin | None:
     data, shape = at.at(0), at.shape(0)
     if data is None or (isinstance(data, Constant) and is_fill(data)):
         return None
-    if at.op in ("GatherElements", "GatherND") and shape is not None and len(shape) <= TABLE_RANK:
+    if at.op == "GatherND" and shape is not None and len(shape) <= TABLE_RANK:
+        return None
+    if at.op == "GatherElements" and shape is not None and long_axes(shape) < TABLE_RANK:
         return None
     return Unresolved(selected(at), is_row(data))
 

@@ -29,11 +29,11 @@ def _operands(node: Node, of: Operands) -> list[Range]:
 
 @gives("Add", "Sub", "Mul", "Div", "Pow")
 def binary(node: Node, of: Operands) -> Range:
-    """Arithmetic; a tensor times itself is no less than 0, minus itself is 0. Integers divide towards 0."""
+    """Arithmetic; a tensor times itself is no less than 0, minus itself 0, divided by itself 1. Integers divide towards 0."""
     a, b = _operands(node, of)
     first, second = node.inputs[:2]
-    if node.op_type in ("Mul", "Sub") and first is not None and second is not None and _equal(node, first, second):
-        return arithmetic.squared(a) if node.op_type == "Mul" else _cancelled(a)
+    if node.op_type in ("Div", "Mul", "Sub") and first is not None and second is not None and _equal(node, first, second):
+        return arithmetic.squared(a) if node.op_type == "Mul" else _cancelled(a) if node.op_type == "Sub" else _quotient(a)
     if node.op_type == "Add" and first is not None and second is not None and _opposite(first, second):
         return _cancelled(a)
     operation = _BINARY[node.op_type]
@@ -72,6 +72,13 @@ def _opposite(one: Operand, other: Operand) -> bool:
 def _cancelled(a: Range) -> Range:
     """a − a: Inf − Inf is NaN."""
     return made(np.where(a.empty, np.inf, 0.0), np.where(a.empty, -np.inf, 0.0), a.nan | a.infinite, sized=a.sized)
+
+
+def _quotient(a: Range) -> Range:
+    """a / a: 0 / 0 and Inf / Inf are NaN."""
+    one = a.empty | ((a.lo == 0) & (a.hi == 0))
+    nan = a.nan | a.infinite | a.may_be_zero
+    return made(np.where(one, np.inf, 1.0), np.where(one, -np.inf, 1.0), nan, sized=a.sized)
 
 
 def _of_integers(found: Range) -> Range:

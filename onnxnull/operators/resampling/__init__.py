@@ -1,5 +1,5 @@
 """Resize and Upsample."""
 
-from onnxnull.operators.resampling import facts, lowering, positions, steps
+from onnxnull.operators.resampling import facts, lowering, origins, positions, steps
 
-__all__ = ["facts", "lowering", "positions", "steps"]
+__all__ = ["facts", "lowering", "origins", "positions", "steps"]
