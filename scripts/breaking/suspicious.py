@@ -37,7 +37,7 @@ class Builder:
     def stored(self, array: Any) -> str:
         """A constant; numbers of Python are float32."""
         name = self.name()
-        self.constants[name] = np.float32(array) if isinstance(array, float) else np.asarray(array)
+        self.constants[name] = np.asarray(array, np.float32 if isinstance(array, float) else None)
         return name
 
     def weight(self, *shape: int) -> str:
@@ -200,7 +200,7 @@ def _between_constants(b: Builder, x: str) -> str:
 def _dead_branch(b: Builder, x: str) -> str:
     b.op("MatMul", x, b.weight(WIDTH, 3))
     then = helper.make_graph([node("Identity", [x], ["t"])], "then", [], [value("t", None)])
-    lost = [numpy_helper.from_array(np.float32(np.nan), "lost")]
+    lost = [numpy_helper.from_array(np.array(np.nan, np.float32), "lost")]
     other = helper.make_graph([node("Mul", [x, "lost"], ["o"])], "other", [], [value("o", None)], lost)
     return b.op("If", b.stored(np.array(True)), then_branch=then, else_branch=other)
 
@@ -209,7 +209,7 @@ def _dead_branch(b: Builder, x: str) -> str:
 def _choice(b: Builder, x: str) -> str:
     def branch(name: str, sign: float) -> onnx.GraphProto:
         stored = [numpy_helper.from_array(weight(WIDTH, WIDTH, seed=b.rng.randrange(99)), f"{name}w")]
-        stored += [numpy_helper.from_array(np.float32(sign), f"{name}s")]
+        stored += [numpy_helper.from_array(np.array(sign, np.float32), f"{name}s")]
         inner = [node("MatMul", [x, f"{name}w"], [f"{name}m"]), node("Mul", [f"{name}m", f"{name}s"], [f"{name}o"])]
         return helper.make_graph(inner, name, [], [value(f"{name}o", None)], stored)
 
@@ -256,7 +256,7 @@ def _sum_in_a_loop(b: Builder, x: str) -> str:
 def _layers_in_a_scan(b: Builder, x: str) -> str:
     """onnxruntime asks for the rank of what the body gives, and may not find it behind a Loop."""
     step = [node("MatMul", ["s", "l"], ["m"]), node("Tanh", ["m"], ["t"])]
-    body = helper.make_graph(step, "body", [value("s", None), value("l", [WIDTH, WIDTH])], [value("t", [None, WIDTH])])
+    body = helper.make_graph(step, "body", [value("s", None), value("l", [WIDTH, WIDTH])], [value("t", ["n", WIDTH])])
     stack = b.stored(weight(3, WIDTH, WIDTH, seed=b.rng.randrange(99)) * np.float32(1.5))
     return b.op("Scan", x, stack, body=body, num_scan_inputs=1)
 
@@ -377,7 +377,8 @@ def _placed(b: Builder, x: str) -> str:
 def network(rng: random.Random) -> tuple[onnx.ModelProto, str]:
     """A random network, and what it consists of."""
     b = Builder(rng)
-    batch = rng.choice([2, "n"])
+    batches: list[int | str] = [2, "n"]
+    batch = rng.choice(batches)
     kinds = [rng.choice(list(STEPS)) for _ in range(rng.randrange(1, 6))]
     x = "x"
     for kind in kinds:

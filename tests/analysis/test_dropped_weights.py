@@ -36,7 +36,7 @@ def steps(text: str) -> list[NodeProto]:
     for part in text.split(";"):
         left, output = part.split(">")
         operator, *given = left.split()
-        attributes = {key: int(number) for key, number in (each.split("=") for each in given if "=" in each)}
+        attributes: dict[str, Any] = {key: int(number) for key, number in (each.split("=") for each in given if "=" in each)}
         inputs = ["" if each == "-" else each for each in given if "=" not in each]
         made.append(node(operator, inputs, output.split(), **attributes))
     return made
