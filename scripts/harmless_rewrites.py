@@ -111,15 +111,6 @@ def _data(source: Path) -> list[dict[str, np.ndarray]] | None:
         return None
 
 
-_SHORT = {
-    "identical": "identical",
-    "same-graph": "same graph",
-    "rounded": "rounded",
-    "quantized": "quantized",
-    "agrees": "agrees",
-}
-
-
 _SETTLED = ("identical", "same-graph", "rounded", "quantized", "agrees")
 
 
