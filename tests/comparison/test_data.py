@@ -50,6 +50,14 @@ def dynamic(*, scaled: bool = True, twice: bool = False, shown: bool = False) ->
     return nodes, {name: CODES[name] for name in ("codes", "step")}
 
 
+def with_weight_quantized() -> Net:
+    """As `dynamic`; the graph quantizes the weight, too."""
+    nodes, _ = dynamic()
+    nodes = [node("DynamicQuantizeLinear", "w", "codes step zw"), *nodes]
+    nodes[2] = node("MatMulInteger", "q codes z zw", "i")
+    return nodes, {"w": W}
+
+
 def judged(a: Net, b: Net, folder: Path, **how: Any) -> Outcome:
     return compared(a, b, folder, running=Running(), **how).outcome
 
@@ -69,6 +77,10 @@ def test_a_channel_is_not_hidden_by_larger_ones(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("data", "limit"), [(None, 20.0), (DATA[:15], 20.0), (DATA, 90.0)], ids=["none", "15", "a high limit"])
 def test_without_enough_data_nothing_is_known(data: Any, limit: float, tmp_path: Path) -> None:
     assert judged(PRODUCT, dynamic(), tmp_path, data=data, min_snr=limit) is Outcome.UNEXPLAINED
+
+
+def test_a_weight_that_the_graph_quantizes(tmp_path: Path) -> None:
+    assert judged(PRODUCT, with_weight_quantized(), tmp_path, data=DATA) is Outcome.QUANTIZED
 
 
 @pytest.mark.parametrize(

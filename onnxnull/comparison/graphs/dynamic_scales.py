@@ -18,6 +18,7 @@ import numpy as np
 
 from onnxnull.comparison.graphs import constants as c
 from onnxnull.comparison.graphs.constants import Const
+from onnxnull.comparison.numbering import draws
 from onnxnull.graph.flow import Flow
 
 if TYPE_CHECKING:
@@ -75,8 +76,19 @@ def _times_constants(scale: ir.Value) -> Iterator[ir.Value]:
 
 
 def _is_constant(value: ir.Value) -> bool:
-    node = value.producer()
-    return value.is_initializer() or (node is not None and node.op_type == "Constant")
+    """Whether it is stored, or made of what is stored alone, as DynamicQuantizeLinear makes the scale of a weight."""
+    seen, stack = {value}, [value]
+    while stack:
+        value = stack.pop()
+        node = value.producer()
+        if node is None and not value.is_initializer():
+            return False
+        if node is not None and draws(node):
+            return False
+        inner = {v for v in node.inputs if v is not None} - seen if node is not None else set()
+        seen |= inner
+        stack += inner
+    return True
 
 
 def _is_scaled(codes: ir.Value, scales: set[ir.Value], products: set[ir.Node]) -> bool:
