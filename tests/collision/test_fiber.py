@@ -97,7 +97,8 @@ def test_evidence_is_replayed(found: Collision, tmp_path: Path) -> None:
     np.save(tmp_path / "e/colliding.npy", moved)
     entry["arrays"]["colliding"]["sha256"] = hashlib.sha256((tmp_path / "e/colliding.npy").read_bytes()).hexdigest()
     change = moved - found.original
-    entry["perturbation"] |= {"l2": float(np.linalg.norm(change)), "linf": float(np.abs(change).max()), "parameters": {}}
+    entry["perturbation"] |= {"l2": float(np.linalg.norm(change)), "linf": float(np.abs(change).max())}
+    entry["perturbation"]["parameters"]["box"] = None  # which the moved point leaves
     (tmp_path / "e/collision.json").write_text(json.dumps(document))
     (again,) = replay(tmp_path / "e", CNN)
     assert not again.confirmed
