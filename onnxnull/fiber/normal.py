@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from onnxnull.errors import Code, OnnxnullError
 from onnxnull.kernel.maps.linear_map import Array
 
 if TYPE_CHECKING:
@@ -42,12 +43,15 @@ class Normal:
 
     @classmethod
     def of(cls, jacobian: NDArray[np.float32], free: Mask) -> Normal:
-        """Factorise."""
+        """Factorise. Raises `OnnxnullError` where J holds NaN or Inf (`runtime`)."""
         flat = free.ravel()
         gram = np.zeros((len(jacobian), len(jacobian)))
         for start in range(0, jacobian.shape[1], _BLOCK):
             columns = jacobian[:, start : start + _BLOCK][:, flat[start : start + _BLOCK]].astype(np.float64)
             gram += columns @ columns.T
+        if not np.all(np.isfinite(gram)):
+            seen = "the derivative of what is to stay equal holds NaN or Inf at float32"
+            raise OnnxnullError(Code.RUNTIME, seen, "start from another input")
         values, vectors = np.linalg.eigh(gram)
         kept = values > _DROPPED * max(float(values[-1]), 0.0)
         return cls(jacobian, flat, int(kept.sum()), values[kept], vectors[:, kept])

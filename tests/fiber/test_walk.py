@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from onnxnull.errors import Code, OnnxnullError
 from onnxnull.fiber import Fiber, Stop, walk
 from onnxnull.gradient import Function
 from onnxnull.runtime.precision import Precision
@@ -128,3 +129,16 @@ def test_progress_is_told(limit: float | None) -> None:
     walk(fiber(SPHERE, start), wish, time_limit=limit, progress=told.append)
     assert told
     assert all("along the fibre" in each and "residual" in each for each in told)
+
+
+def test_a_derivative_beyond_float32_is_an_error() -> None:
+    """exp(88) is a number of float32, and its product with 10³ is none."""
+    nodes = [
+        helper.make_node("Mul", ["x", "thousand"], ["s"]),
+        helper.make_node("Exp", ["s"], ["e"]),
+        helper.make_node("ReduceSum", ["e"], ["y"]),
+    ]
+    found = fiber(nodes, np.full((1, 4), 0.088), thousand=np.array(1000.0))
+    with pytest.raises(OnnxnullError) as refused:
+        walk(found, np.zeros((1, 4)))
+    assert refused.value.code is Code.RUNTIME
