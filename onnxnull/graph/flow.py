@@ -292,11 +292,26 @@ class Flow:
         for kind in inferred.values():
             if open_negative(kind) and self.impossible is None:
                 self.impossible = f"node {node.name or node.op_type!r} ({node.op_type}) gives a tensor of a negative size"
+        if node.op_type == "Compress" and node.domain == "" and "axis" in node.attributes:
+            self._count_kept(node, inputs)
         for index, value in enumerate(node.outputs):
             if f"o{index}" in inferred:
                 self._types[value] = merged(inferred[f"o{index}"], self._types.get(value))
         if foldable:
             self._fold(node, proto, inputs, version)
+
+    def _count_kept(self, node: ir.Node, inputs: tuple[Operand | None, ...]) -> None:
+        """`Compress` (opset 9) along an axis keeps as many entries as a constant condition says, which onnx does not infer."""
+        data, condition = inputs[:2]
+        if data is None or data.dtype is None or data.shape is None or condition is None:
+            return
+        axis = node.attributes["axis"].as_int()
+        if not isinstance(condition.constant, Constant) or not -len(data.shape) <= axis < len(data.shape):
+            return
+        length, axis = data.shape[axis], axis % len(data.shape)
+        if condition.constant.size <= SMALL and length is not None:
+            kept = int(np.count_nonzero(condition.constant.array().reshape(-1)[:length]))
+            self._types[node.outputs[0]] = tensor_type(int(data.dtype), (*data.shape[:axis], kept, *data.shape[axis + 1 :]))
 
     def _inferred_types(
         self,
