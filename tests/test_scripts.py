@@ -17,7 +17,7 @@ import pytest
 
 from onnxnull.collision.cases import Case
 from onnxnull.collision.output_change import compare
-from onnxnull.collision.results import Change, Collision, Verdict
+from onnxnull.collision.results import Change, Collision, RunVerdict
 from onnxnull.collision.search import Execution, Place, Search
 from onnxnull.errors import Code, OnnxnullError
 from onnxnull.graph.model import open_model
@@ -228,7 +228,7 @@ class TestGpuCheck:
         _, (found,) = gpu_check.Subject.of(MLP).collide([Precision.FLOAT32], [Provider.CPU])
         (run,) = found.runs
         assert gpu_check.judged(found, run)[0]
-        assert not gpu_check.judged(found, replace(run, verdict=Verdict.BROKEN))[0]
+        assert not gpu_check.judged(found, replace(run, verdict=RunVerdict.BROKEN))[0]
         assert not gpu_check.judged(found, replace(run, control=run.outputs))[0]
 
     def test_float16_fails_where_it_is_not_for_want_of_a_provider(self, monkeypatch: pytest.MonkeyPatch) -> None:

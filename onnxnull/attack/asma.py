@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from onnxnull.attack.ball import Ball
-from onnxnull.attack.pgd import Found
+from onnxnull.attack.pgd import AttackResult
 from onnxnull.gradient.jacobian import Function
 from onnxnull.kernel.maps.linear_map import Array
 
@@ -36,21 +36,21 @@ class Asma:
     tau: float = 0.02
     overlap: float = 0.9
 
-    def run(self, scores: Function, ball: Ball, target: np.ndarray, tell: Callable[[str], None]) -> Found:
+    def run(self, scores: Function, ball: Ball, target: np.ndarray, tell: Callable[[str], None]) -> AttackResult:
         """Attack.
 
         Args:
             scores: one map a class, (1, classes, height, width).
             target: labels, (height, width).
         """
-        x, best = ball.centre, Found(ball.centre, 0, False, -1.0)
+        x, best = ball.centre, AttackResult(ball.centre, 0, False, -1.0)
         unit = ball.epsilon * (x.size**0.5 if ball.norm.value == "linf" else 1.0)
         for step in range(self.steps + 1):
             y = scores.value(x)
             overlap = intersection_over_union(y[0].argmax(axis=0), target)
             tell(f"step {step} of {self.steps}, overlap {overlap:.3f}")
             if overlap > best.score:
-                best = Found(x, step, overlap >= self.overlap, overlap)
+                best = AttackResult(x, step, overlap >= self.overlap, overlap)
             if best.succeeded:
                 break
             _, gradient = scores.pull(x, _loss_gradient(y, target))

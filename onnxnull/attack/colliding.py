@@ -15,7 +15,7 @@ import numpy as np
 
 from onnxnull.attack.asma import Asma, intersection_over_union
 from onnxnull.attack.ball import Ball, Norm
-from onnxnull.attack.pgd import MARGIN, Found, Pgd
+from onnxnull.attack.pgd import MARGIN, AttackResult, Pgd
 from onnxnull.collision.cases import Case
 from onnxnull.collision.invariant_tensors import default_equal
 from onnxnull.collision.output_change import compare
@@ -58,7 +58,7 @@ class Attacked:
     case: Case
     ball: Ball
     method: str
-    found: Found
+    found: AttackResult
     clean: Array
     adversarial: Array
     collisions: tuple[Collision, ...]
@@ -244,7 +244,7 @@ class AttackSearch:
         wish = ball.centre + 0.999 * room / float(np.linalg.norm(noise)) * noise * ball.scale
         return replace(back, seed=seed), Case("a random input nearby", {**start.arrays, name: wish})
 
-    def _given(self, x: Array, ball: Ball) -> Found:
+    def _given(self, x: Array, ball: Ball) -> AttackResult:
         """An example made elsewhere, which has to be within ε and the range."""
         if x.shape != ball.centre.shape:
             raise OnnxnullError(Code.DATA, f"the adversarial example has shape {x.shape}, the input {ball.centre.shape}")
@@ -252,7 +252,7 @@ class AttackSearch:
         if length > ball.epsilon * (1 + 1e-3):
             seen = f"the adversarial example is {length:.4g} from the input, more than ε = {ball.epsilon:.4g}"
             raise OnnxnullError(Code.DATA, seen, "give its own --epsilon and --norm, and the input that it was made from")
-        return Found(ball.inside(x), 0, True, float("nan"))
+        return AttackResult(ball.inside(x), 0, True, float("nan"))
 
     def _function(self, arrays: Mapping[str, np.ndarray], name: str) -> Function:
         """The scores in float32, for inputs of these shapes; sessions are made once."""
@@ -263,7 +263,7 @@ class AttackSearch:
         return self._functions[key]
 
 
-def _reached(attack: Pgd | Asma | None, found: Found) -> str:
+def _reached(attack: Pgd | Asma | None, found: AttackResult) -> str:
     if isinstance(attack, Asma):
         return f"the masks' intersection over union is {found.score:.3g}, and not {attack.overlap:g}"
     return f"the wanted class leads by {found.score + 0.0:.3g} of the largest score, and not by more than {MARGIN:g}"

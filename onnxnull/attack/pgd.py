@@ -16,7 +16,7 @@ MARGIN = 0.02
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Found:
+class AttackResult:
     """What an attack found.
 
     Attributes:
@@ -48,7 +48,9 @@ class Pgd:
     target: int | None = None
     random_start: bool = True
 
-    def run(self, scores: Function, ball: Ball, label: int, rng: np.random.Generator, tell: Callable[[str], None]) -> Found:
+    def run(
+        self, scores: Function, ball: Ball, label: int, rng: np.random.Generator, tell: Callable[[str], None]
+    ) -> AttackResult:
         """Attack.
 
         Args:
@@ -62,7 +64,7 @@ class Pgd:
             margin = self._margin(y.ravel(), label)
             tell(f"step {step} of {self.steps}, margin {margin:.2g}")
             if margin > MARGIN or step == self.steps:
-                return Found(x, step, margin > MARGIN, margin)
+                return AttackResult(x, step, margin > MARGIN, margin)
             cotangent = _loss_gradient(y.ravel(), label if self.target is None else self.target)
             _, gradient = scores.pull(x, cotangent.reshape(y.shape))
             away = ball.ascent(gradient, size)

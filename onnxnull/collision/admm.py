@@ -17,7 +17,7 @@ _ADAPT_EVERY, _ADAPT_UNTIL = 10, 100
 _NOTHING = 1e-8
 
 
-class Search:
+class Admm:
     """ADMM for min ½‖x − wish‖² with x in the kernel and z = x in a box low ≤ z ≤ high; u are the scaled multipliers."""
 
     def __init__(self, kernel: Kernel, wish: Array, low: Array, high: Array) -> None:

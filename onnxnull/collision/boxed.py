@@ -12,7 +12,7 @@ leave it in the kernel.
    the kernel to the smaller box (Banjac, Goulart, Stellato, Boyd, "Infeasibility detection in ADMM", 2019). It is orthogonal
    to the kernel, so where it only moves entries without room, these stay at their bound for every point that is in both
    (Farkas): they are held at 0 (`Kernel.within`), and it is tried again.
-3. The multipliers bound how far the answer is from the nearest point: that ends the search (`Search.distance`).
+3. The multipliers bound how far the answer is from the nearest point: that ends the search (`Admm.distance`).
 
 Of small tensors the multipliers are found directly (`small_boxes`), and the search is left to what that does not certify.
 """
@@ -25,7 +25,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from onnxnull.collision.admm import Search
+from onnxnull.collision.admm import Admm
 from onnxnull.collision.kernel import Kernel
 from onnxnull.collision.room import Room
 from onnxnull.collision.small_boxes import MOST, multipliers
@@ -192,7 +192,7 @@ def _by_active_sets(kernel: Kernel, room: Room, wish: Array, fixed: Mask) -> Nea
     held_by = multipliers(kernel, wish, room.low, room.high)
     if held_by is None:
         return None
-    search = Search(kernel, wish, room.low, room.high)
+    search = Admm(kernel, wish, room.low, room.high)
     search.settle(held_by)
     held, rounding = fixed | _without_room(search, room, 0.0), _ROUNDING * float(np.linalg.norm(wish))
     for _ in range(_HOLDS):
@@ -222,7 +222,7 @@ def _with_stuck_parts_held(kernel: Kernel, room: Room, wish: Array, fixed: Mask,
         if not stuck.any():
             break
         held = held | stuck
-    search = Search(kernel, wish, room.low, room.high)
+    search = Admm(kernel, wish, room.low, room.high)
     return _outermost(search, kernel, room, np.zeros_like(wish), close, round(share * _PLAIN))
 
 
@@ -230,7 +230,7 @@ def _with_entries_held(
     kernel: Kernel, room: Room, wish: Array, fixed: Mask, share: float, close: Close, best: Nearest
 ) -> Nearest:
     """Hold what the multipliers of the nearest point hold at a bound of 0, while the size of the tensor allows it."""
-    search = Search(kernel, wish, room.low, room.high)
+    search = Admm(kernel, wish, room.low, room.high)
     stuck, left, turn = fixed, round((share - 1.0) * _PLAIN), _PLAIN // _HOLDS
     while left > 0 and not close(best):
         search.run(min(turn, left))
@@ -249,7 +249,7 @@ def _with_entries_held(
     return best
 
 
-def _without_room(search: Search, room: Room, least: float) -> Mask:
+def _without_room(search: Admm, room: Room, least: float) -> Mask:
     """Entries that multipliers above `least` hold at a bound of 0."""
     force = search.multipliers
     held: Mask = ((room.low == 0.0) & (force < -least)) | ((room.high == 0.0) & (force > least))
@@ -263,7 +263,7 @@ class _Try:
     `tight` are all without room; of these, the stuck ones cannot leave their bound.
     """
 
-    search: Search
+    search: Admm
     point: Array | None
     stuck: Mask
     tight: Mask
@@ -275,7 +275,7 @@ def _strictly_inside(kernel: Kernel, room: Room, wish: Array, held: Mask, iterat
     tight = np.minimum(room.high, -room.low) <= _TIGHT * width
     for margin in margins:
         rim = np.where(held, 0.0, margin * width)
-        search = Search(kernel, wish, np.where(held, 0.0, room.low + rim), np.where(held, 0.0, room.high - rim))
+        search = Admm(kernel, wish, np.where(held, 0.0, room.low + rim), np.where(held, 0.0, room.high - rim))
         point = _reached(search, room, _INSIDE * rim, iterations)
         moved = ~held & (np.abs(search.displacement) > _STUCK * rim)
         if point is not None:
@@ -283,7 +283,7 @@ def _strictly_inside(kernel: Kernel, room: Room, wish: Array, held: Mask, iterat
     return _Try(search, point, moved, tight)
 
 
-def _reached(search: Search, room: Room, rim: Array, iterations: int) -> Array | None:
+def _reached(search: Admm, room: Room, rim: Array, iterations: int) -> Array | None:
     """Search until the point is inside the true box by `rim` everywhere; None where it comes no nearer."""
     before = np.inf
     for _ in range(0, iterations, _CHECK):
@@ -299,7 +299,7 @@ def _reached(search: Search, room: Room, rim: Array, iterations: int) -> Array |
     return None
 
 
-def _outermost(search: Search, part: Kernel, room: Room, anchor: Array, close: Close, iterations: int) -> Nearest:
+def _outermost(search: Admm, part: Kernel, room: Room, anchor: Array, close: Close, iterations: int) -> Nearest:
     """Search on in the true box; the last point inside it on the line from `anchor`, inside as well, to where that ends.
 
     `part` holds the anchor and what the search finds.

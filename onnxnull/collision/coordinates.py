@@ -16,7 +16,7 @@ from onnxnull.collision.kernel import Kernel
 from onnxnull.collision.near_kernel import NearKernel
 from onnxnull.collision.perturb import Recipe, bounds, control, perturbation
 from onnxnull.collision.room import Room
-from onnxnull.collision.tensors import Site
+from onnxnull.collision.tensors import PerturbedTensor
 from onnxnull.kernel.maps.linear_map import Array, LinearMap
 from onnxnull.kernel.maps.primitives import Scale
 from onnxnull.kernel.maps.selection import Selection, identity
@@ -38,13 +38,13 @@ class Coordinates:
         sizes: of the tensor's shape; None where all are 1.
     """
 
-    site: Site
+    site: PerturbedTensor
     kernel: Kernel | NearKernel
     sizes: Array | None = None
 
     @classmethod
-    def of(cls, site: Site, start: Array) -> Coordinates | None:
-        """Those of the features' own sizes; None where all have one. Raises as `Site.kernel`."""
+    def of(cls, site: PerturbedTensor, start: Array) -> Coordinates | None:
+        """Those of the features' own sizes; None where all have one. Raises as `PerturbedTensor.kernel`."""
         sizes = own_sizes(start, _factors(site))
         if sizes is None:
             return None
@@ -152,7 +152,7 @@ def own_sizes(x: Array, factors: Array | None = None) -> Array | None:
     return result
 
 
-def _factors(site: Site) -> Array:
+def _factors(site: PerturbedTensor) -> Array:
     """What every entry of the tensor is multiplied by on its way to the layers, at most."""
     found = np.zeros(site.shape)
     for layer in site.frontier.layers:
@@ -167,7 +167,7 @@ def _factors(site: Site) -> Array:
     return found
 
 
-def _rescaled(site: Site, sizes: Array) -> Site:
+def _rescaled(site: PerturbedTensor, sizes: Array) -> PerturbedTensor:
     def path(one: LinearMap | None) -> LinearMap | None:
         if isinstance(one, Selection):
             return one.after(replace(identity(sizes.shape), factors=sizes))

@@ -11,7 +11,7 @@ import numpy as np
 
 from onnxnull.collision.merging import Casts, FirstCasts
 from onnxnull.collision.results import Space
-from onnxnull.collision.tensors import Cut, Site
+from onnxnull.collision.tensors import LayerInput, PerturbedTensor
 from onnxnull.errors import Code, OnnxnullError
 from onnxnull.graph.constants import Constant
 from onnxnull.graph.floats import is_float, unit_roundoff
@@ -39,7 +39,7 @@ Seen = tuple[np.ndarray, np.ndarray] | str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Outcome:
+class RunResult:
     """One run: the outputs by name, what was seen of each reader of the site, and the codes that its quantizer made.
 
     Attributes:
@@ -59,7 +59,7 @@ class Outcome:
         return {**self.outputs, **self.entering}
 
 
-class Subject(Protocol):
+class Executable(Protocol):
     """Something that takes the site's tensor.
 
     Attributes:
@@ -79,10 +79,10 @@ class Subject(Protocol):
     def stored(self, x: Array) -> np.ndarray:
         """`x` as it goes in: rounded to the type of what takes it, or to codes."""
 
-    def run(self, x: np.ndarray) -> Outcome:
+    def run(self, x: np.ndarray) -> RunResult:
         """Run it on `x` as it is stored."""
 
-    def nudged(self, x: np.ndarray, outcome: Outcome, nudge: Nudge) -> Outcome:
+    def nudged(self, x: np.ndarray, outcome: RunResult, nudge: Nudge) -> RunResult:
         """Run it with what floats read of `x` moved; `outcome` is that of `x`."""
 
     @property
@@ -104,7 +104,7 @@ class AtInput:
         self,
         network: Twin,
         provider: Provider,
-        site: Site,
+        site: PerturbedTensor,
         enters: Mapping[str, str],
         watched: Sequence[str] = (),
         casts: FirstCasts = FirstCasts(),  # noqa: B008 - frozen
@@ -143,7 +143,7 @@ class AtInput:
         """As the input's type at this precision stores it."""
         return self._runner.stored(self._name, x)
 
-    def run(self, x: np.ndarray) -> Outcome:
+    def run(self, x: np.ndarray) -> RunResult:
         """Run the network."""
         feeds = {**self._others, self._name: x}
         results = self._runner.run(feeds)
@@ -160,9 +160,9 @@ class AtInput:
         codes = None if self._codes is None else results[self._codes]
         entering = {name: results[name] for name in self.enters}
         casts = [(there[operand], there[result]) for operand, result in self.casts.pairs]
-        return Outcome({name: results[name] for name in self._outputs}, tuple(seen), codes, entering, casts)
+        return RunResult({name: results[name] for name in self._outputs}, tuple(seen), codes, entering, casts)
 
-    def nudged(self, x: np.ndarray, outcome: Outcome, nudge: Nudge) -> Outcome:
+    def nudged(self, x: np.ndarray, outcome: RunResult, nudge: Nudge) -> RunResult:
         """Run it with x moved, or where a quantizer rounds x first, and would hide that, the floats that its layers read.
 
         Where casts to 16 bits round x first, what they give is moved too: behind them an ulp is one of 16 bits.
@@ -182,7 +182,9 @@ class AtInput:
         moved = board.feeds({name: nudge(array) for name, array in read.items()})
         start = nudge(x) if self._codes is None else x
         results = runner.run({**self._others, self._name: start, **moved}, judged)
-        return Outcome({name: results[name] for name in self._outputs}, (), None, {name: results[name] for name in self.enters})
+        return RunResult(
+            {name: results[name] for name in self._outputs}, (), None, {name: results[name] for name in self.enters}
+        )
 
 
 class Network:
@@ -211,7 +213,13 @@ class InLayer:
     lowered: Sequence[str]
 
     def __init__(
-        self, cut: Cut, site: Site, flow: Flow, precision: Precision, provider: Provider, network: Network | None
+        self,
+        cut: LayerInput,
+        site: PerturbedTensor,
+        flow: Flow,
+        precision: Precision,
+        provider: Provider,
+        network: Network | None,
     ) -> None:
         model = _alone(cut, site, flow)
         self._codes = None if cut.codes is None else _dtype_of(cut)
@@ -238,16 +246,16 @@ class InLayer:
         info = np.iinfo(self._codes)
         return np.clip(np.rint(x), info.min, info.max).astype(self._codes)
 
-    def run(self, x: np.ndarray) -> Outcome:
+    def run(self, x: np.ndarray) -> RunResult:
         """Run the layer, then what is behind it."""
         (y,) = self._runner.run({"x": x}).values()
         codes = None if self._codes is None else x
         if self._network is None:
-            return Outcome({self._output: y}, ((x, y),), codes)
+            return RunResult({self._output: y}, ((x, y),), codes)
         outputs, entering = self._network.rest(self._output, y)
-        return Outcome(outputs, ((x, y),), codes, entering)
+        return RunResult(outputs, ((x, y),), codes, entering)
 
-    def nudged(self, x: np.ndarray, outcome: Outcome, nudge: Nudge) -> Outcome:
+    def nudged(self, x: np.ndarray, outcome: RunResult, nudge: Nudge) -> RunResult:
         """Run it with x moved."""
         return self.run(nudge(x))
 
@@ -285,7 +293,7 @@ def _tensors(view: Node | None, activation: int | None) -> tuple[str, ...]:
     return (operand.name, output.name)
 
 
-def _alone(cut: Cut, site: Site, flow: Flow) -> onnx.ModelProto:
+def _alone(cut: LayerInput, site: PerturbedTensor, flow: Flow) -> onnx.ModelProto:
     """The layer's node as a model of its own, input "x", everything else stored."""
     import onnx
     import onnx_ir as ir
@@ -334,7 +342,7 @@ def _alone(cut: Cut, site: Site, flow: Flow) -> onnx.ModelProto:
     return model
 
 
-def _dtype_of(cut: Cut) -> np.dtype[Any]:
+def _dtype_of(cut: LayerInput) -> np.dtype[Any]:
     """The type of an activation of codes."""
     operand = None if cut.use.activation is None else cut.view.inputs[cut.use.activation]
     assert operand is not None
@@ -342,7 +350,7 @@ def _dtype_of(cut: Cut) -> np.dtype[Any]:
     return operand.dtype.numpy()
 
 
-def _read_patches(node: onnx.NodeProto, site: Site) -> None:
+def _read_patches(node: onnx.NodeProto, site: PerturbedTensor) -> None:
     """Conv on unfolded patches: the stride is the kernel, nothing is padded or dilated."""
     from onnx import helper
 

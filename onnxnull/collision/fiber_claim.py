@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from onnxnull.collision.executables import AtInput, Subject
+from onnxnull.collision.executables import AtInput, Executable
 from onnxnull.collision.merging import in_casts
 from onnxnull.collision.output_change import compare
 from onnxnull.collision.results import Claim, LayerCheck
@@ -29,7 +29,7 @@ WITHIN = 1e-10
 _REASON = "a walk along a fibre sees the network as a whole"
 
 
-def check_fiber(equal: Sequence[str], tensor: str, subject: Subject, trial: Trial, found: Outcomes) -> Checks:
+def check_fiber(equal: Sequence[str], tensor: str, subject: Executable, trial: Trial, found: Outcomes) -> Checks:
     """Claim that the tensors `equal` of a network are, where `tensor` changes.
 
     Raises:

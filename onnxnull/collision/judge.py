@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from onnxnull.collision.output_change import class_maps, compare
-from onnxnull.collision.results import Decision, Judgement, Kind, LayerCheck, Verdict
+from onnxnull.collision.results import Decision, Judgement, Kind, LayerCheck, RunVerdict
 from onnxnull.collision.yardstick import DROWNED, TIMES, Tensors, Yardstick, change
 from onnxnull.graph.floats import unit_roundoff
 from onnxnull.kernel.maps.linear_map import Array
@@ -65,7 +65,7 @@ def verdict_of(
     differ: bool,
     read: bool,
     merged: bool = False,
-) -> tuple[Verdict, str | None]:
+) -> tuple[RunVerdict, str | None]:
     """The verdict, and why it is broken or undecided with what to do, in a line.
 
     Args:
@@ -80,14 +80,14 @@ def verdict_of(
     ):
         why = next(reasons, None)
         if why is not None:
-            return (Verdict.BROKEN if decision is Decision.BROKEN else Verdict.UNDECIDED), why
+            return (RunVerdict.BROKEN if decision is Decision.BROKEN else RunVerdict.UNDECIDED), why
     if kind is Kind.NEAR_KERNEL:
-        return Verdict.NEAR, None
+        return RunVerdict.NEAR, None
     if bitwise:
-        return Verdict.BITWISE, None
+        return RunVerdict.BITWISE, None
     if kind is Kind.FIBER:
-        return Verdict.EQUAL, None
-    return (Verdict.ROUNDING if all(check.runtime.holds for check in checks) else Verdict.UNBOUNDED), None
+        return RunVerdict.EQUAL, None
+    return (RunVerdict.ROUNDING if all(check.runtime.holds for check in checks) else RunVerdict.UNBOUNDED), None
 
 
 def _broken(

@@ -8,7 +8,7 @@ import numpy as np
 
 from onnxnull.collision.claims import Reader, kernel_claim, runtime_claim
 from onnxnull.collision.claims import rounded as with_weights
-from onnxnull.collision.executables import Seen, Subject
+from onnxnull.collision.executables import Executable, Seen
 from onnxnull.collision.merging import before_layers
 from onnxnull.collision.results import Claim, Kind, LayerCheck
 from onnxnull.collision.verify import Checks, Outcomes, Trial, accumulator
@@ -17,7 +17,7 @@ from onnxnull.operators.products import product_called
 from onnxnull.runtime.providers import Provider
 
 
-def check_layers(readers: Sequence[Reader], subject: Subject, trial: Trial, found: Outcomes) -> Checks:
+def check_layers(readers: Sequence[Reader], subject: Executable, trial: Trial, found: Outcomes) -> Checks:
     """Hold the claims of every layer against the runs.
 
     Args:
@@ -36,14 +36,14 @@ def check_layers(readers: Sequence[Reader], subject: Subject, trial: Trial, foun
     return Checks(claims, merged=before_layers(readers, stored, seen, subject.unit))
 
 
-def _kernel(subject: Subject, reader: Reader, trial: Trial, stored: Sequence[Array], before: Seen, after: Seen) -> Claim:
+def _kernel(subject: Executable, reader: Reader, trial: Trial, stored: Sequence[Array], before: Seen, after: Seen) -> Claim:
     """A near-kernel claims nothing that its scale could refuse."""
     tolerance = None if trial.kind is Kind.NEAR_KERNEL else trial.tolerances[subject.precision]
     seen = None if isinstance(before, str) or isinstance(after, str) else (before[0], after[0])
     return kernel_claim(reader, stored[0], stored[1], subject.unit, tolerance=tolerance, box=trial.box, seen=seen)
 
 
-def _runtime(subject: Subject, reader: Reader, before: Seen, after: Seen) -> Claim:
+def _runtime(subject: Executable, reader: Reader, before: Seen, after: Seen) -> Claim:
     if isinstance(before, str) or isinstance(after, str):
         return Claim(float("nan"), None, None, before if isinstance(before, str) else str(after))
     reason = None

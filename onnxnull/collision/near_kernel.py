@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxnull.collision.tensors import Site, carry_back
+from onnxnull.collision.tensors import PerturbedTensor, carry_back
 from onnxnull.errors import Code, OnnxnullError
 from onnxnull.kernel.maps.linear_map import Array, Shape
 from onnxnull.kernel.maps.patches import patches_of
@@ -22,7 +22,7 @@ class NearKernel:
         sigma: the largest singular value of these directions.
     """
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: PerturbedTensor) -> None:
         """Use `of`."""
         (layer,) = site.frontier.layers
         assert isinstance(layer.path, Selection)
@@ -38,7 +38,7 @@ class NearKernel:
         self.sigma = column_span(blocks, Notion.FLOAT32).dropped
 
     @classmethod
-    def of(cls, site: Site) -> NearKernel:
+    def of(cls, site: PerturbedTensor) -> NearKernel:
         """The near-kernel of a site.
 
         Raises:

@@ -15,7 +15,7 @@ import numpy as np
 from onnxnull.collision.boxed import largest, nearest
 from onnxnull.collision.kernel import Kernel
 from onnxnull.collision.near_kernel import NearKernel
-from onnxnull.collision.tensors import Site, carry_back
+from onnxnull.collision.tensors import PerturbedTensor, carry_back
 from onnxnull.errors import Code, OnnxnullError
 from onnxnull.kernel.maps.patches import patches_of
 from onnxnull.kernel.nullspace import null_space
@@ -77,7 +77,11 @@ class Recipe:
 
 
 def perturbation(
-    site: Site, kernel: Kernel | NearKernel, start: Array, recipe: Recipe, progress: Callable[[str], None] = lambda _: None
+    site: PerturbedTensor,
+    kernel: Kernel | NearKernel,
+    start: Array,
+    recipe: Recipe,
+    progress: Callable[[str], None] = lambda _: None,
 ) -> Array:
     """δ in the kernel of the site's layers, x₀ + δ in the box, made as the recipe says.
 
@@ -181,7 +185,7 @@ def control(kernel: Kernel | NearKernel, start: Array, colliding: Array, recipe:
     return at(high)
 
 
-def _wish(site: Site, start: Array, recipe: Recipe) -> Array:
+def _wish(site: PerturbedTensor, start: Array, recipe: Recipe) -> Array:
     rng = np.random.default_rng([recipe.seed, 0])
     if recipe.pattern == "toward":
         assert recipe.toward is not None

@@ -14,7 +14,7 @@ from functools import partial
 import numpy as np
 
 from onnxnull.collision.claims import Reader, drowned, runtime_claim
-from onnxnull.collision.executables import Outcome, Seen, Subject
+from onnxnull.collision.executables import Executable, RunResult, Seen
 from onnxnull.collision.integer_windows import integer_layer
 from onnxnull.collision.quantizer_grid import Rounding
 from onnxnull.collision.results import Claim, Kind, LayerCheck, Steps
@@ -27,7 +27,7 @@ from onnxnull.kernel.maps.selection import NOTHING
 from onnxnull.kernel.numerics.rounding_model import magnitude
 
 
-def check_on_grid(frontier: Frontier, subject: Subject, trial: Trial, found: Outcomes) -> Checks:
+def check_on_grid(frontier: Frontier, subject: Executable, trial: Trial, found: Outcomes) -> Checks:
     """Hold the claims of every layer against the runs."""
     quantizer = frontier.quantizer
     assert quantizer is not None
@@ -61,7 +61,7 @@ def steps_between(quantizer: Quantizer, original: Array, colliding: Array) -> St
     )
 
 
-def _moved(quantizer: Quantizer, stored: list[Array], pair: tuple[Outcome, Outcome]) -> Integers | str:
+def _moved(quantizer: Quantizer, stored: list[Array], pair: tuple[RunResult, RunResult]) -> Integers | str:
     """k₁ − k₀ for every entry of the input; or what of it the session does otherwise."""
     roundings = [Rounding.at(quantizer, x) for x in stored]
     if roundings[0] != roundings[1]:
@@ -77,7 +77,7 @@ def _moved(quantizer: Quantizer, stored: list[Array], pair: tuple[Outcome, Outco
     return np.asarray(codes[1] - codes[0])
 
 
-def _kernel_claim(layer: Layer, moved: Integers | str, trial: Trial, seen: tuple[Seen, Seen], subject: Subject) -> Claim:
+def _kernel_claim(layer: Layer, moved: Integers | str, trial: Trial, seen: tuple[Seen, Seen], subject: Executable) -> Claim:
     """The claim in whole numbers; refused where what dequantising rounded moves a layer of floats by much of its scale."""
     claim = _in_whole_numbers(layer, moved, trial.kind)
     before, after = seen
@@ -100,7 +100,7 @@ def _in_whole_numbers(layer: Layer, moved: Integers | str, kind: Kind) -> Claim:
     return _nothing(np.abs(linear_map.apply(change)))  # sums of whole numbers below 2⁵³: exact
 
 
-def _runtime_claim(layer: Layer, before: Seen, after: Seen, subject: Subject) -> Claim:
+def _runtime_claim(layer: Layer, before: Seen, after: Seen, subject: Executable) -> Claim:
     if isinstance(before, str) or isinstance(after, str):
         return Claim(math.nan, None, None, before if isinstance(before, str) else str(after))
     if before[1].dtype.kind in "iu":

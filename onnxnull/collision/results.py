@@ -63,7 +63,7 @@ class Decision(enum.Enum):
         return next(each for each in (cls.BROKEN, cls.UNDECIDED, cls.HOLDS) if each in found)
 
 
-class Verdict(enum.Enum):
+class RunVerdict(enum.Enum):
     """What running both inputs at one precision showed → (name, what it means, what it decides)."""
 
     BITWISE = ("bitwise", "every output is the same to the last bit", Decision.HOLDS)
@@ -216,7 +216,7 @@ class Run:
     layers: tuple[LayerCheck, ...]
     outputs: tuple[Change, ...]
     control: tuple[Change, ...]
-    verdict: Verdict
+    verdict: RunVerdict
     arrays: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]] = field(repr=False)
     trace: tuple[TraceStep, ...] = ()
     judged: tuple[Judgement, ...] = ()

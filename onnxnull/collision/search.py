@@ -13,15 +13,15 @@ import numpy as np
 from onnxnull.analysis.weights import find_weights
 from onnxnull.collision.cases import Case
 from onnxnull.collision.entering import entering
-from onnxnull.collision.executables import AtInput, InLayer, Network, Subject, computes_in_16_bits, networks_twin
+from onnxnull.collision.executables import AtInput, Executable, InLayer, Network, computes_in_16_bits, networks_twin
 from onnxnull.collision.merging import FirstCasts, first_casts
 from onnxnull.collision.output_change import all_identical
 from onnxnull.collision.perturb import Recipe
 from onnxnull.collision.results import Collision, EightBit, Kind, Perturbation, Space
-from onnxnull.collision.sizing import Target
+from onnxnull.collision.sizing import TargetPrecision
 from onnxnull.collision.strategies import strategy_at
 from onnxnull.collision.strategies.strategy import IN_KERNEL, Method, Setting, Strategy
-from onnxnull.collision.tensors import Cut, Site, cuts, fiber_site, float_input, input_site
+from onnxnull.collision.tensors import LayerInput, PerturbedTensor, cuts, fiber_site, float_input, input_site
 from onnxnull.collision.trace import trace
 from onnxnull.collision.verify import Trial, compare_all, starts, verify
 from onnxnull.collision.yardstick import TOLERANCES, box_in
@@ -142,7 +142,7 @@ class Search:
         return entering(self._flow)
 
     @functools.cached_property
-    def _site(self) -> Site:
+    def _site(self) -> PerturbedTensor:
         """Where the network is run from: at an input, or for a fibre at what reaches a layer."""
         if self._method.kind is not Kind.FIBER:
             return input_site(find(self._flow), self.place.input)
@@ -229,7 +229,7 @@ class Search:
             return self.stored(site.where, case.arrays[site.where])
         return self._activations(case, [site.inside])[site.inside].astype(np.float64)
 
-    def _shown(self, collision: Collision, case: Case, subjects: Sequence[Subject]) -> Collision:
+    def _shown(self, collision: Collision, case: Case, subjects: Sequence[Executable]) -> Collision:
         """A collision of the network's input with what shows it: the trace, and what 8 bits leave of it."""
         if self.execution.trace:
             self._progress("tracing")
@@ -289,10 +289,10 @@ class Search:
                 self.skipped.append(OnnxnullError(error.code, named, error.remedy))
 
     @staticmethod
-    def _key(cut: Cut) -> tuple[str, str]:
+    def _key(cut: LayerInput) -> tuple[str, str]:
         return cut.view.name, cut.weight
 
-    def _cut_out(self, case: Case) -> Iterator[tuple[Cut, np.ndarray | None, dict[_Key, Network | None]]]:
+    def _cut_out(self, case: Case) -> Iterator[tuple[LayerInput, np.ndarray | None, dict[_Key, Network | None]]]:
         """Every wanted layer with its activation, and the networks whose rest runs behind it."""
         notion = Notion.FLOAT32 if self._method.kind is Kind.NEAR_KERNEL else Notion.FLOAT64
         wanted = cuts(self._flow, self._layer_name(), self.place.space, self.place.weight, notion)
@@ -312,7 +312,9 @@ class Search:
             cut = replace(cut, given={index: activations[name] for index, name in cut.computed.items()})
             yield cut, None if cut.tensor is None else activations[cut.tensor], networks
 
-    def _in_layer(self, cut: Cut, site: Site, networks: Mapping[_Key, Network | None], case: Case) -> list[InLayer]:
+    def _in_layer(
+        self, cut: LayerInput, site: PerturbedTensor, networks: Mapping[_Key, Network | None], case: Case
+    ) -> list[InLayer]:
         """The layer at the precisions that the network executes."""
         return [InLayer(cut, site, self._flow, self._twin(*key, case).precision, key[1], networks[key]) for key in self._runs()]
 
@@ -336,17 +338,17 @@ class Search:
         given = {name: array.astype(kind) if array.dtype.kind == "f" else array for name, array in case.arrays.items()}
         return {name: found[name] if name in found else given[name] for name in tensors}
 
-    def _strategy(self, site: Site) -> Strategy:
+    def _strategy(self, site: PerturbedTensor) -> Strategy:
         self._progress("finding the kernel")
         return strategy_at(site, self._method, self.model)
 
     def _pair(
         self,
-        site: Site,
+        site: PerturbedTensor,
         strategy: Strategy,
         start: Array,
         recipe: Recipe,
-        subjects: Sequence[Subject],
+        subjects: Sequence[Executable],
         case: Case,
         others: Mapping[str, np.ndarray],
     ) -> Collision:
@@ -354,7 +356,9 @@ class Search:
             seen = f"what {site.where!r} starts from holds NaN or Inf, from which no number differs by a length"
             raise OnnxnullError(Code.DATA, seen, "start from another input")
         targets = [
-            Target(str(each.stored(np.zeros(())).dtype), each.unit, self.execution.tolerances[each.precision], each.stored)
+            TargetPrecision(
+                str(each.stored(np.zeros(())).dtype), each.unit, self.execution.tolerances[each.precision], each.stored
+            )
             for each in sorted(subjects, key=lambda subject: -subject.unit)
         ]
         made = strategy.pair(start, recipe, Setting(targets, others, self._progress))
@@ -366,9 +370,9 @@ class Search:
 
     def _verified(
         self,
-        site: Site,
+        site: PerturbedTensor,
         strategy: Strategy,
-        subjects: Sequence[Subject],
+        subjects: Sequence[Executable],
         source: str,
         arrays: tuple[Array, Array, Array],
         others: Mapping[str, np.ndarray],
@@ -431,7 +435,7 @@ class Search:
             self._twins[key] = made
         return self._twins[key]
 
-    def _check_twins(self, feeds: Mapping[str, np.ndarray], subjects: Sequence[Subject], start: Array) -> str | None:
+    def _check_twins(self, feeds: Mapping[str, np.ndarray], subjects: Sequence[Executable], start: Array) -> str | None:
         """Hold what every subject makes of the original against the file itself in onnxruntime, which runs once for an input.
 
         A weight that was cut out of its network alone has no output of the network to be held against. What stands in for the
@@ -468,7 +472,7 @@ class Search:
     def _described(self, name: str) -> GraphInput:
         return next(described for described in self.model.inputs if described.name == name)
 
-    def _eight_bit(self, collision: Collision, image: Preprocessing, subjects: Sequence[Subject]) -> EightBit:
+    def _eight_bit(self, collision: Collision, image: Preprocessing, subjects: Sequence[Executable]) -> EightBit:
         """Round the colliding image to 8 bits a channel and run it again, at the lowest precision, the file as it is last."""
         described = self._described(collision.where)
         exact = pixels(collision.colliding, described, image)

@@ -26,7 +26,7 @@ _SMALLER, _TRIES, _HOLDS = 16.0, 10, 4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Target:
+class TargetPrecision:
     """A precision that runs.
 
     Attributes:
@@ -60,7 +60,7 @@ def fitted(
     recipe: Recipe,
     start: Array,
     readers: Sequence[Reader],
-    targets: Sequence[Target],
+    targets: Sequence[TargetPrecision],
     box: Box,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Fitted:
@@ -75,7 +75,7 @@ def fitted(
     Raises:
         OnnxnullError: what making it raises, in the first coordinates; `not-found` where the claims fail at every size.
     """
-    trial = _Trial(start, readers, targets, box)
+    trial = _SizeTrial(start, readers, targets, box)
     first: Fitted | None = None
     unread: Fitted | None = None
     for coordinates in ways:
@@ -106,7 +106,7 @@ def fitted(
     raise OnnxnullError(Code.NOT_FOUND, seen, f"raise --beta or --epsilon{higher}")
 
 
-def _smaller(first: Array, change: Array, targets: Sequence[Target]) -> str | None:
+def _smaller(first: Array, change: Array, targets: Sequence[TargetPrecision]) -> str | None:
     length = float(np.linalg.norm(change))
     times = float(np.linalg.norm(first)) / length
     if not times > 2.0:
@@ -114,7 +114,7 @@ def _smaller(first: Array, change: Array, targets: Sequence[Target]) -> str | No
     return f"made {times:.3g} times smaller, to a length of {length:.2g}, so that the claim can hold at {targets[0].name}"
 
 
-def _changes(coordinates: Coordinates, made: Array, recipe: Recipe, trial: _Trial) -> Iterator[Array]:
+def _changes(coordinates: Coordinates, made: Array, recipe: Recipe, trial: _SizeTrial) -> Iterator[Array]:
     """Those that can hold: as long as it was made, then smaller ones."""
     own, long = coordinates.length(trial.start), coordinates.length(made)
     factor = 1.0
@@ -127,7 +127,7 @@ def _changes(coordinates: Coordinates, made: Array, recipe: Recipe, trial: _Tria
         factor = min(factor / _SMALLER, own / long) if own > 0.0 else factor / _SMALLER
 
 
-def _held(coordinates: Coordinates, change: Array, recipe: Recipe, trial: _Trial) -> Array | None:
+def _held(coordinates: Coordinates, change: Array, recipe: Recipe, trial: _SizeTrial) -> Array | None:
     """The change, projected on the kernel of those entries that rounding does not leave where they were; None if none holds."""
     for _ in range(_HOLDS):
         found = trial.can_hold(change)
@@ -143,7 +143,7 @@ def _held(coordinates: Coordinates, change: Array, recipe: Recipe, trial: _Trial
 
 
 @dataclass(slots=True, eq=False)
-class _Trial:
+class _SizeTrial:
     """What perturbations are tried on.
 
     Attributes:
@@ -152,7 +152,7 @@ class _Trial:
 
     start: Array
     readers: Sequence[Reader]
-    targets: Sequence[Target]
+    targets: Sequence[TargetPrecision]
     box: Box
     refused: bool = False
 

@@ -44,7 +44,7 @@ _ROWS = 16
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Site:
+class PerturbedTensor:
     """A tensor, and the layers that read it.
 
     Attributes:
@@ -129,7 +129,7 @@ class Site:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Cut:
+class LayerInput:
     """A layer whose inputs may be made to collide, before its activation is known.
 
     Attributes:
@@ -187,7 +187,7 @@ class Cut:
         sample = linear_map.sample if isinstance(linear_map, Batched) else None
         return sample.geometry if isinstance(sample, Convolution) else None
 
-    def site(self, activation: np.ndarray | None, start: Array) -> Site:
+    def site(self, activation: np.ndarray | None, start: Array) -> PerturbedTensor:
         """The site for this activation, x₀ being `start`."""
         use = self.use
         if self.space is Space.MATRIX:
@@ -202,10 +202,10 @@ class Cut:
         if self.codes is not None and self.tensor is not None:  # codes are on the grid of the whole numbers
             quantizer = Quantizer(self.tensor, 1.0, 0, *self.codes, path, self.tensor)
         frontier = Frontier(described, (layer,), None, start.size, quantizer)
-        return Site(self.space, name, self.weight, op_name(self.view), frontier, self.caveat)
+        return PerturbedTensor(self.space, name, self.weight, op_name(self.view), frontier, self.caveat)
 
 
-def input_site(fronts: Sequence[Frontier], name: str | None) -> Site:
+def input_site(fronts: Sequence[Frontier], name: str | None) -> PerturbedTensor:
     """The site at the input `name`, or at the first one that has a guaranteed frontier.
 
     Raises:
@@ -218,10 +218,10 @@ def input_site(fronts: Sequence[Frontier], name: str | None) -> Site:
     good = [front for front in chosen if front.guaranteed]
     if not good:
         raise OnnxnullError(Code.NOT_GUARANTEED, "; ".join(front.obstacle or "" for front in chosen))
-    return Site(Space.INPUT, good[0].input.name, "", "", good[0])
+    return PerturbedTensor(Space.INPUT, good[0].input.name, "", "", good[0])
 
 
-def fiber_site(described: GraphInput, cut: Cut | None = None) -> Site:
+def fiber_site(described: GraphInput, cut: LayerInput | None = None) -> PerturbedTensor:
     """The tensor that changes along a fibre: an input, or what reaches a layer.
 
     Raises:
@@ -229,10 +229,10 @@ def fiber_site(described: GraphInput, cut: Cut | None = None) -> Site:
     """
     nobody = Frontier(described, (), None, None)
     if cut is None:
-        return Site(Space.INPUT, described.name, "", "", nobody)
+        return PerturbedTensor(Space.INPUT, described.name, "", "", nobody)
     if cut.tensor is None or cut.space is not Space.ACTIVATION:
         raise OnnxnullError(Code.LAYER, f"what reaches {cut.view.name!r} cannot be cut out: {cut.caveat}", "name another")
-    return Site(Space.ACTIVATION, cut.view.name, cut.weight, cut.view.op_type, nobody, inside=cut.tensor)
+    return PerturbedTensor(Space.ACTIVATION, cut.view.name, cut.weight, cut.view.op_type, nobody, inside=cut.tensor)
 
 
 def float_input(model: Model, name: str | None) -> GraphInput:
@@ -243,7 +243,9 @@ def float_input(model: Model, name: str | None) -> GraphInput:
     return floats[0]
 
 
-def cuts(flow: Flow, name: str | None, space: Space, weight: str | None = None, notion: Notion = Notion.FLOAT64) -> list[Cut]:
+def cuts(
+    flow: Flow, name: str | None, space: Space, weight: str | None = None, notion: Notion = Notion.FLOAT64
+) -> list[LayerInput]:
     """The layer `name` (a node or a weight), or for None every weight that has a kernel in this notion.
 
     Args:
@@ -281,10 +283,10 @@ def carry_back(path: LinearMap, change: Array) -> Array:
     return flat.reshape(path.input_shape)
 
 
-def _cut(flow: Flow, weight: Weight, view: Node, use: LinearUse, space: Space) -> Cut:
+def _cut(flow: Flow, weight: Weight, view: Node, use: LinearUse, space: Space) -> LayerInput:
     if use.condition:
         why = f"its weight is {use.condition}: the weight alone, on random rows"
-        return Cut(weight.name, view, use, Space.MATRIX, None, None, why)
+        return LayerInput(weight.name, view, use, Space.MATRIX, None, None, why)
     operand = view.inputs[use.activation] if use.activation is not None else None
     inside = view.node.graph is not flow.model.graph
     tensor = None if operand is None or inside else operand.name
@@ -293,7 +295,7 @@ def _cut(flow: Flow, weight: Weight, view: Node, use: LinearUse, space: Space) -
     product = view.outputs[0]
     kind = PRODUCTS.of(view)
     if kind is not None and kind.of_codes and tensor is not None and codes is not None and product is not None:
-        return Cut(weight.name, view, use, space, tensor, product.name, _read_elsewhere(view, use), codes)
+        return LayerInput(weight.name, view, use, space, tensor, product.name, _read_elsewhere(view, use), codes)
     if kind is None or kind.of_codes:
         why = f"{op_name(view)} keeps the product to itself"
     elif tensor is None:
@@ -303,9 +305,9 @@ def _cut(flow: Flow, weight: Weight, view: Node, use: LinearUse, space: Space) -
     else:
         output = view.outputs[0]
         assert output is not None, "a product has an output"
-        return Cut(weight.name, view, use, space, tensor, output.name, _read_elsewhere(view, use))
+        return LayerInput(weight.name, view, use, space, tensor, output.name, _read_elsewhere(view, use))
     rows = "random rows" if tensor is None else "rows of the network's own activation"
-    return Cut(weight.name, view, use, Space.MATRIX, tensor, None, f"{why}: the weight alone, on {rows}")
+    return LayerInput(weight.name, view, use, Space.MATRIX, tensor, None, f"{why}: the weight alone, on {rows}")
 
 
 def _read_elsewhere(view: Node, use: LinearUse) -> str | None:

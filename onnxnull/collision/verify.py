@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from onnxnull.collision.executables import Outcome, Subject
+from onnxnull.collision.executables import Executable, RunResult
 from onnxnull.collision.judge import Tried, judgements, verdict_of
 from onnxnull.collision.merging import Merged
 from onnxnull.collision.output_change import compare, identical
@@ -43,8 +43,8 @@ class Trial:
 class Start:
     """The runs of the pair, and how far their tensors are from the same at the next higher precision, at most."""
 
-    before: Outcome
-    after: Outcome
+    before: RunResult
+    after: RunResult
     far: Mapping[str, Array]
 
 
@@ -52,13 +52,13 @@ class Start:
 class Outcomes:
     """The three runs at one precision, and the yardstick of every tensor."""
 
-    before: Outcome
-    after: Outcome
-    control: Outcome
+    before: RunResult
+    after: RunResult
+    control: RunResult
     yardsticks: Mapping[str, Yardstick] = field(repr=False)
 
     @property
-    def pair(self) -> tuple[Outcome, Outcome]:
+    def pair(self) -> tuple[RunResult, RunResult]:
         """Of the original and of what collides with it."""
         return self.before, self.after
 
@@ -80,10 +80,10 @@ class Checks:
     merged: Merged = field(default_factory=Merged)
 
 
-Check = Callable[["Subject", "Trial", "Outcomes"], Checks]
+Check = Callable[["Executable", "Trial", "Outcomes"], Checks]
 
 
-def starts(subjects: Sequence[Subject], trial: Trial) -> list[Start]:
+def starts(subjects: Sequence[Executable], trial: Trial) -> list[Start]:
     """The pair at every precision on every provider.
 
     Raises:
@@ -105,7 +105,7 @@ def starts(subjects: Sequence[Subject], trial: Trial) -> list[Start]:
     return found
 
 
-def outcomes(subject: Subject, trial: Trial, start: Start) -> Outcomes:
+def outcomes(subject: Executable, trial: Trial, start: Start) -> Outcomes:
     """The runs of one precision: three of the pair and the control, `NOISE_RUNS` of each of the pair, `SCALE_RUNS` nearby."""
     pair = subject.stored(trial.original), subject.stored(trial.colliding)
     before, after, control = start.before, start.after, subject.run(subject.stored(trial.control))
@@ -124,13 +124,13 @@ def outcomes(subject: Subject, trial: Trial, start: Start) -> Outcomes:
     return Outcomes(before, after, control, found)
 
 
-def verify(subject: Subject, trial: Trial, start: Start, check: Check) -> Run:
+def verify(subject: Executable, trial: Trial, start: Start, check: Check) -> Run:
     """Run the three inputs, check the claims, and judge what is claimed to stay equal."""
     found = outcomes(subject, trial, start)
     return _run_of(subject, trial, check(subject, trial, found), found)
 
 
-def _run_of(subject: Subject, trial: Trial, checks: Checks, found: Outcomes) -> Run:
+def _run_of(subject: Executable, trial: Trial, checks: Checks, found: Outcomes) -> Run:
     """The run with its verdict."""
     before, after, control = found.before, found.after, found.control
     tolerance = trial.tolerances[subject.precision]
@@ -164,7 +164,7 @@ def _run_of(subject: Subject, trial: Trial, checks: Checks, found: Outcomes) -> 
     )
 
 
-def _how(subject: Subject) -> str | None:
+def _how(subject: Executable) -> str | None:
     """How a file with 16 bits inside runs where the provider has no kernels for them."""
     if subject.precision is not Precision.NATIVE or not subject.lowered:
         return None
@@ -173,13 +173,13 @@ def _how(subject: Subject) -> str | None:
     return f"the file as it stores numbers: {named} in float32 here, and what they give rounded to the file's 16 bits"
 
 
-def accumulator(subject: Subject, op: str, dtype: np.dtype[Any]) -> float:
+def accumulator(subject: Executable, op: str, dtype: np.dtype[Any]) -> float:
     """The unit roundoff of a layer's sums: that of its type, and float32's where it runs in float32 in the place of 16 bits."""
     through = any(name.rpartition(".")[2] == op for name in subject.lowered)
     return min(unit_roundoff(dtype), UNIT_ROUNDOFFS["float32"]) if through else unit_roundoff(dtype)
 
 
-def _check_repeats(outcome: Outcome, again: Outcome) -> None:
+def _check_repeats(outcome: RunResult, again: RunResult) -> None:
     """Whether there is something to compare."""
     for name, array in outcome.outputs.items():
         if not identical(array, again.outputs[name]):
@@ -190,6 +190,6 @@ def _check_repeats(outcome: Outcome, again: Outcome) -> None:
             raise OnnxnullError(Code.RUNTIME, f"output {name!r} is NaN or Inf everywhere", "start from another input")
 
 
-def compare_all(before: Outcome, after: Outcome) -> tuple[Change, ...]:
+def compare_all(before: RunResult, after: RunResult) -> tuple[Change, ...]:
     """Every output of two runs."""
     return tuple(compare(name, before.outputs[name], after.outputs[name]) for name in before.outputs)

@@ -47,11 +47,11 @@ def _outputs(model: Model, alike: Mapping[int, Number]) -> dict[str, Number]:
         if not value.is_initializer():
             kind = (dtype_name(value.dtype), str(shape_of(value)), str(own[value.name or ""]))
             numbers[value] = digest("input", *kind)
-    Walk(model.opsets, alike).graph(model.graph, numbers)
+    Numbering(model.opsets, alike).graph(model.graph, numbers)
     return {value.name or "": numbers[value] for value in model.graph.outputs}
 
 
-class Walk:
+class Numbering:
     """Numbers of everything in a graph and its bodies."""
 
     def __init__(self, opsets: Mapping[str, int], alike: Mapping[int, Number]) -> None:

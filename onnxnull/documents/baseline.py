@@ -31,7 +31,7 @@ class ReadOperator(Part):
     float64: Bounds
 
 
-class ReadNode(Part):
+class ReadUse(Part):
     """A node that applies a weight."""
 
     operator: ReadOperator | None
@@ -48,7 +48,7 @@ class ReadWeight(Part):
     duplicate_outputs: Count
     nearly_dead_outputs: Count
     unread_inputs: Count
-    nodes: tuple[ReadNode, ...]
+    nodes: tuple[ReadUse, ...]
 
 
 class ReadFrontier(Part):

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from onnxnull.collision.results import Collision, Run, Verdict
+from onnxnull.collision.results import Collision, Run, RunVerdict
 from onnxnull.evidence.collision_document import proof, steps
 from onnxnull.evidence.read_bundle import RecordedCollision
 from onnxnull.evidence.recorded_run import RecordedRun
 
 _STRENGTH = (
-    *(Verdict.BROKEN, Verdict.UNDECIDED),
-    *(Verdict.NEAR, Verdict.EQUAL, Verdict.UNBOUNDED, Verdict.ROUNDING, Verdict.BITWISE),
+    *(RunVerdict.BROKEN, RunVerdict.UNDECIDED),
+    *(RunVerdict.NEAR, RunVerdict.EQUAL, RunVerdict.UNBOUNDED, RunVerdict.ROUNDING, RunVerdict.BITWISE),
 )
 """From the weakest to the strongest."""
 
@@ -58,9 +58,9 @@ def of_run(run: Run, said: RecordedRun) -> Iterator[str]:
     outputs = tuple((change.name, change.shape, change.dtype) for change in run.outputs)
     if said.outputs != outputs:
         yield f"{where}: the bundle says outputs {_words(said.outputs)}, and they are {_words(outputs)}"
-    if said.verdict is Verdict.BROKEN:
+    if said.verdict is RunVerdict.BROKEN:
         yield f"{where}: recorded as broken"
-    elif run.verdict is not Verdict.UNDECIDED and _STRENGTH.index(run.verdict) < _STRENGTH.index(said.verdict):
+    elif run.verdict is not RunVerdict.UNDECIDED and _STRENGTH.index(run.verdict) < _STRENGTH.index(said.verdict):
         because = "" if run.why is None else f": {run.why}"
         yield f"{where}: {said.verdict.label!r} is recorded, and here it is {run.verdict.label!r}{because}"
 

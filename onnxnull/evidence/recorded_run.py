@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from onnxnull.collision.judge import verdict_of
-from onnxnull.collision.results import Change, Claim, Decision, Judgement, Kind, LayerCheck, Verdict
+from onnxnull.collision.results import Change, Claim, Decision, Judgement, Kind, LayerCheck, RunVerdict
 from onnxnull.evidence.untrusted_json import finite, get, measured, objects, one_of, refuse, sizes
 from onnxnull.evidence.write_bundle import DOCUMENT
 from onnxnull.runtime.precision import Precision
 from onnxnull.runtime.providers import Provider
 
 T = TypeVar("T")
-_VERDICTS = {verdict.label: verdict for verdict in Verdict}
+_VERDICTS = {verdict.label: verdict for verdict in RunVerdict}
 _DECISIONS = {decision.label: decision for decision in Decision}
 _ROUNDED = 1e-5
 """What six digits leave open, relative."""
@@ -35,7 +35,7 @@ class RecordedRun:
 
     precision: str
     provider: str
-    verdict: Verdict
+    verdict: RunVerdict
     max_abs: float | None
     tolerance: float
     layers: tuple[str, ...]
@@ -56,7 +56,10 @@ def read_run(run: Mapping[str, Any], kind: Kind) -> RecordedRun:
             refuse(f"{DOCUMENT} contradicts itself: output {each['name']!r} moves in one way, and is judged to move in another")
     merged = get(get(run, "merged", dict), "all", bool)
     follows, _ = verdict_of(kind, layers, judged, differ=True, read=bool(layers), merged=merged)
-    if verdict not in (follows, Verdict.BROKEN):  # two inputs that are the same at this precision are broken whatever is judged
+    if verdict not in (
+        follows,
+        RunVerdict.BROKEN,
+    ):  # two inputs that are the same at this precision are broken whatever is judged
         refuse(f"{DOCUMENT} contradicts itself: verdict {verdict.label!r} where its own numbers give {follows.label!r}")
     moves = [measured(output, "max_abs") for output in outputs]
     known = [move for move in moves if move is not None and math.isfinite(move)]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from onnxnull.collision.results import Collision, Decision, Kind, Run, Space, Verdict
+from onnxnull.collision.results import Collision, Decision, Kind, Run, RunVerdict, Space
 from onnxnull.collision.search import Execution, Place, Search
 from onnxnull.collision.strategies.strategy import Method
 from onnxnull.errors import Code, OnnxnullError
@@ -201,11 +201,11 @@ def _again(recorded: RecordedCollision, tensors: Tensors, searches: _Searches, e
 
 def _doubts(run: Run, said: RecordedRun | None) -> Iterator[str]:
     where = f"{run.precision} on {provider_of(run)}"
-    if run.verdict is Verdict.UNDECIDED:
+    if run.verdict is RunVerdict.UNDECIDED:
         yield f"{where}: {run.why}"
         if said is not None and said.tolerance > run.tolerance:
             yield f"{where}: it was recorded at --tolerance {run.precision}={said.tolerance:g}, here it is {run.tolerance:g}"
-    elif said is not None and said.verdict is Verdict.UNDECIDED:
+    elif said is not None and said.verdict is RunVerdict.UNDECIDED:
         yield f"{where}: recorded as undecided"
 
 

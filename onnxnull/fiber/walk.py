@@ -74,11 +74,11 @@ def walk(
     Args:
         time_limit: seconds.
     """
-    return _Walk(fiber.toward(wish), wish, time_limit, progress).run()
+    return _WalkState(fiber.toward(wish), wish, time_limit, progress).run()
 
 
 @dataclass(slots=True)
-class _Walk:
+class _WalkState:
     fiber: Fiber
     wish: Array
     time_limit: float | None

@@ -76,7 +76,7 @@ class Quantizer:
         return one is not None and two is not None and np.array_equal(one.indices, two.indices)
 
 
-class OnGrid:
+class QuantizerTrail:
     """The quantizer of one input, and the values behind it that move with its codes, step by step."""
 
     def __init__(self) -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onnxnull.errors import one_line
-from onnxnull.frontier.quantizer import OnGrid, Quantizer, is_quantizer, rounds_by_itself
+from onnxnull.frontier.quantizer import Quantizer, QuantizerTrail, is_quantizer, rounds_by_itself
 from onnxnull.graph.bodies import subgraphs
 from onnxnull.graph.evaluable import is_one_by_one
 from onnxnull.graph.flow import Flow
@@ -171,7 +171,7 @@ def _follow(whole: _Whole, described: GraphInput, start: ir.Value) -> Frontier:
     unread = {start: len(start.uses())}
     budget = _MOST_ENTRIES
     layers: list[Layer] = []
-    grid = OnGrid()
+    grid = QuantizerTrail()
     sized = False
 
     def ends(why: str | None) -> Frontier:
@@ -235,7 +235,7 @@ def _passed(
     stepped: list[int],
     uses: list[LinearUse | Refusal],
     paths: Mapping[ir.Value, LinearMap | None],
-    grid: OnGrid,
+    grid: QuantizerTrail,
     budget: int,
     dtype: str,
 ) -> tuple[dict[ir.Value, LinearMap | None], str | None]:

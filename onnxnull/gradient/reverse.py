@@ -42,7 +42,7 @@ def reverse(
     infer(proto)
     way = _Way.between(proto, outputs, inputs)
     _check(way)
-    walk = _Walk(Emitter(versions_of(proto).get("", 17), prefix), way, versions_of(proto))
+    walk = _ReverseWalk(Emitter(versions_of(proto).get("", 17), prefix), way, versions_of(proto))
     seeds = {name: f"{prefix}seed/{name}" for name in outputs}
     results = {name: f"{prefix}result/{name}" for name in inputs}
     walk.run(seeds, results)
@@ -124,7 +124,7 @@ def _check(way: _Way) -> None:
 
 
 @dataclass(slots=True)
-class _Walk:
+class _ReverseWalk:
     """The walk back along the way.
 
     Attributes:
@@ -184,7 +184,7 @@ class _Walk:
 
 
 def _rebuild(
-    proto: onnx.ModelProto, walk: _Walk, seeds: Mapping[str, str], results: Mapping[str, str], keep: Sequence[str]
+    proto: onnx.ModelProto, walk: _ReverseWalk, seeds: Mapping[str, str], results: Mapping[str, str], keep: Sequence[str]
 ) -> None:
     """Put the new nodes behind the old ones, declare inputs and outputs, and drop what nothing needs."""
     from onnx import ValueInfoProto

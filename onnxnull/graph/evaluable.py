@@ -24,7 +24,7 @@ Operands = Sequence[Constant | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Evaluation:
+class EvaluationRule:
     """How an operator of ONNX's own domain is evaluated over constants.
 
     Attributes:
@@ -42,13 +42,13 @@ class Evaluation:
     is_bounded: bool = False
 
 
-_EVALUATIONS: OperatorFacts[Evaluation] = OperatorFacts("way of evaluation")
+_EVALUATIONS: OperatorFacts[EvaluationRule] = OperatorFacts("way of evaluation")
 _RANDOM: OperatorFacts[bool] = OperatorFacts("note that it is random")
 draws_at_random = partial(_RANDOM.add, True)
 """Note that these operators give other numbers in every run."""
 
 
-def evaluated(names: str, evaluation: Evaluation = Evaluation()) -> None:
+def evaluated(names: str, evaluation: EvaluationRule = EvaluationRule()) -> None:
     """Register the operators, whose names are separated by blanks, as evaluated over constants."""
     _EVALUATIONS.add(evaluation, *names.split())
 
@@ -89,7 +89,7 @@ def reason_against(node: ir.Node, version: int, operands: Operands) -> str | Non
 def work(node: ir.Node, operands: Operands, entries: int, nbytes: int) -> float:
     """What it costs to evaluate an op that nothing speaks against, whose outputs have so many entries and bytes."""
     moved = float(nbytes + sum(c.nbytes for c in operands if c is not None))
-    found = _EVALUATIONS.of(node) or Evaluation()
+    found = _EVALUATIONS.of(node) or EvaluationRule()
     products = 0.0 if found.products is None else found.products(node, operands, entries)
     return _STEP + moved * (_LOOP if found.one_by_one else 1) + products
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 
 from onnxnull.graph.constants import Constant, EvaluationError
-from onnxnull.graph.evaluable import Evaluation, Operands, draws_at_random, evaluated
+from onnxnull.graph.evaluable import EvaluationRule, Operands, draws_at_random, evaluated
 from onnxnull.operators.linear_use import holds_no_weight
 from onnxnull.operators.range_rules import shaped_by_values
 from onnxnull.operators.traits import TypeAttribute, names_type
@@ -38,7 +38,7 @@ def _number(constant: Constant | None) -> float | int:
 _RANDOM = ("Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike")
 draws_at_random(*_RANDOM)
 evaluated("ConstantOfShape EyeLike Shape Size")
-evaluated("Range", Evaluation(least=_least_of_range))
+evaluated("Range", EvaluationRule(least=_least_of_range))
 holds_no_weight(" ".join(_RANDOM))
 holds_no_weight("Constant ConstantOfShape EyeLike Range Shape Size")
 names_type(TypeAttribute("dtype"), "Bernoulli", "EyeLike", "RandomNormalLike", "RandomUniformLike")

@@ -7,7 +7,7 @@ documented contrib operators of com.microsoft. A test compares what is registere
 
 from __future__ import annotations
 
-from onnxnull.graph.evaluable import Evaluation, evaluated
+from onnxnull.graph.evaluable import EvaluationRule, evaluated
 from onnxnull.operators.flatness import is_flat, keeps_entries
 from onnxnull.operators.linear_use import holds_no_weight
 from onnxnull.operators.range_rules import shaped_by_values
@@ -16,7 +16,7 @@ _MICROSOFT = "com.microsoft"
 
 # Constants are masks, indices or tables.
 holds_no_weight("NonMaxSuppression NonZero OneHot TfIdfVectorizer Unique")
-evaluated("NonZero Unique", Evaluation(is_bounded=True))
+evaluated("NonZero Unique", EvaluationRule(is_bounded=True))
 evaluated("OneHot")
 # The bodies are walked.
 holds_no_weight(

@@ -19,7 +19,7 @@ import numpy as np
 from onnxnull.errors import Code
 from onnxnull.graph.constants import Blocked, EvaluationError, steps_in_order
 from onnxnull.graph.node import Node, Operand
-from onnxnull.graph.origins.values import Alternatives, Case, Unresolved, combinations, indexed
+from onnxnull.graph.origins.values import Alternatives, Candidate, Unresolved, combinations, indexed
 from onnxnull.kernel.maps.linear_map import LinearMap
 from onnxnull.operators.linear_use import LinearUse, Refusal, batch_axes, is_of_positions, stored_uses
 
@@ -65,7 +65,7 @@ def run_time_uses(node: Node, stored: Sequence[LinearUse | Refusal]) -> Iterator
     yield from found or (use for use in stored if isinstance(use, Refusal))
 
 
-_Given = Mapping[int, "tuple[Alternatives, Case] | Blocked"]
+_Given = Mapping[int, "tuple[Alternatives, Candidate] | Blocked"]
 
 
 def _given(operands: Mapping[int, Operand]) -> Iterator[_Given]:
@@ -113,7 +113,7 @@ def _conditional(node: Node, use: LinearUse, given: _Given) -> LinearUse | Refus
     return replace(use, index=_text(taken), condition="; ".join(dict.fromkeys(conditions)))
 
 
-def _text(cases: Sequence[Case]) -> str:
+def _text(cases: Sequence[Candidate]) -> str:
     return "".join(text for _, text in indexed(cases))
 
 

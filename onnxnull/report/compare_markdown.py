@@ -6,7 +6,7 @@ from onnxnull.comparison.results import Comparison
 from onnxnull.comparison.verdicts import Outcome
 from onnxnull.report import compare_words as words
 from onnxnull.report.markdown import escape
-from onnxnull.report.tables import Table
+from onnxnull.report.tables import TextTable
 
 
 def render(comparison: Comparison, limit: Outcome) -> str:
@@ -29,7 +29,7 @@ def render(comparison: Comparison, limit: Outcome) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _table(table: Table) -> str:
+def _table(table: TextTable) -> str:
     rule = ("--:" if numeric else ":--" for numeric in table.numeric)
     rows = [table.header, tuple(rule), *(tuple(map(escape, row)) for row in table.rows)]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)

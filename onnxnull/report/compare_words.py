@@ -17,7 +17,7 @@ from onnxnull.comparison.runs.both import Runs
 from onnxnull.comparison.verdicts import Crossed, Factors, InputMap, Matched, Order, Outcome, Verdict
 from onnxnull.kernel.bounds import Bounds
 from onnxnull.kernel.rank import Notion
-from onnxnull.report.tables import Table
+from onnxnull.report.tables import TextTable
 from onnxnull.report.words import count, described, nullity_cell, rank_cell, shown, some, unsupported
 
 _PLACES = {"a": "first", "b": "second"}
@@ -77,7 +77,7 @@ def _runs(runs: Runs) -> list[str]:
     return lines
 
 
-def tensors(comparison: Comparison) -> Table | None:
+def tensors(comparison: Comparison) -> TextTable | None:
     """The first matched tensors that part, in the order of the network; None where none does."""
     found = [] if comparison.runs is None else [j for j in comparison.runs.tensors if j.ratio > 1e-3 and j.reason is None]
     if not found or comparison.same() is True:
@@ -86,7 +86,7 @@ def tensors(comparison: Comparison) -> Table | None:
         (shown(judged.a), shown(judged.b), f"{judged.ratio:.2g}", "-" if judged.snr is None else f"{judged.snr:.3g}")
         for judged in found[:8]
     )
-    return Table(("first", "second", "apart", "SNR dB"), (False, False, True, True), rows)
+    return TextTable(("first", "second", "apart", "SNR dB"), (False, False, True, True), rows)
 
 
 def unpaired(comparison: Comparison, limit: Outcome, *, every: bool) -> list[str]:
@@ -123,7 +123,7 @@ def _is_plain(pair: Pair) -> bool:
     return pair.verdict is Verdict.IDENTICAL and same_order and pair.angle.degrees in (None, 0.0)
 
 
-def pairs(comparison: Comparison, *, every: bool = True) -> Table:
+def pairs(comparison: Comparison, *, every: bool = True) -> TextTable:
     """One row per pair; with `every` those that are the same too."""
     rows = tuple(
         (
@@ -142,7 +142,7 @@ def pairs(comparison: Comparison, *, every: bool = True) -> Table:
     )
     header = ("first", "second", "verdict", "inputs", "outputs", "rank", "nullity", "angle", "notes")
     numeric = (False, False, False, True, True, True, True, True, False)
-    return Table(header, numeric, rows, optional=(("inputs", "outputs"), ("notes",)))
+    return TextTable(header, numeric, rows, optional=(("inputs", "outputs"), ("notes",)))
 
 
 def legend(comparison: Comparison) -> list[str]:

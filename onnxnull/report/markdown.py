@@ -46,7 +46,7 @@ def _list(lines: list[str]) -> str:
     return "\n".join(f"- {escape(line)}" for line in lines)
 
 
-def _table(table: tables.Table) -> str:
+def _table(table: tables.TextTable) -> str:
     rule = ("--:" if numeric else ":--" for numeric in table.numeric)
     rows = [table.header, tuple(rule), *(tuple(escape(cell) for cell in row) for row in table.rows)]
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)

@@ -15,7 +15,7 @@ _SHORT, _SHORTEST, _WORDS = 24, 16, 20
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class TextTable:
     """Cells of text; the first column holds names.
 
     Attributes:
@@ -29,15 +29,15 @@ class Table:
     optional: tuple[tuple[str, ...], ...] = ()
 
 
-def table1(batch: Batch) -> Table:
+def table1(batch: Batch) -> TextTable:
     """Table 1 of the paper, one row a model; a star marks a model that was not analysed completely."""
     header = ("Model", "n", "ν(θ)", "ν/n", "μ(θ)", "μ/n", "Σ nullity", "first nullity")
     rows = [(words.shown(r.model.file) + ("" if r.complete else " *"), *words.table1_cells(r.paper)) for r in batch.reports]
     rows += [(f"{words.shown(failure.file)} *", *("-",) * 7) for failure in batch.failures]
-    return Table(header, (False, *(True,) * 7), tuple(rows))
+    return TextTable(header, (False, *(True,) * 7), tuple(rows))
 
 
-def weights(report: ModelReport) -> Table:
+def weights(report: ModelReport) -> TextTable:
     """One row per weight."""
     rows = tuple(
         (
@@ -54,16 +54,16 @@ def weights(report: ModelReport) -> Table:
         for weight in report.weights
     )
     header = ("weight", "op", "inputs", "outputs", "rank", "nullity", "σ max", "σ min", "notes")
-    return Table(header, (False, False, *(True,) * 6, False), rows, optional=(("σ max", "σ min"), ("notes",)))
+    return TextTable(header, (False, False, *(True,) * 6, False), rows, optional=(("σ max", "σ min"), ("notes",)))
 
 
-def numbered(table: Table) -> Table:
+def numbered(table: TextTable) -> TextTable:
     """The same with a first column that counts the rows, as pictures beside it do."""
     rows = tuple((f"{number}", *row) for number, row in enumerate(table.rows, start=1))
-    return Table(("#", *table.header), (True, *table.numeric), rows)
+    return TextTable(("#", *table.header), (True, *table.numeric), rows)
 
 
-def fitted(table: Table, width: int) -> tuple[Table, tuple[str, ...]]:
+def fitted(table: TextTable, width: int) -> tuple[TextTable, tuple[str, ...]]:
     """The table for a terminal of `width` columns, and the headers left out.
 
     First names lose their middle, then the optional columns go, one group after the other, until the rest fits; a last
@@ -77,13 +77,13 @@ def fitted(table: Table, width: int) -> tuple[Table, tuple[str, ...]]:
         kept = [i for i, header in enumerate(table.header) if header not in left_out]
         rows = tuple(tuple(row[i] for i in kept) for row in table.rows)
         header, numeric = tuple(table.header[i] for i in kept), tuple(table.numeric[i] for i in kept)
-        narrow = _shorten_names(Table(header, numeric, rows), width, shortest)
+        narrow = _shorten_names(TextTable(header, numeric, rows), width, shortest)
         if least_width(narrow) <= width:
             break
     return narrow, left_out
 
 
-def least_width(table: Table) -> int:
+def least_width(table: TextTable) -> int:
     """Columns of a terminal that the table needs, a last column of words folded."""
     from rich.cells import cell_len
 
@@ -93,7 +93,7 @@ def least_width(table: Table) -> int:
     return sum(widths) + _GAP * (len(widths) - 1)
 
 
-def _shorten_names(table: Table, width: int, shortest: int) -> Table:
+def _shorten_names(table: TextTable, width: int, shortest: int) -> TextTable:
     longest = max((len(row[0]) for row in table.rows), default=0)
     limit = max(shortest, longest - max(0, least_width(table) - width))
     return replace(table, rows=tuple((words.shortened(row[0], limit), *row[1:]) for row in table.rows))

@@ -79,7 +79,7 @@ def _print_incomplete(console: Console, report: ModelReport) -> None:
         console.print(f"  {words.unsupported(what)}")
 
 
-def print_table(console: Console, table: tables.Table) -> None:
+def print_table(console: Console, table: tables.TextTable) -> None:
     """A table, fitted to the console's width."""
     from rich.table import Table
     from rich.text import Text

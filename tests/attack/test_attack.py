@@ -13,7 +13,7 @@ from PIL import Image
 from onnxnull.attack import Asma, Attacked, AttackSearch, Ball, Norm, Pgd
 from onnxnull.attack.asma import intersection_over_union
 from onnxnull.collision.cases import Case, load_cases, pixel_box
-from onnxnull.collision.results import Verdict
+from onnxnull.collision.results import RunVerdict
 from onnxnull.collision.search import Execution
 from onnxnull.errors import Code, OnnxnullError
 from onnxnull.graph.model import open_model
@@ -53,7 +53,7 @@ def check(found: Attacked, epsilon: float) -> None:
     assert max(found.distances()) <= epsilon * (1 + 1e-6)
     for collision in found.collisions:
         assert np.array_equal(collision.original, found.found.x)
-        assert {run.verdict for run in collision.runs} == {Verdict.ROUNDING}
+        assert {run.verdict for run in collision.runs} == {RunVerdict.ROUNDING}
         assert collision.colliding.min() >= 0.0
         assert collision.colliding.max() <= 1.0
         single = collision.colliding.astype(np.float32).astype(np.float64)

@@ -17,7 +17,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from onnxnull.collision.results import Verdict
+from onnxnull.collision.results import RunVerdict
 from onnxnull.collision.search import Place
 from onnxnull.errors import Code, ExitCode, OnnxnullError
 from onnxnull.evidence.replay import Replayed, replay
@@ -189,7 +189,7 @@ def test_forged_arrays_do_not_hold(name: str, bundle: Path) -> None:
     forge(bundle, ARRAYS[name])
     (found,) = replay(bundle)
     assert not found.confirmed
-    assert any(run.verdict is Verdict.BROKEN for run, _ in found.pairs)
+    assert any(run.verdict is RunVerdict.BROKEN for run, _ in found.pairs)
 
 
 UNREADABLE: dict[str, Callable[[dict[str, np.ndarray]], object]] = {

@@ -14,7 +14,18 @@ from onnx import helper
 
 from onnxnull.collision.cases import Case
 from onnxnull.collision.perturb import Recipe
-from onnxnull.collision.results import Change, Claim, Collision, Kind, LayerCheck, Perturbation, Run, Space, TraceStep, Verdict
+from onnxnull.collision.results import (
+    Change,
+    Claim,
+    Collision,
+    Kind,
+    LayerCheck,
+    Perturbation,
+    Run,
+    RunVerdict,
+    Space,
+    TraceStep,
+)
 from onnxnull.collision.search import Execution, Place, Search
 from onnxnull.collision.strategies.strategy import Method
 from onnxnull.evidence.write_bundle import Bundle
@@ -119,7 +130,7 @@ def hand_made_run(precision: str, size: float, *, max_abs: float = 1e-6, trace: 
         layers=(LayerCheck("stem", Claim(size, 2 * size, 0.5), Claim(float("nan"), None, None, "it sits in a branch")),),
         outputs=(change,),
         control=(change,),
-        verdict=Verdict.UNBOUNDED,
+        verdict=RunVerdict.UNBOUNDED,
         arrays={"y": (scores, scores, scores[:, ::-1]), "map": (maps, maps, maps)},
         trace=tuple(trace),
     )

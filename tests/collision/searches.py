@@ -18,7 +18,7 @@ from onnxnull.collision.perturb import Recipe
 from onnxnull.collision.results import Collision, Kind, Run, Space
 from onnxnull.collision.search import Execution, Place, Search
 from onnxnull.collision.strategies.strategy import Method
-from onnxnull.collision.tensors import Cut, Site, cuts
+from onnxnull.collision.tensors import LayerInput, PerturbedTensor, cuts
 from onnxnull.evidence import collision_document
 from onnxnull.evidence.provenance import model_facts
 from onnxnull.graph.flow import Flow
@@ -110,8 +110,8 @@ class Placed:
     """A layer cut out of a model, with its activation as the model computes it."""
 
     flow: Flow
-    cut: Cut
-    site: Site
+    cut: LayerInput
+    site: PerturbedTensor
     start: np.ndarray
 
     def product(self, x: np.ndarray, precision: Precision = Precision.FLOAT64) -> np.ndarray:

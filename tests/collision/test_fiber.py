@@ -16,7 +16,7 @@ from onnxnull.collision.cases import Case, load_cases, pixel_box
 from onnxnull.collision.fiber_claim import WITHIN
 from onnxnull.collision.invariant_tensors import default_equal
 from onnxnull.collision.perturb import Recipe
-from onnxnull.collision.results import Collision, Kind, Perturbation, Space, Verdict
+from onnxnull.collision.results import Collision, Kind, Perturbation, RunVerdict, Space
 from onnxnull.collision.search import Execution, Place, Search
 from onnxnull.collision.strategies.strategy import Method
 from onnxnull.errors import Code, OnnxnullError
@@ -67,7 +67,7 @@ def test_an_injective_first_layer_does_not_matter(found: Collision) -> None:
     assert found.colliding.max() <= 1.0
     for run, allowed in zip(found.runs, (WITHIN, 1e-4), strict=True):
         (check,), (logits,), (control,) = run.layers, run.outputs, run.control
-        assert run.verdict is Verdict.EQUAL
+        assert run.verdict is RunVerdict.EQUAL
         assert check.kernel.holds
         assert logits.relative is not None
         assert logits.relative < allowed
@@ -103,7 +103,7 @@ def test_evidence_is_replayed(found: Collision, tmp_path: Path) -> None:
     (again,) = replay(tmp_path / "e", CNN)
     assert not again.confirmed
     assert again.collision is not None
-    assert {run.verdict for run in again.collision.runs} == {Verdict.BROKEN}
+    assert {run.verdict for run in again.collision.runs} == {RunVerdict.BROKEN}
 
 
 def test_from_a_layer() -> None:
@@ -225,7 +225,7 @@ def test_a_masked_logit_is_no_measure_of_the_others(entry: float, tmp_path: Path
         assert run.control[0].max_abs > 1.0
     beside = found.original + 0.01 * (wish.arrays["x"] - found.original)  # off the fibre by a hundredth of the way
     arrays = (found.original, beside, found.control)
-    assert {run.verdict for run in search.verify_pair("x", arrays, {}, found.perturbation).runs} == {Verdict.BROKEN}
+    assert {run.verdict for run in search.verify_pair("x", arrays, {}, found.perturbation).runs} == {RunVerdict.BROKEN}
 
 
 def test_what_stays_equal_is_finite(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Never
 import numpy as np
 import pytest
 
-from onnxnull.collision.results import EightBit, Kind, TraceStep, Verdict
+from onnxnull.collision.results import EightBit, Kind, RunVerdict, TraceStep
 from onnxnull.evidence import collision_document
 from onnxnull.evidence.provenance import Facts, model_facts
 from onnxnull.inputs import Preprocessing
@@ -110,7 +110,7 @@ def test_trace_eight_bits_and_preprocessing() -> None:
 
 
 def test_every_verdict_has_its_own_label() -> None:
-    assert len({verdict.label for verdict in Verdict}) == len(Verdict)
+    assert len({verdict.label for verdict in RunVerdict}) == len(RunVerdict)
 
 
 def test_names_from_outside_are_ascii() -> None:

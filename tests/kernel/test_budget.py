@@ -15,7 +15,7 @@ from onnxnull.kernel.images.banded_rank import banded_rank
 from onnxnull.kernel.images.elimination import injective_channels
 from onnxnull.kernel.images.rank_bounds import RankBounds, exact_filters, group_bounds, numerical_filters
 from onnxnull.kernel.images.splitting import Axis, ConvolutionPart
-from onnxnull.kernel.images.sweep import Strategy, Sweep
+from onnxnull.kernel.images.sweep import Sweep, SweepStrategy
 from onnxnull.kernel.maps.im2col import ConvGeometry
 from onnxnull.kernel.maps.linear_map import Array
 from onnxnull.kernel.numerics.arithmetic import Prime
@@ -37,7 +37,7 @@ DEAR: dict[str, Callable[[Budget], object]] = {
     "rank over the rationals": lambda budget: rational_rank_at_least(repeated(SIDE, SIDE), budget),
     "frontier": lambda budget: banded_rank(ConvolutionPart(IMAGE, repeated(3, 9, 9, 4)), Prime(), budget),
     "sweep": lambda budget: Sweep(never, budget).lower_bound(
-        ConvolutionPart(IMAGE, repeated(512, 9, 9, 512)), Strategy(12, 12, 12)
+        ConvolutionPart(IMAGE, repeated(512, 9, 9, 512)), SweepStrategy(12, 12, 12)
     ),
 }
 

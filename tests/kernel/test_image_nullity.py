@@ -10,7 +10,7 @@ from onnxnull.kernel.images.banded_rank import banded_rank
 from onnxnull.kernel.images.counting_bound import rank_at_most
 from onnxnull.kernel.images.input_nullity import InputNullity, count_read, image_nullities, image_nullity
 from onnxnull.kernel.images.splitting import Axis, ConvolutionPart, flip, parts, swap, unroll
-from onnxnull.kernel.images.sweep import Strategy, Sweep, attainable, views
+from onnxnull.kernel.images.sweep import Sweep, SweepStrategy, attainable, views
 from onnxnull.kernel.maps.convolution import Convolution, TransposedConvolution
 from onnxnull.kernel.maps.im2col import ConvGeometry
 from onnxnull.kernel.maps.linear_map import Array
@@ -220,7 +220,7 @@ def test_parts_add_up_to_the_operators_rank(seed: int) -> None:
             if part.axes:
                 assert banded_rank(part, field, Budget(1e12)) == field.rank(line)
                 for view in views(part):
-                    for strategy in (Strategy(1, 1, 1), Strategy(3, 1, 1), Strategy(1, 2, 3)):
+                    for strategy in (SweepStrategy(1, 1, 1), SweepStrategy(3, 1, 1), SweepStrategy(1, 2, 3)):
                         bound = Sweep(lambda leaf, _: field.rank(leaf), Budget(1e12)).lower_bound(view, strategy)
                         assert bound <= min(field.rank(line), attainable(view, block.shape[1], strategy))
     assert total == modular_rank(convolution.dense())
@@ -235,7 +235,7 @@ def test_one_block_that_holds_all_outputs_is_the_rank_itself() -> None:
     total = sum(
         count
         * (
-            Sweep(lambda leaf, _: field.rank(leaf), Budget(1e12)).lower_bound(part, Strategy(99, 1, 1))
+            Sweep(lambda leaf, _: field.rank(leaf), Budget(1e12)).lower_bound(part, SweepStrategy(99, 1, 1))
             if part.axes
             else field.rank(part.weight)
         )

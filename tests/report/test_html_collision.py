@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from onnxnull import drawing, replay
-from onnxnull.collision.results import Collision, Verdict
+from onnxnull.collision.results import Collision, RunVerdict
 from onnxnull.collision.search import Place
 from onnxnull.evidence.pictures import for_page
 from onnxnull.evidence.provenance import model_facts
@@ -106,19 +106,19 @@ def test_names_are_text_whatever_they_hold(name: str, found: tuple[Any, Collisio
 @pytest.mark.parametrize(
     ("verdict", "told"),
     [
-        (Verdict.BITWISE, "cannot tell these two apart: every output is the same to the last bit."),
-        (Verdict.ROUNDING, "cannot tell these two apart, but for rounding."),
-        (Verdict.UNBOUNDED, "how far rounding moves it is not bounded here."),
-        (Verdict.BROKEN, "A claim does not hold here: do not rely on this pair."),
+        (RunVerdict.BITWISE, "cannot tell these two apart: every output is the same to the last bit."),
+        (RunVerdict.ROUNDING, "cannot tell these two apart, but for rounding."),
+        (RunVerdict.UNBOUNDED, "how far rounding moves it is not bounded here."),
+        (RunVerdict.BROKEN, "A claim does not hold here: do not rely on this pair."),
     ],
 )
-def test_verdicts(verdict: Verdict, told: str, found: tuple[Any, Collision]) -> None:
+def test_verdicts(verdict: RunVerdict, told: str, found: tuple[Any, Collision]) -> None:
     facts, collision = found
     page = rendered(facts, replace(collision, runs=tuple(replace(run, verdict=verdict) for run in collision.runs)))
     assert told in page.text
-    assert f"hold on this machine: {int(verdict is not Verdict.BROKEN)} of 1." in page.text
-    assert ("no later layer can tell them apart" in page.text) == (verdict is not Verdict.BROKEN)
-    assert ("Broken A claim" in page.text) == (verdict is Verdict.BROKEN) != ("Collision The network" in page.text)
+    assert f"hold on this machine: {int(verdict is not RunVerdict.BROKEN)} of 1." in page.text
+    assert ("no later layer can tell them apart" in page.text) == (verdict is not RunVerdict.BROKEN)
+    assert ("Broken A claim" in page.text) == (verdict is RunVerdict.BROKEN) != ("Collision The network" in page.text)
 
 
 def test_a_near_kernel_is_never_sold_as_a_collision(tmp_path: Path) -> None:

@@ -9,10 +9,10 @@ from onnxnull.collision.strategies.along_fiber import along_fiber
 from onnxnull.collision.strategies.in_kernel import in_kernel, in_near_kernel
 from onnxnull.collision.strategies.on_grid import inside_cells
 from onnxnull.collision.strategies.strategy import Method, Strategy
-from onnxnull.collision.tensors import Site
+from onnxnull.collision.tensors import PerturbedTensor
 from onnxnull.graph.model import Model
 
-_MAKERS: Mapping[Kind, Callable[[Site, Method, Model], Strategy]] = {
+_MAKERS: Mapping[Kind, Callable[[PerturbedTensor, Method, Model], Strategy]] = {
     Kind.KERNEL: in_kernel,
     Kind.NEAR_KERNEL: in_near_kernel,
     Kind.QUANTIZER_CELL: inside_cells,
@@ -20,7 +20,7 @@ _MAKERS: Mapping[Kind, Callable[[Site, Method, Model], Strategy]] = {
 }
 
 
-def strategy_at(site: Site, method: Method, model: Model) -> Strategy:
+def strategy_at(site: PerturbedTensor, method: Method, model: Model) -> Strategy:
     """The strategy that makes such pairs at this tensor.
 
     Raises:

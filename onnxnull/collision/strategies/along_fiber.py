@@ -16,8 +16,8 @@ from onnxnull.collision.fiber_claim import check_fiber
 from onnxnull.collision.invariant_tensors import default_equal, joined
 from onnxnull.collision.perturb import Recipe, bounds
 from onnxnull.collision.results import Kind
-from onnxnull.collision.strategies.strategy import Method, Pair, Setting
-from onnxnull.collision.tensors import Site
+from onnxnull.collision.strategies.strategy import MadePair, Method, Setting
+from onnxnull.collision.tensors import PerturbedTensor
 from onnxnull.errors import Code, OnnxnullError
 from onnxnull.graph.model import Model
 from onnxnull.runtime.cut import cut
@@ -26,7 +26,7 @@ from onnxnull.runtime.precision import Precision
 if TYPE_CHECKING:
     import onnx
 
-    from onnxnull.collision.executables import Subject
+    from onnxnull.collision.executables import Executable
     from onnxnull.collision.verify import Checks, Outcomes, Trial
     from onnxnull.fiber.walk import Reached
     from onnxnull.kernel.maps.linear_map import Array
@@ -35,7 +35,7 @@ _MOST, _BYTES = 8192, 4 << 30
 """Numbers that may stay equal, and bytes of their Jacobian."""
 
 
-def along_fiber(site: Site, method: Method, model: Model) -> AlongFiber:
+def along_fiber(site: PerturbedTensor, method: Method, model: Model) -> AlongFiber:
     """The strategy along the fibre through x₀.
 
     Raises:
@@ -69,7 +69,7 @@ class AlongFiber:
         """What stays equal."""
         return self.claimed
 
-    def pair(self, start: Array, recipe: Recipe, setting: Setting) -> Pair:
+    def pair(self, start: Array, recipe: Recipe, setting: Setting) -> MadePair:
         """Where a walk ends, and a point as far away straight toward its aim.
 
         Raises:
@@ -87,9 +87,9 @@ class AlongFiber:
             seen = f"no step along the fibre was found: {found.stop.meaning}"
             raise OnnxnullError(Code.NOT_FOUND, seen, "walk toward something else, or raise --time-limit")
         beside = _control(start, wish, float(np.linalg.norm(moved)))
-        return Pair(found.point, beside, parameters=_parameters(found))
+        return MadePair(found.point, beside, parameters=_parameters(found))
 
-    def check(self, subject: Subject, trial: Trial, found: Outcomes) -> Checks:
+    def check(self, subject: Executable, trial: Trial, found: Outcomes) -> Checks:
         """The fibre claim."""
         return check_fiber(self.claimed, self.tensor, subject, trial, found)
 

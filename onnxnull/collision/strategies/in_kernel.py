@@ -15,26 +15,26 @@ from onnxnull.collision.near_kernel import NearKernel
 from onnxnull.collision.results import Kind, Space
 from onnxnull.collision.sizing import fitted
 from onnxnull.collision.strategies.on_grid import CELL, on_grid
-from onnxnull.collision.strategies.strategy import Method, Pair, Setting, Strategy, injective
-from onnxnull.collision.tensors import Site
+from onnxnull.collision.strategies.strategy import MadePair, Method, Setting, Strategy, injective
+from onnxnull.collision.tensors import PerturbedTensor
 from onnxnull.collision.yardstick import box_in
 from onnxnull.errors import Code, OnnxnullError
 from onnxnull.kernel.rank import Notion
 
 if TYPE_CHECKING:
-    from onnxnull.collision.executables import Subject
+    from onnxnull.collision.executables import Executable
     from onnxnull.collision.perturb import Recipe
     from onnxnull.collision.verify import Checks, Outcomes, Trial
     from onnxnull.graph.model import Model
     from onnxnull.kernel.maps.linear_map import Array
 
 
-def in_kernel(site: Site, method: Method, model: Model) -> Strategy:
+def in_kernel(site: PerturbedTensor, method: Method, model: Model) -> Strategy:
     """The strategy in the kernel of floats, or of whole steps where a quantizer rounds the tensor first.
 
     Raises:
         OnnxnullError: `injective` where there is no kernel, `nonfinite` where a weight holds NaN or Inf.
-        UnknownShapeError, EvaluationError: as `Site.nullity`.
+        UnknownShapeError, EvaluationError: as `PerturbedTensor.nullity`.
     """
     if site.frontier.quantizer is not None:
         return on_grid(site)
@@ -51,7 +51,7 @@ def in_kernel(site: Site, method: Method, model: Model) -> Strategy:
     return InKernel(site, readers, kernel, (found.lower, found.upper), None if balanced else below)
 
 
-def in_near_kernel(site: Site, method: Method, model: Model) -> Strategy:
+def in_near_kernel(site: PerturbedTensor, method: Method, model: Model) -> Strategy:
     """The strategy between the float64 and the float32 cut-off: pairs that are no collisions.
 
     Raises:
@@ -73,7 +73,7 @@ def in_near_kernel(site: Site, method: Method, model: Model) -> Strategy:
 class _Readers:
     """Claims of every layer that reads the tensor."""
 
-    site: Site
+    site: PerturbedTensor
     readers: tuple[Reader, ...]
 
     @property
@@ -81,7 +81,7 @@ class _Readers:
         """The layers."""
         return tuple(reader.node for reader in self.readers)
 
-    def check(self, subject: Subject, trial: Trial, found: Outcomes) -> Checks:
+    def check(self, subject: Executable, trial: Trial, found: Outcomes) -> Checks:
         """The two claims of every layer."""
         return check_layers(self.readers, subject, trial, found)
 
@@ -100,14 +100,14 @@ class InKernel(_Readers):
     sigma = 0.0
     watched = ()
 
-    def pair(self, start: Array, recipe: Recipe, setting: Setting) -> Pair:
+    def pair(self, start: Array, recipe: Recipe, setting: Setting) -> MadePair:
         """In the coordinates of the features' own sizes where that can hold. Raises as `fitted`."""
         plain = Coordinates(self.site, self.kernel)
         ways = filter(None, (Coordinates.of(self.site, start), plain))
         box = box_in(recipe.parameters())
         found = fitted(ways, recipe, start, self.readers, setting.targets, box, setting.progress)
         colliding = start + found.change
-        return Pair(colliding, found.coordinates.control(start, colliding, recipe), found.told)
+        return MadePair(colliding, found.coordinates.control(start, colliding, recipe), found.told)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -125,14 +125,14 @@ class InNearKernel(_Readers):
         """The largest of these singular values."""
         return self.near.sigma
 
-    def pair(self, start: Array, recipe: Recipe, setting: Setting) -> Pair:
+    def pair(self, start: Array, recipe: Recipe, setting: Setting) -> MadePair:
         """As it is made, whatever its size."""
         here = Coordinates(self.site, self.near)
         colliding = start + here.perturbation(start, recipe, setting.progress)
-        return Pair(colliding, here.control(start, colliding, recipe))
+        return MadePair(colliding, here.control(start, colliding, recipe))
 
 
-def _check_finite(site: Site) -> None:
+def _check_finite(site: PerturbedTensor) -> None:
     for layer in site.frontier.layers:
         if not np.all(np.isfinite(layer.use.matrix())):
             raise OnnxnullError(Code.NONFINITE, f"the weight of {layer.node!r} holds NaN or Inf")

@@ -11,15 +11,15 @@ from onnxnull.collision import quantizer_grid
 from onnxnull.collision.quantized_claims import check_on_grid, steps_between
 from onnxnull.collision.quantizer_grid import Grid, control_on_grid, kernel_steps
 from onnxnull.collision.results import Kind, Space, Steps
-from onnxnull.collision.strategies.strategy import Method, Pair, Setting, Strategy, injective
-from onnxnull.collision.tensors import Site
+from onnxnull.collision.strategies.strategy import MadePair, Method, Setting, Strategy, injective
+from onnxnull.collision.tensors import PerturbedTensor
 from onnxnull.errors import Code, OnnxnullError
 from onnxnull.frontier import Quantizer
 from onnxnull.kernel.rank import Notion
 from onnxnull.operators.steps import UnknownShapeError
 
 if TYPE_CHECKING:
-    from onnxnull.collision.executables import Subject
+    from onnxnull.collision.executables import Executable
     from onnxnull.collision.perturb import Recipe
     from onnxnull.collision.verify import Checks, Outcomes, Trial
     from onnxnull.graph.model import Model
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 CELL = "what its quantizer itself hides: --quantizer-cell"
 
 
-def on_grid(site: Site) -> Strategy:
+def on_grid(site: PerturbedTensor) -> Strategy:
     """The strategy in the kernel lattice.
 
     Raises:
@@ -49,7 +49,7 @@ def on_grid(site: Site) -> Strategy:
     raise OnnxnullError(Code.INJECTIVE, seen, f"{CELL}; look further inside: --layer NAME or --layer all")
 
 
-def inside_cells(site: Site, method: Method, model: Model) -> Strategy:
+def inside_cells(site: PerturbedTensor, method: Method, model: Model) -> Strategy:
     """The strategy inside the cells. Raises as `on_grid`; `not-found` where no quantizer rounds the tensor first."""
     if site.frontier.quantizer is None:
         seen = f"no quantizer rounds {site.where!r} before anything else reads it"
@@ -62,7 +62,7 @@ def inside_cells(site: Site, method: Method, model: Model) -> Strategy:
 class OnGrid:
     """Steps of the quantizer that the layers do not see, or moves inside its cells."""
 
-    site: Site
+    site: PerturbedTensor
     kind: Kind
     nullity: tuple[int, int] | None
     sigma = 0.0
@@ -74,7 +74,7 @@ class OnGrid:
         """The layers."""
         return tuple(layer.node for layer in self.site.frontier.layers)
 
-    def pair(self, start: Array, recipe: Recipe, setting: Setting) -> Pair:
+    def pair(self, start: Array, recipe: Recipe, setting: Setting) -> MadePair:
         """Steps, or a move inside the cells. Raises `OnnxnullError` `not-found` where the search found none."""
         grid = Grid.of(_quantizer(self.site), start, recipe)
         if self.kind is Kind.QUANTIZER_CELL:
@@ -82,9 +82,9 @@ class OnGrid:
         else:
             colliding = grid.moved(kernel_steps(self.site.frontier, grid, recipe, setting.progress))
         setting.progress("making the control")
-        return Pair(colliding, control_on_grid(grid, float(np.linalg.norm(colliding - start)), recipe))
+        return MadePair(colliding, control_on_grid(grid, float(np.linalg.norm(colliding - start)), recipe))
 
-    def check(self, subject: Subject, trial: Trial, found: Outcomes) -> Checks:
+    def check(self, subject: Executable, trial: Trial, found: Outcomes) -> Checks:
         """The claims in whole numbers."""
         return check_on_grid(self.site.frontier, subject, trial, found)
 
@@ -93,7 +93,7 @@ class OnGrid:
         return steps_between(_quantizer(self.site), original, colliding)
 
 
-def _quantizer(site: Site) -> Quantizer:
+def _quantizer(site: PerturbedTensor) -> Quantizer:
     quantizer = site.frontier.quantizer
     assert quantizer is not None
     if site.frontier.input.dtype != "float32":

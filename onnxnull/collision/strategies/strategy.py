@@ -11,11 +11,11 @@ import numpy as np
 from onnxnull.collision.results import Kind
 
 if TYPE_CHECKING:
-    from onnxnull.collision.executables import Subject
+    from onnxnull.collision.executables import Executable
     from onnxnull.collision.perturb import Recipe
     from onnxnull.collision.results import Steps
-    from onnxnull.collision.sizing import Target
-    from onnxnull.collision.tensors import Site
+    from onnxnull.collision.sizing import TargetPrecision
+    from onnxnull.collision.tensors import PerturbedTensor
     from onnxnull.collision.verify import Checks, Outcomes, Trial
     from onnxnull.kernel.maps.linear_map import Array
 
@@ -47,13 +47,13 @@ class Setting:
         progress: called with what comes next.
     """
 
-    targets: Sequence[Target]
+    targets: Sequence[TargetPrecision]
     others: Mapping[str, np.ndarray]
     progress: Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Pair:
+class MadePair:
     """What collides with x₀, and its control.
 
     Attributes:
@@ -100,11 +100,11 @@ class Strategy(Protocol):
         """What the reader should know of these pairs."""
         ...
 
-    def pair(self, start: Array, recipe: Recipe, setting: Setting) -> Pair:
+    def pair(self, start: Array, recipe: Recipe, setting: Setting) -> MadePair:
         """What collides with `start`. Raises `OnnxnullError` `not-found` where the search found nothing."""
         ...
 
-    def check(self, subject: Subject, trial: Trial, found: Outcomes) -> Checks:
+    def check(self, subject: Executable, trial: Trial, found: Outcomes) -> Checks:
         """The claims, held against the runs of one precision."""
         ...
 
@@ -113,7 +113,7 @@ class Strategy(Protocol):
         ...
 
 
-def injective(site: Site) -> str:
+def injective(site: PerturbedTensor) -> str:
     """ "'conv' is injective", of the layers that read a tensor."""
     layers = site.frontier.layers
     return f"{' and '.join(repr(layer.node) for layer in layers)} {'is' if len(layers) == 1 else 'are together'} injective"

@@ -102,10 +102,10 @@ def read(flow: Flow, terms: Algebra, inputs: Mapping[str, Term], *, place: int, 
         place: of the graph among those that are read; values of which nothing is known are of one place.
         quantizers: as in `ReadNode`.
     """
-    return _Reader(flow, terms, place, quantizers).read(inputs)
+    return _GraphReader(flow, terms, place, quantizers).read(inputs)
 
 
-class _Reader:
+class _GraphReader:
     def __init__(self, flow: Flow, terms: Algebra, place: int, quantizers: bool) -> None:
         self._flow, self._terms, self._place, self._quantizers = flow, terms, place, quantizers
         self._views: dict[ir.Node, Node] = {view.node: view for view in flow.nodes}

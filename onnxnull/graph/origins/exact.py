@@ -13,7 +13,7 @@ from onnxnull.graph.entries import KEEPING, SELECTING
 from onnxnull.graph.origins.operands import TABLE_RANK, At, is_row
 from onnxnull.graph.origins.values import (
     Alternatives,
-    Case,
+    Candidate,
     Origin,
     Unresolved,
     combinations,
@@ -56,11 +56,11 @@ def of_known(at: At) -> Origin | None:
             arrays[place] = case.constant
         result = at.fold(arrays)
         factors = tuple(_moved_factors(at, arrays, factor, result) for case in combination for factor in case.factors)
-        cases.append(Case(result, _index(at, places, combination), when, factors))
+        cases.append(Candidate(result, _index(at, places, combination), when, factors))
     return made(at, cases, is_row=row, is_scaled=any(h.is_scaled for h in given))
 
 
-def _index(at: At, places: Sequence[int], combination: Sequence[Case]) -> tuple[tuple[object, str], ...]:
+def _index(at: At, places: Sequence[int], combination: Sequence[Candidate]) -> tuple[tuple[object, str], ...]:
     """The index of what comes out; Gather by an index says which slice it is, whatever that was computed from."""
     picks = (
         dict(zip(places, combination, strict=True)).get(1) if at.op == "Gather" and isinstance(at.at(1), Alternatives) else None
@@ -92,7 +92,9 @@ def _moved_factors(at: At, arrays: Sequence[Constant | None], factor: Constant, 
     return spread(factor, result.shape)
 
 
-def made(at: At, cases: Sequence[Case], *, is_row: bool, is_scaled: bool, copies: frozenset[int] = frozenset()) -> Alternatives:
+def made(
+    at: At, cases: Sequence[Candidate], *, is_row: bool, is_scaled: bool, copies: frozenset[int] = frozenset()
+) -> Alternatives:
     """The alternatives that a node makes; a row that it shapes into a matrix was one that a table stores flat."""
     if is_row and at.op == "Reshape":
         is_row = all(long_axes(case.constant.shape) < TABLE_RANK for case in cases)
@@ -121,7 +123,9 @@ def _of_copies(at: At) -> Origin | None:
     for case in first.cases:
         arrays = [case.constant if i == places[0] else h if isinstance(h, Constant) else None for i, h in enumerate(at.held)]
         result = at.fold(arrays)
-        cases.append(Case(result, case.index, case.when, tuple(_moved_factors(at, arrays, f, result) for f in case.factors)))
+        cases.append(
+            Candidate(result, case.index, case.when, tuple(_moved_factors(at, arrays, f, result) for f in case.factors))
+        )
     copies = frozenset(axes[axis] for axis in first.copies)
     return made(at, cases, is_row=first.is_row, is_scaled=first.is_scaled, copies=copies)
 
@@ -167,7 +171,7 @@ def reshaped_copies(at: At, given: Alternatives) -> Origin | None:
         if None not in rest and math.prod(d for d in rest if d is not None) == entries:
             inner = (1,) * cut + tuple(d for d in rest if d is not None)
             cases = [
-                Case(with_axes(c.constant, inner), c.index, c.when, tuple(with_axes(f, inner) for f in c.factors))
+                Candidate(with_axes(c.constant, inner), c.index, c.when, tuple(with_axes(f, inner) for f in c.factors))
                 for c in given.cases
             ]
             return made(at, cases, is_row=given.is_row, is_scaled=given.is_scaled, copies=frozenset(range(cut)))

@@ -16,7 +16,7 @@ from onnxnull.graph.origins.exact import of_known
 from onnxnull.graph.origins.operands import TABLE_RANK, At, is_row, selected, smaller
 from onnxnull.graph.origins.values import (
     Alternatives,
-    Case,
+    Candidate,
     Origin,
     Unresolved,
     extends,
@@ -80,7 +80,7 @@ def _scaled(at: At) -> Origin | None:
         inner, tuple(1 if axis in copies else d for axis, d in enumerate((1,) * (rank - len(factor)) + tuple(factor)))
     )
     cases = [
-        Case(
+        Candidate(
             with_axes(case.constant, inner),
             case.index,
             case.when,

@@ -10,7 +10,7 @@ import numpy as np
 
 from onnxnull.graph.constants import Blocked, Constant, EvaluationError, Step, computed, derived
 from onnxnull.graph.origins.operands import Held
-from onnxnull.graph.origins.values import Alternatives, Case, Origin, Unresolved, is_fill, joined, one_of, whole
+from onnxnull.graph.origins.values import Alternatives, Candidate, Origin, Unresolved, is_fill, joined, one_of, whole
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -41,7 +41,7 @@ def slices(flow: Flow, held: Held, axis: int, node: ir.Node) -> Held:
                 step = Step(proto, flow.model.opsets, (case.constant, index.constant), 0, 0.0, flow.evaluation)
                 when = joined(case.when, index.when)
                 if when is not None:
-                    found.append(Case(computed(step, case.constant.dtype, rest), (*case.index, *index.index), when))
+                    found.append(Candidate(computed(step, case.constant.dtype, rest), (*case.index, *index.index), when))
     except EvaluationError as error:
         return Unresolved(str(error))
     return Alternatives(tuple(found), is_scaled=given.is_scaled)
@@ -49,13 +49,13 @@ def slices(flow: Flow, held: Held, axis: int, node: ir.Node) -> Held:
 
 def one_of_values(given: Sequence[Held], decider: object) -> Origin | None:
     """What an If gives: an activation in one branch leaves what the other gives."""
-    cases: list[Case] = []
+    cases: list[Candidate] = []
     copies: set[frozenset[int]] = set()
     scaled = False
     for option, held in enumerate(given):
         match held:
             case Constant():
-                cases.append(Case(held, when=((decider, option),)))
+                cases.append(Candidate(held, when=((decider, option),)))
                 copies.add(frozenset())
             case Alternatives(is_row=False):
                 scaled |= held.is_scaled
@@ -63,7 +63,7 @@ def one_of_values(given: Sequence[Held], decider: object) -> Origin | None:
                 for case in held.cases:
                     when = joined(case.when, ((decider, option),))
                     if when is not None:
-                        cases.append(Case(case.constant, case.index, when, case.factors))
+                        cases.append(Candidate(case.constant, case.index, when, case.factors))
             case Blocked(reason=reason) | Unresolved(reason=reason):
                 return Unresolved(reason)
     if not cases:
@@ -76,7 +76,7 @@ def one_of_values(given: Sequence[Held], decider: object) -> Origin | None:
 
 def one_of_members(members: Sequence[Constant], decider: object) -> Alternatives:
     """A tensor of a sequence of constants."""
-    return Alternatives(tuple(Case(each, ((decider, f"[{i}]"),), ((decider, i),)) for i, each in enumerate(members)))
+    return Alternatives(tuple(Candidate(each, ((decider, f"[{i}]"),), ((decider, i),)) for i, each in enumerate(members)))
 
 
 def note_members(view: Node, held: Sequence[Held], members: MutableMapping[ir.Value, tuple[Constant, ...]]) -> None:

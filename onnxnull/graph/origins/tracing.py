@@ -18,7 +18,7 @@ from onnxnull.graph.bodies import State, body_of, is_batched_scan, scanned, stat
 from onnxnull.graph.constants import Blocked, Constant, EvaluationError, known
 from onnxnull.graph.origins import slicing, transfer
 from onnxnull.graph.origins.operands import Held
-from onnxnull.graph.origins.values import Alternatives, Case, Origin, Start, Unresolved, is_fill, one_of, whole
+from onnxnull.graph.origins.values import Alternatives, Candidate, FirstRound, Origin, Unresolved, is_fill, one_of, whole
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -121,7 +121,7 @@ class _Tracer:
             elif self.carries.setdefault(state.inner, initial is not None):
                 self._set(state.inner, Unresolved(_CHANGED))
             elif isinstance(initial, Constant) and not is_fill(initial):
-                self._set(state.inner, Alternatives((Case(initial, when=((Start(state.inner), 0),)),)))
+                self._set(state.inner, Alternatives((Candidate(initial, when=((FirstRound(state.inner), 0),)),)))
             elif isinstance(initial, Alternatives | Unresolved):
                 self._set(state.inner, initial)
         for part in scanned(node):
@@ -180,7 +180,7 @@ class _Tracer:
 
 def _is_first_value(after: Held, inner: ir.Value) -> bool:
     """Whether all that is handed on is what the loop started with, perhaps."""
-    return isinstance(after, Alternatives) and all(Start(inner) in dict(case.when) for case in after.cases)
+    return isinstance(after, Alternatives) and all(FirstRound(inner) in dict(case.when) for case in after.cases)
 
 
 def _rounds(trips: Held, node: ir.Node) -> Alternatives | None:

@@ -32,14 +32,14 @@ Decision = tuple[tuple[object, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
+class FirstRound:
     """The decider of a loop's first round: what a state holds only then. What is computed of that is an activation."""
 
     state: ir.Value
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Case:
+class Candidate:
     """One constant that a value may be.
 
     Attributes:
@@ -66,7 +66,7 @@ class Alternatives:
         is_scaled: whether a run multiplies it by factors.
     """
 
-    cases: tuple[Case, ...]
+    cases: tuple[Candidate, ...]
     copies: frozenset[int] = frozenset()
     is_row: bool = False
     is_scaled: bool = False
@@ -82,7 +82,7 @@ class Alternatives:
     @property
     def is_start(self) -> bool:
         """Whether a loop starts with it."""
-        return any(isinstance(decider, Start) for case in self.cases for decider, _ in case.when)
+        return any(isinstance(decider, FirstRound) for case in self.cases for decider, _ in case.when)
 
     @property
     def condition(self) -> str:
@@ -111,7 +111,7 @@ Origin = Alternatives | Unresolved
 
 def whole(constant: Constant) -> Alternatives:
     """A constant as the only case."""
-    return Alternatives((Case(constant),))
+    return Alternatives((Candidate(constant),))
 
 
 def joined(*decisions: Decision) -> Decision | None:
@@ -123,14 +123,14 @@ def joined(*decisions: Decision) -> Decision | None:
     return tuple(found.items())
 
 
-def indexed(cases: Iterable[Case]) -> tuple[tuple[object, str], ...]:
+def indexed(cases: Iterable[Candidate]) -> tuple[tuple[object, str], ...]:
     """The indices of all cases, one that several share once."""
     return tuple(dict.fromkeys(index for case in cases for index in case.index))
 
 
-def combinations(operands: Sequence[Alternatives]) -> Iterator[tuple[Decision, tuple[Case, ...]]]:
+def combinations(operands: Sequence[Alternatives]) -> Iterator[tuple[Decision, tuple[Candidate, ...]]]:
     """Every choice of one case each whose decisions agree. Raises `EvaluationError` where they are too many."""
-    found: list[tuple[Decision, tuple[Case, ...]]] = [((), ())]
+    found: list[tuple[Decision, tuple[Candidate, ...]]] = [((), ())]
     for operand in operands:
         longer = []
         for when, cases in found:
@@ -149,7 +149,8 @@ def one_of(count: int, decider: object, shape: tuple[int, ...]) -> Alternatives:
     if not 0 < count <= MOST_CASES:
         raise EvaluationError(f"a run chooses one of {count} slices; at most {MOST_CASES} are followed")
     cases = (
-        Case(known(np.full(shape, i, dtype=np.int64), "index"), ((decider, f"[{i}]"),), ((decider, i),)) for i in range(count)
+        Candidate(known(np.full(shape, i, dtype=np.int64), "index"), ((decider, f"[{i}]"),), ((decider, i),))
+        for i in range(count)
     )
     return Alternatives(tuple(cases))
 

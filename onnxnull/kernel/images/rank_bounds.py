@@ -13,7 +13,7 @@ from onnxnull.kernel.budget import ENTRY_WORK, Budget, OutOfBudget
 from onnxnull.kernel.images.banded_rank import banded_rank
 from onnxnull.kernel.images.counting_bound import rank_at_most
 from onnxnull.kernel.images.splitting import ConvolutionPart, parts, swap
-from onnxnull.kernel.images.sweep import Strategy, Sweep, attainable, strategies, views
+from onnxnull.kernel.images.sweep import Sweep, SweepStrategy, attainable, strategies, views
 from onnxnull.kernel.maps.im2col import ConvGeometry
 from onnxnull.kernel.maps.linear_map import Array
 from onnxnull.kernel.numerics.arithmetic import Float64, Prime, UnclearRank, residues
@@ -182,7 +182,7 @@ def _sweeps(part: ConvolutionPart, filters: Filters, upper: int, work: float) ->
 
 
 def _confirmed(
-    bound: int, view: ConvolutionPart, strategy: Strategy, filters: Filters, upper: int
+    bound: int, view: ConvolutionPart, strategy: SweepStrategy, filters: Filters, upper: int
 ) -> Iterator[tuple[int, bool]]:
     """The bound of a sweep and whether it is proved; in floating point it is, where that settles the rank, proved now."""
     if not filters.exact and bound >= upper:

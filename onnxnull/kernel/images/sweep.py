@@ -30,7 +30,7 @@ _STRIP_ENTRIES = 50_000_000
 
 
 @dataclass(frozen=True)
-class Strategy:
+class SweepStrategy:
     """Sizes of the first, the inner and the last block along every axis."""
 
     head: int
@@ -45,15 +45,15 @@ class Strategy:
         return [(a, b) for a, b in pairwise(cuts) if b > a]
 
 
-def strategies(part: ConvolutionPart, filters: int) -> Iterator[Strategy]:
+def strategies(part: ConvolutionPart, filters: int) -> Iterator[SweepStrategy]:
     """From the cheapest to the dearest for filters of this rank; the large block goes where the shape wants it."""
-    yield Strategy(1, 1, 1)
+    yield SweepStrategy(1, 1, 1)
     cell = part.weight.shape[0] * math.prod(axis.stride for axis in part.axes)
     many_outputs = filters >= cell
     for size in (2, 3, 4, 6, 8, 12):
-        yield Strategy(size, 1, 1) if many_outputs else Strategy(1, 1, size)
+        yield SweepStrategy(size, 1, 1) if many_outputs else SweepStrategy(1, 1, size)
         if size <= 4:
-            yield Strategy(size, size, size)
+            yield SweepStrategy(size, size, size)
 
 
 LeafRank = Callable[[FieldArray, Budget], int]
@@ -68,11 +68,11 @@ class Sweep:
     budget: Budget
     _leaves: dict[tuple[object, ...], int] = field(default_factory=dict)
 
-    def lower_bound(self, part: ConvolutionPart, strategy: Strategy) -> int:
+    def lower_bound(self, part: ConvolutionPart, strategy: SweepStrategy) -> int:
         """A lower bound on the part's rank; OutOfBudget where the leaves would cost too much."""
         return self._strip(part.axes, part.weight, strategy, ())
 
-    def _strip(self, axes: tuple[Axis, ...], weight: Weight, strategy: Strategy, signature: tuple[object, ...]) -> int:
+    def _strip(self, axes: tuple[Axis, ...], weight: Weight, strategy: SweepStrategy, signature: tuple[object, ...]) -> int:
         if not axes:
             if signature not in self._leaves:
                 self._leaves[signature] = self.rank(weight, self.budget)
@@ -91,13 +91,13 @@ class Sweep:
         return total
 
 
-def attainable(part: ConvolutionPart, filters: int, strategy: Strategy) -> int:
+def attainable(part: ConvolutionPart, filters: int, strategy: SweepStrategy) -> int:
     """The most that a sweep may find where the filters have this rank: every block has all the rank that its size allows."""
     return _attainable(part.axes, part.weight.shape[0], filters, strategy)
 
 
 @lru_cache(maxsize=4096)
-def _attainable(axes: tuple[Axis, ...], rows: int, columns: int, strategy: Strategy) -> int:
+def _attainable(axes: tuple[Axis, ...], rows: int, columns: int, strategy: SweepStrategy) -> int:
     if not axes:
         return min(rows, columns)
     axis, *rest = axes
@@ -108,7 +108,7 @@ def _attainable(axes: tuple[Axis, ...], rows: int, columns: int, strategy: Strat
 
 
 @lru_cache(maxsize=4096)
-def _kinds(axis: Axis, strategy: Strategy) -> tuple[tuple[int, int, int, int], ...]:
+def _kinds(axis: Axis, strategy: SweepStrategy) -> tuple[tuple[int, int, int, int], ...]:
     """The different blocks of one axis: (offset of its new inputs, how many they are, outputs, how often it occurs)."""
     seen = 0
     kinds: Counter[tuple[int, int, int]] = Counter()

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from onnxnull.graph.contrib import gives_type, shaped_like
-from onnxnull.graph.evaluable import Evaluation, Operands, evaluated
+from onnxnull.graph.evaluable import EvaluationRule, Operands, evaluated
 from onnxnull.graph.types import tensor_type
 from onnxnull.operators.parameters import holds_parameters
 from onnxnull.operators.products import Product, gives_product
@@ -43,8 +43,8 @@ def _einsum_products(node: ir.Node, operands: Operands, _entries: int) -> float:
     return float(min(math.prod(sizes.values()), 1 << 200))
 
 
-evaluated("Gemm MatMul", Evaluation(products=_products))
-evaluated("Einsum", Evaluation(products=_einsum_products))
+evaluated("Gemm MatMul", EvaluationRule(products=_products))
+evaluated("Einsum", EvaluationRule(products=_einsum_products))
 
 holds_parameters("Gemm", inputs=(2,))
 holds_parameters("FusedGemm", inputs=(2,), domain=_MICROSOFT)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from onnxnull.graph.constants import Constant
 from onnxnull.graph.entries import EntryKind, treats_entries
-from onnxnull.graph.evaluable import Evaluation, evaluated
+from onnxnull.graph.evaluable import EvaluationRule, evaluated
 from onnxnull.graph.node import Node
 from onnxnull.operators.flatness import is_flat, keeps_entries
 from onnxnull.operators.linear_use import holds_no_weight
@@ -37,7 +37,7 @@ evaluated(
     GreaterOrEqual Identity IsInf IsNaN Less LessOrEqual Max Mean Min Mod Mul Neg Not Or Pow Sub Sum Where Xor
     """
 )
-evaluated("Dropout", Evaluation(against=_trains))
+evaluated("Dropout", EvaluationRule(against=_trains))
 treats_entries(EntryKind.SCALES, "Div", "Mul")
 treats_entries(EntryKind.SHIFTS, "Add", "Clip", "Max", "Mean", "Min", "Mod", "Pow", "Sub", "Sum")
 treats_entries(EntryKind.CHANGES, "Cast", "CastLike", "Dropout", "Neg")

@@ -14,7 +14,7 @@ from onnxnull.graph.origins.rules import gives_origin
 from onnxnull.graph.origins.slicing import one_of_values
 from onnxnull.graph.origins.values import (
     Alternatives,
-    Case,
+    Candidate,
     Origin,
     Unresolved,
     is_fill,
@@ -48,7 +48,7 @@ def where(at: At) -> Origin | None:
     if isinstance(at.at(1), Constant) and isinstance(at.at(2), Constant) and at.shape(1) == at.shape(2):
         return one_of_values([at.at(2), at.at(1)], at.value(0))
     options = [known(np.array(flag).reshape((1,) * len(at.shape(0) or ())), "condition") for flag in (False, True)]
-    cases = tuple(Case(option, when=((at.value(0), number),)) for number, option in enumerate(options))
+    cases = tuple(Candidate(option, when=((at.value(0), number),)) for number, option in enumerate(options))
     found = of_known(at.with_operand(0, Alternatives(cases)))
     if not isinstance(found, Alternatives):
         return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from onnxnull.graph.entries import EntryKind, treats_entries
-from onnxnull.graph.evaluable import Evaluation, evaluated
+from onnxnull.graph.evaluable import EvaluationRule, evaluated
 from onnxnull.graph.node import Node
 from onnxnull.operators.flatness import keeps_entries
 from onnxnull.operators.linear_use import holds_no_weight
@@ -30,8 +30,8 @@ treats_entries(
 evaluated(
     "Concat DepthToSpace Expand Flatten Gather Pad Reshape Slice SpaceToDepth Split Squeeze Tile Transpose Trilu Unsqueeze"
 )
-evaluated("Compress", Evaluation(is_bounded=True))
-evaluated("GatherElements GatherND ReverseSequence Scatter ScatterElements ScatterND", Evaluation(one_by_one=True))
+evaluated("Compress", EvaluationRule(is_bounded=True))
+evaluated("GatherElements GatherND ReverseSequence Scatter ScatterElements ScatterND", EvaluationRule(one_by_one=True))
 
 _SUMS = frozenset({"AveragePool", "Conv", "ConvTranspose", "GlobalAveragePool", "LayerNormalization", "MatMul", "ReduceMean"})
 """What spoils a whole sum with one infinity; −Inf is how what MaxPool and Softmax read is padded."""

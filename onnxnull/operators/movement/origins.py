@@ -15,7 +15,7 @@ from onnxnull.graph.origins.operands import TABLE_RANK, At, is_row, selected
 from onnxnull.graph.origins.rules import gives_origin, selection
 from onnxnull.graph.origins.values import (
     Alternatives,
-    Case,
+    Candidate,
     Origin,
     Unresolved,
     is_fill,
@@ -74,7 +74,7 @@ def gather_nd(at: At) -> Origin | None:
     for number, place in enumerate(places):
         picked = known(np.array(place, dtype=np.int64).reshape((1,) * (len(index) - 1) + (len(place),)), "index")
         text = "".join(f"[{i}]" for i in place)
-        cases.append(Case(at.fold([data, picked]), ((at.value(1), text),), ((at.value(1), number),)))
+        cases.append(Candidate(at.fold([data, picked]), ((at.value(1), text),), ((at.value(1), number),)))
     return Alternatives(tuple(cases))
 
 
@@ -111,6 +111,7 @@ def expand(at: At) -> Origin | None:
     target = at.target if at.target is not None and len(at.target) == rank else (None,) * rank
     copies = frozenset(axis for axis in range(rank) if inner[axis] == 1 and target[axis] != 1)
     cases = [
-        Case(with_axes(c.constant, inner), c.index, c.when, tuple(with_axes(f, inner) for f in c.factors)) for c in given.cases
+        Candidate(with_axes(c.constant, inner), c.index, c.when, tuple(with_axes(f, inner) for f in c.factors))
+        for c in given.cases
     ]
     return made(at, cases, is_row=given.is_row, is_scaled=given.is_scaled, copies=copies)

@@ -12,7 +12,7 @@ from onnxnull.graph.origins.operands import At, is_row
 from onnxnull.graph.origins.rules import gives_origin
 from onnxnull.graph.origins.values import (
     Alternatives,
-    Case,
+    Candidate,
     Origin,
     Unresolved,
     numbers,
@@ -46,4 +46,4 @@ def dequantized(at: At) -> Origin | None:
             return None
         aligned = tuple(factor[0] if a == axis % len(shape) else 1 for a in range(len(shape)))
     sets = numbers(integers.shape, aligned)
-    return Alternatives((Case(integers, factors=() if sets is None else (sets,)),), is_scaled=True)
+    return Alternatives((Candidate(integers, factors=() if sets is None else (sets,)),), is_scaled=True)

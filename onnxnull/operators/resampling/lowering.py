@@ -63,7 +63,7 @@ def lowered_resize(site: Site, emit: Emitter) -> str:
             continue
         if mode != "nearest" and axis % rank == 0 and rank > 3:
             continue  # onnxruntime interpolates within a sample only
-        resized.append(_Axis(site, emit, x, axis % rank, index, by_scale))
+        resized.append(_ResampledAxis(site, emit, x, axis % rank, index, by_scale))
     if copies([axis.known_length() for axis in resized], [axis.known_target() for axis in resized]):
         return x
     copied = None if not by_scale or any(axis.changes() for axis in resized) else _same_lengths(resized)
@@ -73,7 +73,7 @@ def lowered_resize(site: Site, emit: Emitter) -> str:
     return x
 
 
-def _same_lengths(axes: Sequence[_Axis]) -> str:
+def _same_lengths(axes: Sequence[_ResampledAxis]) -> str:
     """Whether the session finds that no length changes, a vector of one."""
     emit = axes[0].emit
     same = [emit.op("Equal", axis.target(axis.length(), _FLOAT)[0], axis.length()) for axis in axes]
@@ -81,7 +81,7 @@ def _same_lengths(axes: Sequence[_Axis]) -> str:
 
 
 @dataclass(slots=True)
-class _Axis:
+class _ResampledAxis:
     """One axis of x, and the `index`-th entry of scales or sizes that says what becomes of it.
 
     `copied`: a vector of one, whether no axis changes its length; None where one is known to.

@@ -86,7 +86,7 @@ def _overview(batch: Batch, sections: int) -> Markup:
         link = tag("a", file, href=f"#m{number}") if number <= sections else file
         items.append(tag("li", link, f" · {level.value.lower()}: {sentence}"))
     table = tables.table1(batch)
-    table = tables.Table(table.header, table.numeric, table.rows[:_MODELS])
+    table = tables.TextTable(table.header, table.numeric, table.rows[:_MODELS])
     note = [tag("p", words.STAR, class_="faint")] if batch.failures or not all(r.complete for r in batch.reports) else []
     left = len(batch.reports) - max(0, sections)
     if left:
@@ -198,5 +198,5 @@ def _weights(report: ModelReport, rows: int, identity: str) -> list[Markup]:
         )
     legend = tag("ul", *(tag("li", line) for line in words.legend(report)), class_="list faint")
     numbered = tables.numbered(table)
-    shown = tables.Table(numbered.header, numbered.numeric, numbered.rows[:rows])
+    shown = tables.TextTable(numbered.header, numbered.numeric, numbered.rows[:rows])
     return [tag("h3", "Every weight"), sortable(shown, caption, kernels[:rows], controls), *left, legend]

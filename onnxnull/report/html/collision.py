@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from onnxnull.collision.results import Change, Collision, Decision, Kind, Run, Space, Verdict
+from onnxnull.collision.results import Change, Collision, Decision, Kind, Run, RunVerdict, Space
 from onnxnull.report import collision_text, words
 from onnxnull.report.advice import Level
 from onnxnull.report.html import charts
 from onnxnull.report.html.markup import MOST_BYTES, Markup, page, picture, tag
 from onnxnull.report.html.parts import table, verdict
-from onnxnull.report.tables import Table
+from onnxnull.report.tables import TextTable
 
 if TYPE_CHECKING:
     from onnxnull.evidence.pictures import Shown
@@ -143,7 +143,7 @@ def _replayed(each: Replayed, pictures: Mapping[str, Shown]) -> Markup:
     )
     if rows:
         header = ("precision", "provider", "recorded", "measured here")
-        parts.append(table(Table(header, (False,) * 4, rows), "Verdicts, recorded and measured here"))
+        parts.append(table(TextTable(header, (False,) * 4, rows), "Verdicts, recorded and measured here"))
     parts += [tag("p", f"{said[0].upper()}{said[1:]}.") for said in [attack_of(each)] if said is not None]
     if each.collision is not None:
         parts.append(tag("p", "How the pair was made is what the bundle says; everything else here was measured now."))
@@ -178,11 +178,11 @@ def _verdict(collision: Collision) -> Markup:
         return verdict(Level.OPEN, "No claim fails, and nothing is shown: do not rely on this pair.", "Undecided")
     if collision.kind is Kind.NEAR_KERNEL:
         return verdict(Level.NOTE, f"{who} all but ignores this change. That is no collision.", "No collision")
-    if all(run.verdict is Verdict.BITWISE for run in collision.runs):
+    if all(run.verdict is RunVerdict.BITWISE for run in collision.runs):
         how = ": every output is the same to the last bit."
     elif collision.kind is Kind.FIBER:
         how = ": what was chosen to stay equal is, as far as each precision can tell."
-    elif all(run.verdict in (Verdict.BITWISE, Verdict.ROUNDING) for run in collision.runs):
+    elif all(run.verdict in (RunVerdict.BITWISE, RunVerdict.ROUNDING) for run in collision.runs):
         how = ", but for rounding."
     else:
         how = "; how far rounding moves it is not bounded here."
@@ -295,14 +295,14 @@ def _measured(runs: Sequence[Run]) -> list[Markup]:
     ]
     header = ("run", "output", "max |Δ|", "relative", "control", "kept", "control kept")
     numeric = (False, False, True, True, True, False, False)
-    parts.append(_first(Table(header, numeric, tuple(outputs)), "Outputs: how far they moved from those of the original"))
+    parts.append(_first(TextTable(header, numeric, tuple(outputs)), "Outputs: how far they moved from those of the original"))
     of_both = ("of its noise", "of its scale", "control: noise", "control: scale")
     titles = ("run", "tensor", "enters", "max |Δ|", *of_both, "least margin", "ties")
     caption = "The yardstick: noise is how far rounding moves it (at most 16), scale how far other inputs do"
-    parts.append(_first(Table(titles, (False, False, False, *(True,) * 7), tuple(judged)), caption))
+    parts.append(_first(TextTable(titles, (False, False, False, *(True,) * 7), tuple(judged)), caption))
     columns = ("run", "layer", "kernel claim", "runtime claim")
     caption = "Layers that read it: the difference that reaches them, and what they computed of it"
-    parts.append(_first(Table(columns, (False,) * 4, tuple(layers)), caption))
+    parts.append(_first(TextTable(columns, (False,) * 4, tuple(layers)), caption))
     return parts
 
 
@@ -317,10 +317,10 @@ def _best(runs: Sequence[Run], labels: Sequence[str] | None) -> list[Markup]:
     if not rows:
         return []
     caption = f"Best classes and their scores, {_name(runs[-1])}"
-    return [_first(Table(("output", "input", "best classes"), (False,) * 3, tuple(rows)), caption)]
+    return [_first(TextTable(("output", "input", "best classes"), (False,) * 3, tuple(rows)), caption)]
 
 
-def _first(content: Table, caption: str) -> Markup:
+def _first(content: TextTable, caption: str) -> Markup:
     """The table, or its first rows where it is long; then the caption says so."""
     count = len(content.rows)
     if count > _MOST_ROWS:

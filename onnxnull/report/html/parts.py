@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from onnxnull.report.advice import Level
 from onnxnull.report.html.markup import Markup, join, tag
-from onnxnull.report.tables import Table
+from onnxnull.report.tables import TextTable
 
 
 def verdict(level: Level, sentence: str, label: str | None = None) -> Markup:
@@ -14,12 +14,12 @@ def verdict(level: Level, sentence: str, label: str | None = None) -> Markup:
     return tag("p", tag("span", label or level.value, class_="level"), sentence, class_=f"verdict {level.name.lower()}")
 
 
-def table(content: Table, caption: str) -> Markup:
+def table(content: TextTable, caption: str) -> Markup:
     """A table that scrolls by itself where the screen is narrow."""
     return _scrolling(content, caption, [None] * len(content.rows), class_="words")
 
 
-def sortable(content: Table, caption: str, kernels: Sequence[bool] | None = None, *controls: Markup) -> Markup:
+def sortable(content: TextTable, caption: str, kernels: Sequence[bool] | None = None, *controls: Markup) -> Markup:
     """A table whose columns sort, with controls above it (see page.js).
 
     Args:
@@ -29,7 +29,7 @@ def sortable(content: Table, caption: str, kernels: Sequence[bool] | None = None
     return tag("div", *controls, _scrolling(content, caption, marks), data_table="")
 
 
-def _scrolling(content: Table, caption: str, marks: Sequence[str | None], class_: str | None = None) -> Markup:
+def _scrolling(content: TextTable, caption: str, marks: Sequence[str | None], class_: str | None = None) -> Markup:
     """The first column of words heads its row. `marks`: for each row its attribute data-kernel."""
     kinds = ["number" if numeric else None for numeric in content.numeric]
     names = content.numeric.index(False)
