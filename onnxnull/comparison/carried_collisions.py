@@ -12,7 +12,7 @@ from onnxnull.collision.cases import random_case
 from onnxnull.collision.executables import computes_in_16_bits, networks_twin
 from onnxnull.collision.output_change import compare
 from onnxnull.collision.perturb import Recipe
-from onnxnull.collision.results import Change, Collision, Run, RunVerdict
+from onnxnull.collision.results import Change, Collision, Decision, Run
 from onnxnull.collision.search import Execution, Place, Search
 from onnxnull.comparison.input_links import Link, one_sample
 from onnxnull.comparison.results import CrossedRun, Crossing
@@ -166,8 +166,9 @@ def _on_other(
 
 
 def _crossed(run: Run | _Measured) -> Crossed:
-    bitwise = all(change.bitwise for change in run.outputs)
-    if (isinstance(run, Run) and run.verdict is not RunVerdict.BROKEN) or (isinstance(run, _Measured) and bitwise):
+    if isinstance(run, Run) and run.verdict.decision is not Decision.BROKEN:
+        return Crossed.COLLIDES if run.verdict.decision is Decision.HOLDS else Crossed.UNDECIDED
+    if isinstance(run, _Measured) and all(change.bitwise for change in run.outputs):
         return Crossed.COLLIDES
     pairs = zip(run.outputs, run.control, strict=True)
     return Crossed.NEARLY if all(_LESS * change.max_abs <= other.max_abs for change, other in pairs) else Crossed.SEEN

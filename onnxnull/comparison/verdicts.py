@@ -90,6 +90,7 @@ class Crossed(Told):
     """What a pair of inputs that collides on one model does on the other."""
 
     COLLIDES = ("collides", "it collides there too: every claim holds, or the outputs are the same to the bit")
+    UNDECIDED = ("undecided", "no claim fails there, and the run shows nothing")
     NEARLY = (
         "nearly",
         "no collision there: the outputs move, at least ten times less than for an equally large change that is seen",

@@ -149,10 +149,12 @@ def _model_path(folder: Path, record: Record, model: str | os.PathLike[str] | No
         return Path(model)
     recorded = Path(os.fsdecode(record.file.encode()))
     places = recorded, folder / recorded.name, folder.resolve().parent / recorded.name
-    found = [path for path in places if path.is_file()]
+    found = list({path.resolve(): path for path in reversed(places) if path.is_file()}.values())[::-1]
     if not found:
         seen = f"no file {record.file!r}, and none of its name in the bundle or beside it"
         raise OnnxnullError(Code.FILE_NOT_FOUND, seen, "name the model: onnxnull replay BUNDLE MODEL")
+    if len(found) == 1:
+        return found[0]
     return next((path for path in found if _has_hash(path, record.sha256)), found[0])
 
 

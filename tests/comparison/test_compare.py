@@ -11,6 +11,8 @@ import pytest
 from onnx import helper
 
 from onnxnull import Running, compare, open_model
+from onnxnull.collision.results import Change, Decision, Run, RunVerdict
+from onnxnull.comparison.carried_collisions import _crossed
 from onnxnull.comparison.results import Comparison, Pair
 from onnxnull.comparison.verdicts import Crossed, Factors, InputMap, Matched, Order, Outcome, Verdict
 from onnxnull.errors import Code, ExitCode, OnnxnullError
@@ -413,3 +415,12 @@ def test_errors_name_the_file(plain: Path, tmp_path: Path) -> None:
     with pytest.raises(OnnxnullError, match="neither model has an input 'nothing'") as caught:
         compare(open_model(plain), open_model(plain), input_shapes={"nothing": (1,)})
     assert caught.value.code is Code.INPUT_SHAPE
+
+
+@pytest.mark.parametrize("verdict", RunVerdict, ids=lambda verdict: str(verdict.label))
+def test_only_a_run_that_holds_collides_on_the_other(verdict: RunVerdict) -> None:
+    """An undecided one showed nothing."""
+    still, moved = (Change("y", (1,), "float32", far == 0.0, far, far, far, None, None, None) for far in (0.0, 1.0))
+    run = Run("float32", {}, (), (still,), (moved,), verdict, {})
+    expected = {Decision.HOLDS: Crossed.COLLIDES, Decision.UNDECIDED: Crossed.UNDECIDED, Decision.BROKEN: Crossed.NEARLY}
+    assert _crossed(run) is expected[verdict.decision]
