@@ -142,7 +142,7 @@ _PROGRAM = (sys.prefix, sys.base_prefix, *get_paths().values(), *_PACKAGES, str(
 
 
 def is_program(path: str) -> bool:
-    """Whether a file is part of Python, of its packages or of onnxnull, or says of this process which libraries it has loaded."""
+    """Whether a file is part of Python, its packages or onnxnull, or says which libraries this process has loaded."""
     return path == "/proc/self/maps" or any(Path(path).is_relative_to(folder) for folder in _PROGRAM)
 
 
