@@ -1,4 +1,4 @@
-"""The nearest point of a kernel and a box by the alternating direction method of multipliers, and how near it is for certain.
+"""The nearest point of a kernel and a box by ADMM, with a bound on how far it is from the true one.
 
 Boyd et al., *Distributed Optimization and Statistical Learning via ADMM*, 2011, §5, over-relaxed, ρ by §3.4.1.
 """

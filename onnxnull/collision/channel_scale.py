@@ -1,4 +1,4 @@
-"""How far other inputs move a layer's channels: what the allowance of a kernel claim is measured by.
+"""How far other inputs move each output channel of a layer: the unit in which a kernel claim's allowance is measured.
 
 As for an output of the network, the scale is the lower median, over those entries of a channel that move, of an entry's spread
 across x₀ and inputs that differ from x₀ by at most |x₀| in each entry. The layer is linear and its channels are the columns of

@@ -1,4 +1,4 @@
-"""Coordinates z = δ/size, in which a wish is as large in every entry as the entry's own feature is.
+"""Coordinates z = δ/size, in which a wished-for change is as large in every entry as the entry's own feature is.
 
 One feature of 10⁹ among others of 1 would otherwise be moved by nothing, or the others by 10⁸. The kernel is taken in these
 coordinates, so that a projection mixes no sizes. Sizes are powers of two: changing coordinates rounds nothing.

@@ -1,4 +1,4 @@
-"""What enters the last flat operators of a network: tensors that are judged beside its outputs.
+"""What enters operators near the outputs that hide small changes (ArgMax, Softmax, Clip): judged beside the outputs.
 
 A probability of 1, a clipped value and the index of the largest score stay the same while what they are made of changes. So
 from every output the way back is followed through operators that move, cast, scale, add or choose entries. Where it meets one

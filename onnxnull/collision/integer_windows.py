@@ -1,4 +1,4 @@
-"""Where a kernel of integers is looked for: parts of a tensor that share no entry, each with an integer matrix of its own.
+"""Parts of a quantized tensor that share no entry, each with an integer matrix of its own, in which kernel vectors are sought.
 
 A kernel vector of a part, 0 elsewhere, is one of the whole: the parts keep all outputs that they reach. They are the patches of
 layers whose patches share no entry, windows of a convolution's image where they overlap, or the whole of a small tensor.

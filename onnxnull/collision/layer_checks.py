@@ -1,4 +1,4 @@
-"""The two claims of design §4 for every layer that reads the tensor, held against the runs of one precision."""
+"""Holds the kernel claim and the runtime claim (`claims`) of every layer against the runs of one precision."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What rounding makes the same before anything multiplies it: a change that is lost on the way shows nothing of a kernel.
+"""Counts the entries of a change that rounding takes away before any weight reads them; without any left, nothing is shown.
 
 A network rounds its input where it casts it to 16 bits, or adds 10⁹ to it. Two inputs that are the same numbers from there
 on have the same outputs whatever the weights are. So it is counted which entries should move and do not:

@@ -1,4 +1,4 @@
-"""A part of a tensor as the layers see it: maps on its bounding box, and with only some of its entries."""
+"""The linear maps of layers, cut to the entries that may change: to their bounding box, then to those entries."""
 
 from __future__ import annotations
 

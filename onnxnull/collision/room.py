@@ -1,4 +1,4 @@
-"""What a box leaves for changes of a starting point."""
+"""How far each entry of a starting point may move down and up before it leaves a box."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What holds the nearest point of a kernel and a box, by active sets: for tensors of few entries.
+"""Multipliers of the nearest point of a kernel and a box, by active sets: for small tensors (`admm` for others).
 
 min ½‖x − wish‖² with x in the kernel and low ≤ x ≤ high is a least distance programme in the coordinates of the kernel. Its
 multipliers are a non-negative least squares solution (Lawson and Hanson, *Solving Least Squares Problems*, 1974, ch. 23), found

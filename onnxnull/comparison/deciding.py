@@ -1,4 +1,4 @@
-"""From what the graphs and the runs say to what is said of the files.
+"""From the proof about the graphs and the runs to the one outcome for two files.
 
 1. Identical graphs need no run. What is proved is said, unless the outputs part all the same; where onnxruntime refuses a
    file it is not said.

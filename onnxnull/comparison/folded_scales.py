@@ -1,4 +1,4 @@
-"""Factors that the graph puts on a weight: what an exporter may have folded into the other file's copy of it.
+"""Factors that nodes around a weight multiply it by: what an exporter may have folded into the other file's copy of it.
 
 Behind the weight (on its outputs) and in front of it (on its inputs) the values are followed through
 

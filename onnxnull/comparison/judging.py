@@ -1,4 +1,4 @@
-"""The verdict on partners: the order in which they hold their numbers, the factors of the graph around them, what is left."""
+"""The verdict on one pair of partner weights: the order of their numbers, the factors around them, what is left."""
 
 from __future__ import annotations
 

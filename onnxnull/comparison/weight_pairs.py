@@ -1,4 +1,4 @@
-"""Weights of two models in pairs: verdicts, ranks and angles between kernels; a table beside what the graphs and runs say."""
+"""The table of partner weights (verdicts, ranks, angles between kernels), shown beside what the graphs and runs say."""
 
 from __future__ import annotations
 

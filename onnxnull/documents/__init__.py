@@ -1,1 +1,1 @@
-"""The JSON of every command as types: a file each. The schemas follow from them (`schemas.py`)."""
+"""The JSON of commands as types, a file each; `schemas.py` makes their schemas (`collide`, `replay`, `compare` have files)."""

@@ -1,4 +1,4 @@
-"""The document `onnxnull.analysis/1`."""
+"""The document `onnxnull.analysis/1`, which `onnxnull analyze` and `onnxnull baseline` write."""
 
 from __future__ import annotations
 

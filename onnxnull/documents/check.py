@@ -1,4 +1,4 @@
-"""The document `onnxnull.check/1`."""
+"""The document `onnxnull.check/1`, which `onnxnull check` writes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The document `onnxnull.doctor/1`."""
+"""The document `onnxnull.doctor/1`, which `onnxnull doctor` writes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The document `onnxnull.proofs/1`."""
+"""The document `onnxnull.proofs/1`, which `onnxnull prove` writes."""
 
 from __future__ import annotations
 

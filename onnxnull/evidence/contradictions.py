@@ -1,4 +1,4 @@
-"""What a bundle says and what was measured here cannot both be true: the objections, in words.
+"""Lists, in words, where what a bundle says cannot be true, given what was measured here.
 
 Names, shapes, types, kinds and counts follow from the model and the arrays: they are the same everywhere. What rounding or the
 machine decides (how far outputs move, noise, scale, scores) is measured here and not compared; but a verdict may not be weaker.

@@ -1,4 +1,4 @@
-"""What a perturbation was made with, as a bundle says it: names and types.
+"""Checks the recorded settings of a perturbation: their names and types only.
 
 All of it is the bundle's own word: `replay` repeats it, and holds only `epsilon`, `free` and `box` against the arrays.
 """

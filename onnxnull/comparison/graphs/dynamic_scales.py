@@ -1,4 +1,4 @@
-"""Scales that a node computes for a quantizer: are they used as such, each once?
+"""Checks that a scale which a node computes serves its quantizer only, and once.
 
 Where quantizers count as nothing, such a scale counts as 1 and the codes as the numbers that they stand for. That holds where
 

@@ -1,4 +1,4 @@
-"""What recurrent operators start from, and constants of sizes that only a run decides.
+"""Initial states of recurrent operators, and fills whose size only a run decides.
 
 1. ConstantOfShape and Expand of one number are `Filled`: sizes, and the number.
 2. LSTM, GRU and RNN start from zeros where no initial state is given (ONNX opset 1 to 22): states of zeros are left out.
