@@ -16,7 +16,7 @@ import pytest
 
 from onnxnull.kernel import proof_check
 from onnxnull.kernel.proof_check import ProofError, check
-from onnxnull.kernel.rank import Notion, Proof, Rank, rank
+from onnxnull.kernel.rank import Notion, Rank, rank
 from onnxnull.kernel.rank.proof import fingerprint
 
 RNG = np.random.default_rng(11)
@@ -49,10 +49,9 @@ def proved(name: str) -> tuple[dict[str, Any], npt.NDArray[np.generic], Rank]:
 
 @pytest.mark.parametrize("name", CASES)
 def test_true_proofs_hold_and_survive_json(name: str) -> None:
-    data, matrix, found = proved(name)
+    data, matrix, _ = proved(name)
     check(data, matrix)
-    assert Proof.from_json(data) == found.proof
-    assert set(CASES[name][2]) <= set(Proof.from_json(data).methods)
+    assert set(CASES[name][2]) <= {part["method"] for part in (*data["lower"], *data["upper"])}
     assert len(json.dumps(data)) < 20_000
 
 
@@ -235,11 +234,6 @@ def test_forged_proofs_are_refused(name: str) -> None:
     }
     with pytest.raises(ProofError):
         check(json.loads(json.dumps(proof)), weight)
-
-
-def test_a_foreign_format_is_not_read() -> None:
-    with pytest.raises(ValueError, match=r"onnxnull\.proof/1"):
-        Proof.from_json({"format": "something else"})
 
 
 def test_the_checker_shares_no_code_with_the_solver() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,11 +44,6 @@ class Proof:
     upper: tuple[ProofPart, ...]
     weight: str
 
-    @property
-    def methods(self) -> tuple[str, ...]:
-        """The methods used, in alphabetical order."""
-        return tuple(sorted({part.evidence.method for part in (*self.lower, *self.upper)}))
-
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values; floats as exact hexadecimal strings."""
         return {
@@ -64,25 +59,6 @@ class Proof:
             "upper": [_part_to_json(part) for part in self.upper],
             "weight": self.weight,
         }
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Proof:
-        """The inverse of `to_json`; raises ValueError for another format."""
-        if data.get("format") != FORMAT:
-            raise ValueError(f"not a proof in the format {FORMAT}: {data.get('format')!r}")
-        bounds = data["sigma_max"]
-        return cls(
-            notion=data["notion"],
-            inputs=data["inputs"],
-            outputs=data["outputs"],
-            groups=data["groups"],
-            rank=data["rank"],
-            exponent=data["exponent"],
-            sigma_max=None if bounds is None else (float.fromhex(bounds[0]), float.fromhex(bounds[1])),
-            lower=tuple(_part_from_json(part) for part in data["lower"]),
-            upper=tuple(_part_from_json(part) for part in data["upper"]),
-            weight=data["weight"],
-        )
 
 
 def merge(evidence: Iterable[tuple[int, ProvedBound]]) -> tuple[ProofPart, ...]:
@@ -116,12 +92,6 @@ def _part_to_json(part: ProofPart) -> dict[str, Any]:
         "count": part.evidence.count,
         **part.evidence.detail,
     }
-
-
-def _part_from_json(data: Mapping[str, Any]) -> ProofPart:
-    detail = {key: value for key, value in data.items() if key not in ("blocks", "method", "count")}
-    blocks = tuple(i for start, stop in data["blocks"] for i in range(start, stop))
-    return ProofPart(blocks, ProvedBound(data["method"], data["count"], detail))
 
 
 def _ranges(indices: Sequence[int]) -> list[list[int]]:
