@@ -109,10 +109,12 @@ def test_garbage_of_the_parent_is_not_collected_in_a_worker() -> None:
 
 
 SCRIPT = """
-import os, time
+import os, signal
 from functools import partial
 from pathlib import Path
 from onnxnull.workers import run_tasks
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts in the background ignores it
 
 def rest(folder):
     (Path(folder) / str(os.getpid())).touch()
