@@ -27,7 +27,7 @@ from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
-_CAN_FORK = sys.platform.startswith("linux")
+CAN_FORK = sys.platform.startswith("linux")
 """macOS has fork as well, but its libraries do not survive it."""
 _DIE_WITH_PARENT = 1
 """PR_SET_PDEATHSIG of prctl(2)."""
@@ -70,7 +70,7 @@ def run_tasks(
     Raises:
         Exception: what a task raised.
     """
-    if jobs is None or not (_CAN_FORK or spawn):
+    if jobs is None or not (CAN_FORK or spawn):
         return [_here(task, index, deadline, progress) for index, task in enumerate(tasks)]
     order = list(range(len(tasks)))
     if costs is not None:

@@ -19,7 +19,17 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from scripts.fuzzing.sandbox import MEMORY, PATIENCE, SECONDS, Outcome, Watch, bound_memory, from_json, is_program
+from scripts.fuzzing.sandbox import (
+    MEMORY,
+    PATIENCE,
+    SECONDS,
+    Outcome,
+    Watch,
+    bound_memory,
+    from_json,
+    is_program,
+    watch_this_process,
+)
 
 _SHARE = 100
 """Cases that a child does before another one takes its place: what it leaks does not add up."""
@@ -73,8 +83,7 @@ def _be_the_child(
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         signal.signal(signal.SIGPROF, signal.SIG_DFL)
         bound_memory(MEMORY)
-        watch = Watch()
-        sys.addaudithook(watch)
+        watch = watch_this_process()
         for number in numbers:
             arguments = prepare(number)
             watch.clear()

@@ -102,7 +102,17 @@ class Watch:
                 if isinstance(path, str | bytes):
                     self.touched.append(os.path.abspath(os.fsdecode(path)))
         elif event in _ALARMS:
-            self.alarms.append(f"{event} {arguments[0]!r}")
+            self.alarms.append(" ".join((event, *map(repr, arguments[:1]))))
+
+
+def watch_this_process() -> Watch:
+    """An audit hook in this process, in which all work is done now (as where none can be forked): watched and measured."""
+    from onnxnull import workers
+
+    workers.CAN_FORK = False
+    watch = Watch()
+    sys.addaudithook(watch)
+    return watch
 
 
 def run(
@@ -141,9 +151,12 @@ _PACKAGES = [entry for entry in sys.path if Path(entry).name in ("site-packages"
 _PROGRAM = (sys.prefix, sys.base_prefix, *get_paths().values(), *_PACKAGES, str(_ROOT / "onnxnull"))
 
 
+_OF_THE_MACHINE = ("/proc/self/maps", "/proc/self/cgroup", "/proc/meminfo")
+
+
 def is_program(path: str) -> bool:
-    """Whether a file is part of Python, its packages or onnxnull, or says which libraries this process has loaded."""
-    return path == "/proc/self/maps" or any(Path(path).is_relative_to(folder) for folder in _PROGRAM)
+    """Whether a file is part of Python, its packages or onnxnull, or says what this machine and this process have."""
+    return path in _OF_THE_MACHINE or any(Path(path).is_relative_to(folder) for folder in (*_PROGRAM, "/sys/fs/cgroup"))
 
 
 def bound_memory(memory: int) -> None:
@@ -198,8 +211,7 @@ def _be_the_child(
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         resource.setrlimit(resource.RLIMIT_CPU, (int(seconds) + 1, int(seconds) + 2))
         bound_memory(memory)
-        watch = Watch()
-        sys.addaudithook(watch)
+        watch = watch_this_process()
         sys.argv = ["onnxnull", *arguments]
         from onnxnull.cli.main import main
 
