@@ -14,7 +14,7 @@ from onnxnull.analysis.weights import find_weights
 from onnxnull.collision.cases import Case
 from onnxnull.collision.entering import entering
 from onnxnull.collision.executables import AtInput, Executable, InLayer, Network, computes_in_16_bits, networks_twin
-from onnxnull.collision.merging import FirstCasts, first_casts
+from onnxnull.collision.merging import FirstCasts
 from onnxnull.collision.output_change import all_identical
 from onnxnull.collision.perturb import Recipe
 from onnxnull.collision.results import Collision, EightBit, Kind, Perturbation, Space
@@ -252,10 +252,8 @@ class Search:
             strategy = self._strategy(site)
             subjects = []
             for key in self._runs():
-                network, casts = self._twin(*key, case), FirstCasts()
-                if network.precision is Precision.NATIVE and strategy.kind is Kind.FIBER:
-                    file = self.model.parsed.whole
-                    casts = first_casts(file if site.inside is None else cut_at(file, site.inside), site.tensor)
+                network = self._twin(*key, case)
+                casts = strategy.casts() if network.precision is Precision.NATIVE else FirstCasts()
                 if site.inside is not None:
                     network = Twin(cut_at(network.proto, site.inside), network.precision, network.lowered)
                 subjects.append(AtInput(network, key[1], site, self._enters, strategy.watched, casts))

@@ -28,6 +28,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from onnxnull.documents.base import digits
 from onnxnull.graph.floats import is_float
 from onnxnull.kernel.maps.linear_map import Array
 from onnxnull.runtime.precision import Precision
@@ -69,7 +70,7 @@ def box_in(parameters: Mapping[str, object]) -> Box:
     found = parameters.get("box")
     if not isinstance(found, list) or len(found) != 2 or not all(isinstance(bound, int | float) for bound in found):
         return None
-    low, high = (float(f"{bound:.6g}") for bound in found)
+    low, high = map(digits, found)
     return low, high
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from onnxnull.documents.base import Bounds, Count, Document, ErrorEntry, Percent, Positive, Sha256, Size, Slug, about
+from onnxnull.documents.base import Bounds, Certainty, Count, Document, ErrorEntry, Percent, Positive, Sha256, Size, Slug, about
 
 
 class GraphInputEntry(Document):
@@ -84,7 +84,7 @@ class RankEntry(Document):
         Count, about("How many singular values lie above the cut-off, or over the rationals how many columns are independent.")
     ]
     certainty: Annotated[
-        Literal["exact", "certified", "numerical", "ambiguous"],
+        Certainty,
         about("How sure it is: proved for the stored numbers (exact, certified) or not (numerical, ambiguous)."),
     ]
 

@@ -15,6 +15,8 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from msgspec import Meta
 
+from onnxnull.errors import OnnxnullError
+
 T = TypeVar("T")
 
 
@@ -37,6 +39,8 @@ Number = float | Literal["nan", "inf", "-inf"]
 """A number with six significant digits, or the text of what is no finite number."""
 Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 Slug = Annotated[str, Meta(pattern="^[a-z0-9]+(-[a-z0-9]+)*$")]
+Certainty = Literal["exact", "certified", "numerical", "ambiguous"]
+"""How sure a rank is."""
 HexFloat = Annotated[str, Meta(pattern=r"^-?0x[01]\.[0-9a-f]+p[+-][0-9]+$")]
 
 
@@ -53,6 +57,11 @@ class ErrorEntry(Document):
     code: Annotated[Slug, about("Stable code of the error; the list grows.")]
     seen: Annotated[str, about("What was found.")]
     remedy: Annotated[str, about("What to do about it.")]
+
+
+def error_entry(error: OnnxnullError) -> ErrorEntry:
+    """An error, of the file that it names."""
+    return ErrorEntry(file=error.file, code=error.code.code, seen=error.seen, remedy=error.remedy)
 
 
 def digits(value: float) -> float:

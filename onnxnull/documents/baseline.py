@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from onnxnull.documents.base import Bounds, Count, Part
-
-Certainty = Literal["exact", "certified", "numerical", "ambiguous"]
+from onnxnull.documents.base import Bounds, Certainty, Count, Part
 
 
 class ReadRank(Part):

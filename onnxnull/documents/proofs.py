@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, UnsetType
 
-from onnxnull.documents.base import Bounds, Count, Document, HexFloat, Sha256, about
+from onnxnull.documents.base import Bounds, Certainty, Count, Document, HexFloat, Sha256, about
 
 
 class ProvedModelEntry(Document):
@@ -111,7 +111,7 @@ class ProvedRankEntry(Document):
     """A rank and its proof."""
 
     value: Annotated[Count, about("The rank.")]
-    certainty: Annotated[Literal["exact", "certified", "numerical", "ambiguous"], about("How sure it is.")]
+    certainty: Annotated[Certainty, about("How sure it is.")]
     proof: Annotated[ProofEntry | None, about("Null where it is not proved.")]
 
 

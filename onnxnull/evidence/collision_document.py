@@ -7,7 +7,6 @@ What was not computed, or what no bound applies to, is null. What was computed a
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -29,6 +28,7 @@ from onnxnull.collision.results import (
     TraceStep,
 )
 from onnxnull.collision.yardstick import NOISE_RUNS, SCALE_RUNS, SEED, TIMES
+from onnxnull.documents.base import digits, text_of
 from onnxnull.evidence.provenance import Facts, model_facts
 from onnxnull.strict_json import path_text
 from onnxnull.version import __version__
@@ -66,7 +66,7 @@ def document(facts: Facts, entries: Sequence[Mapping[str, Any]]) -> dict[str, An
 
 def render(facts: Facts, entries: Sequence[Mapping[str, Any]]) -> str:
     """The document as text."""
-    return json.dumps(document(facts, entries), indent=1, allow_nan=False) + "\n"
+    return text_of(document(facts, entries))
 
 
 def entry(
@@ -136,7 +136,7 @@ def number(value: float | None) -> float | str | None:
         return "nan"
     if math.isinf(value):
         return "inf" if value > 0 else "-inf"
-    return float(f"{value:.6g}")
+    return digits(value)
 
 
 def plain(value: Any) -> Any:

@@ -56,10 +56,8 @@ def read_run(run: Mapping[str, Any], kind: Kind) -> RecordedRun:
             refuse(f"{DOCUMENT} contradicts itself: output {each['name']!r} moves in one way, and is judged to move in another")
     merged = get(get(run, "merged", dict), "all", bool)
     follows, _ = verdict_of(kind, layers, judged, differ=True, read=bool(layers), merged=merged)
-    if verdict not in (
-        follows,
-        RunVerdict.BROKEN,
-    ):  # two inputs that are the same at this precision are broken whatever is judged
+    # two inputs that are the same at this precision are broken, whatever is judged
+    if verdict not in (follows, RunVerdict.BROKEN):
         refuse(f"{DOCUMENT} contradicts itself: verdict {verdict.label!r} where its own numbers give {follows.label!r}")
     moves = [measured(output, "max_abs") for output in outputs]
     known = [move for move in moves if move is not None and math.isfinite(move)]

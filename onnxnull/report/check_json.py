@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from onnxnull.documents import check as documents
-from onnxnull.documents.base import ErrorEntry, encode, number, word
-from onnxnull.errors import OnnxnullError
+from onnxnull.documents.base import encode, error_entry, number, word
 from onnxnull.policy.results import VERDICTS, CheckReport, Finding, ModelVerdict, PolicyUse, Severity, Waiver
 
 
@@ -27,7 +26,7 @@ def render(report: CheckReport) -> str:
         policy=_policy(report.policy),
         models=tuple(_model(model, report.policy.fail_on) for model in report.models),
         findings=tuple(_finding(finding) for finding in report.findings),
-        errors=tuple(_error(error) for error in report.failures),
+        errors=tuple(error_entry(error) for error in report.failures),
         notes=tuple(report.notes),
     )
     return encode(document)
@@ -68,7 +67,7 @@ def _model(verdict: ModelVerdict, fail_on: Severity) -> documents.CheckedModelEn
         paper=documents.PaperCountEntry(weights=paper.weights, nu=paper.nu, mu=paper.mu, nullity=paper.nullity),
         full=documents.FullCountEntry(weights=full.weights, rank_deficient=full.rank_deficient, nullity=full.nullity),
         findings=tuple(_finding(finding) for finding in verdict.findings),
-        problems=tuple(_error(error) for error in verdict.problems),
+        problems=tuple(error_entry(error) for error in verdict.problems),
         notes=tuple(verdict.notes),
     )
 
@@ -85,7 +84,3 @@ def _finding(finding: Finding) -> documents.FindingEntry:
         accepted=None if finding.waiver is None else _waiver(finding.waiver),
         expired=None if finding.expired is None else _waiver(finding.expired),
     )
-
-
-def _error(error: OnnxnullError) -> ErrorEntry:
-    return ErrorEntry(file=error.file, code=error.code.code, seen=error.seen, remedy=error.remedy)

@@ -6,7 +6,6 @@ What was not computed is null; what was computed and is no finite number is the 
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from onnxnull.comparison.results import (
@@ -23,7 +22,7 @@ from onnxnull.comparison.runs.both import Runs
 from onnxnull.comparison.runs.outputs import TensorPair
 from onnxnull.comparison.runs.regions import RegionRun
 from onnxnull.comparison.verdicts import Outcome
-from onnxnull.documents.base import plain
+from onnxnull.documents.base import plain, text_of
 from onnxnull.evidence.collision_document import change_of, number
 from onnxnull.kernel.bounds import Bounds
 from onnxnull.kernel.rank import Notion
@@ -34,7 +33,7 @@ SCHEMA = "onnxnull.compare/1"
 
 def render(comparison: Comparison, limit: Outcome) -> str:
     """The comparison as JSON text."""
-    return json.dumps(document(comparison, limit), indent=1, allow_nan=False) + "\n"
+    return text_of(document(comparison, limit))
 
 
 def document(comparison: Comparison, limit: Outcome) -> dict[str, Any]:

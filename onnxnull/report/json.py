@@ -16,7 +16,7 @@ from onnxnull.analysis.results import (
 )
 from onnxnull.documents import analysis as documents
 from onnxnull.documents.base import Bounds as BoundsEntry
-from onnxnull.documents.base import ErrorEntry, digits, encode, number, word
+from onnxnull.documents.base import digits, encode, error_entry, number, word
 from onnxnull.kernel.bounds import Bounds
 from onnxnull.kernel.rank import Rank, RankProfile
 from onnxnull.ranges.results import OutputClaim
@@ -28,9 +28,7 @@ def render(batch: Batch) -> str:
     document = documents.AnalysisDocument(
         schema="onnxnull.analysis/1",
         models=tuple(model(report) for report in batch.reports),
-        errors=tuple(
-            ErrorEntry(file=f.file, code=f.error.code.code, seen=f.error.seen, remedy=f.error.remedy) for f in batch.failures
-        ),
+        errors=tuple(error_entry(failure.error.about(failure.file)) for failure in batch.failures),
     )
     return encode(document)
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from onnxnull.collision.results import Decision, Kind, Run
+from onnxnull.documents.base import text_of
 from onnxnull.evidence import collision_document
 from onnxnull.evidence.replay import UNVERIFIED
 from onnxnull.report.words import count, shown
@@ -30,7 +30,7 @@ def render_json(bundle: str, replayed: Sequence[Replayed]) -> str:
         "confirmed": all(each.confirmed for each in replayed),
         "collisions": [_entry(each) for each in replayed],
     }
-    return json.dumps(document, indent=1, allow_nan=False) + "\n"
+    return text_of(document)
 
 
 def render_text(replayed: Sequence[Replayed]) -> str:

@@ -8,10 +8,10 @@ would hash the lines of the model file.
 
 from __future__ import annotations
 
-import json
 from typing import Any
 from urllib.parse import quote
 
+from onnxnull.documents.base import text_of
 from onnxnull.errors import OnnxnullError
 from onnxnull.policy.results import CheckReport, Finding, ModelVerdict, Severity
 from onnxnull.policy.rules import RULES, Rule
@@ -60,7 +60,7 @@ def render(report: CheckReport) -> str:
         "results": results,
         "columnKind": "unicodeCodePoints",
     }
-    return json.dumps({"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}, indent=1, allow_nan=False) + "\n"
+    return text_of({"$schema": SCHEMA, "version": "2.1.0", "runs": [run]})
 
 
 def _rule(rule: Rule, report: CheckReport) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import numpy as np
 
 from onnxnull.collision.fiber_claim import check_fiber
 from onnxnull.collision.invariant_tensors import default_equal, joined
+from onnxnull.collision.merging import FirstCasts, first_casts
 from onnxnull.collision.perturb import Recipe, bounds
 from onnxnull.collision.results import Kind
 from onnxnull.collision.strategies.strategy import MadePair, Method, Setting
@@ -92,6 +93,10 @@ class AlongFiber:
     def check(self, subject: Executable, trial: Trial, found: Outcomes) -> Checks:
         """The fibre claim."""
         return check_fiber(self.claimed, self.tensor, subject, trial, found)
+
+    def casts(self) -> FirstCasts:
+        """Those that the tensor meets first."""
+        return first_casts(self.network, self.tensor)
 
     def steps(self, original: Array, colliding: Array) -> None:
         """None: floats have no steps."""

@@ -11,6 +11,7 @@ from onnxnull.collision.claims import Reader
 from onnxnull.collision.coordinates import Coordinates
 from onnxnull.collision.kernel import FrontierKernel, Kernel
 from onnxnull.collision.layer_checks import check_layers
+from onnxnull.collision.merging import FirstCasts
 from onnxnull.collision.near_kernel import NearKernel
 from onnxnull.collision.results import Kind, Space
 from onnxnull.collision.sizing import fitted
@@ -84,6 +85,10 @@ class _Readers:
     def check(self, subject: Executable, trial: Trial, found: Outcomes) -> Checks:
         """The two claims of every layer."""
         return check_layers(self.readers, subject, trial, found)
+
+    def casts(self) -> FirstCasts:
+        """None."""
+        return FirstCasts()
 
     def steps(self, original: Array, colliding: Array) -> None:
         """None: floats have no steps."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onnxnull.collision import quantizer_grid
+from onnxnull.collision.merging import FirstCasts
 from onnxnull.collision.quantized_claims import check_on_grid, steps_between
 from onnxnull.collision.quantizer_grid import Grid, control_on_grid, kernel_steps
 from onnxnull.collision.results import Kind, Space, Steps
@@ -87,6 +88,10 @@ class OnGrid:
     def check(self, subject: Executable, trial: Trial, found: Outcomes) -> Checks:
         """The claims in whole numbers."""
         return check_on_grid(self.site.frontier, subject, trial, found)
+
+    def casts(self) -> FirstCasts:
+        """None."""
+        return FirstCasts()
 
     def steps(self, original: Array, colliding: Array) -> Steps:
         """In steps."""

@@ -12,6 +12,7 @@ from onnxnull.collision.results import Kind
 
 if TYPE_CHECKING:
     from onnxnull.collision.executables import Executable
+    from onnxnull.collision.merging import FirstCasts
     from onnxnull.collision.perturb import Recipe
     from onnxnull.collision.results import Steps
     from onnxnull.collision.sizing import TargetPrecision
@@ -106,6 +107,10 @@ class Strategy(Protocol):
 
     def check(self, subject: Executable, trial: Trial, found: Outcomes) -> Checks:
         """The claims, held against the runs of one precision."""
+        ...
+
+    def casts(self) -> FirstCasts:
+        """The casts to 16 bits whose rounding is watched in the file; none where that of layers is."""
         ...
 
     def steps(self, original: Array, colliding: Array) -> Steps | None:
