@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import onnx
@@ -55,17 +56,10 @@ def main(arguments: list[str] | None = None) -> int:
             return _suspicious(options, folder)
         wrong = _healthy(folder / "healthy")
         passed, confirmed, symptoms, by_run = Counter[str](), Counter[str](), Counter[str](), 0
-        number, last = options.first, options.first + 20 * options.cases
-        run = ["--run"] if options.run else []
-        while confirmed.total() < options.cases and number < last:
-            cases: dict[str, tuple[str, str, str]] = {}
-            while len(cases) < min(_AT_A_TIME, options.cases - confirmed.total()) and number < last:
-                place = folder / f"{number:05}"
-                said = _case(options, number, place)
-                if said is not None:
-                    cases[place.name] = said
-                number += 1
-            for case, code in _checked(folder, list(cases), *run).items():
+        end = options.first
+        for cases, codes, until in _batches(options, folder):
+            end = until
+            for case, code in codes.items():
                 kind, what, found = cases[case]
                 confirmed[kind] += 1
                 symptoms[found] += 1
@@ -84,8 +78,25 @@ def main(arguments: list[str] | None = None) -> int:
     print("; ".join(f"{count} {found}" for found, count in symptoms.most_common()))
     print(f"{wrong} of {len(HEALTHY)} healthy models did not pass")
     counts = f"{passed.total()} passed, {by_run} more without --run"
-    print(f"seed {options.seed}: {confirmed.total()} broken models among cases {options.first} to {number - 1}, {counts}")
+    print(f"seed {options.seed}: {confirmed.total()} broken models among cases {options.first} to {end - 1}, {counts}")
     return 1 if wrong or passed else 0
+
+
+def _batches(
+    options: argparse.Namespace, folder: Path
+) -> Iterator[tuple[dict[str, tuple[str, str, str]], dict[str, int], int]]:
+    """(cases that are what they should be, the exit code of each, number of the next case), until there are enough."""
+    number, last, left = options.first, options.first + 20 * options.cases, options.cases
+    while left > 0 and number < last:
+        cases: dict[str, tuple[str, str, str]] = {}
+        while len(cases) < min(_AT_A_TIME, left) and number < last:
+            place = folder / f"{number:05}"
+            said = _case(options, number, place)
+            if said is not None:
+                cases[place.name] = said
+            number += 1
+        left -= len(cases)
+        yield cases, _checked(folder, list(cases), *(["--run"] if options.run else [])), number
 
 
 def _case(options: argparse.Namespace, number: int, place: Path) -> tuple[str, str, str] | None:
@@ -104,16 +115,10 @@ def _case(options: argparse.Namespace, number: int, place: Path) -> tuple[str, s
 
 def _suspicious(options: argparse.Namespace, folder: Path) -> int:
     """Exit code 1 if a healthy network did not pass."""
-    run, wrong, number, checked = ["--run"] if options.run else [], 0, options.first, 0
-    while checked < options.cases:
-        cases: dict[str, tuple[str, str, str]] = {}
-        while len(cases) < min(_AT_A_TIME, options.cases - checked):
-            place = folder / f"{number:05}"
-            said = _case(options, number, place)
-            if said is not None:
-                cases[place.name] = said
-            number += 1
-        for case, code in _checked(folder, list(cases), *run).items():
+    wrong, checked, end = 0, 0, options.first
+    for cases, codes, until in _batches(options, folder):
+        end = until
+        for case, code in codes.items():
             checked += 1
             if code != 0:
                 wrong += 1
@@ -121,7 +126,7 @@ def _suspicious(options: argparse.Namespace, folder: Path) -> int:
                 if options.keep is not None:
                     shutil.copytree(folder / case, options.keep / f"healthy-{options.seed}-{case}", dirs_exist_ok=True)
             shutil.rmtree(folder / case)
-    print(f"seed {options.seed}: {checked} healthy models among cases {options.first} to {number - 1}, {wrong} did not pass")
+    print(f"seed {options.seed}: {checked} healthy models among cases {options.first} to {end - 1}, {wrong} did not pass")
     return 1 if wrong else 0
 
 
